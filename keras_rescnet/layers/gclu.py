@@ -1,0 +1,48 @@
+"""GCLU as a layer."""
+
+import keras
+
+from keras_rescnet.activations import gclu
+
+
+@keras.saving.register_keras_serializable(package="keras_rescnet")
+class GCLU(keras.layers.Layer):
+    """Gaussian cumulative linear unit, as a layer.
+
+        y = x ([x > 0] + Phi(-|x|))          the shape of x
+
+    See `keras_rescnet.gclu` for the slope, the approximations and the precision.
+
+    Args:
+        approximate: `None` for the exact form, `"sigmoid"` (Eq. 7) or `"tanh"` (Eq. 8).
+        **kwargs: Base layer arguments, such as `name` and `dtype`.
+
+    Input shape: any. Output shape: the same.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.layers.Dense(64), keras_rescnet.layers.GCLU()])
+    """
+
+    def __init__(self, approximate=None, **kwargs):
+        super().__init__(**kwargs)
+        if approximate not in (None, "sigmoid", "tanh"):
+            raise ValueError(
+                '`approximate` must be None, "sigmoid" or "tanh". '
+                f"Received: approximate={approximate!r}."
+            )
+        self.approximate = approximate
+        self.supports_masking = True
+        self._build_at_init()
+
+    def call(self, inputs):
+        """Returns `gclu(inputs, self.approximate)`."""
+        return gclu(inputs, self.approximate)
+
+    def compute_output_shape(self, input_shape):
+        """Returns `input_shape`."""
+        return input_shape
+
+    def get_config(self):
+        """Returns the arguments that make this layer again."""
+        return {**super().get_config(), "approximate": self.approximate}

@@ -1,0 +1,169 @@
+"""The RC Layer: response calibration."""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_rescnet.initializers import fan_in_uniform
+
+
+@keras.saving.register_keras_serializable(package="keras_rescnet")
+class RCLayer(keras.layers.Layer):
+    """Response calibration: strengthens the responses that are typical of their channel.
+
+    A small network reads the mean `mu` and the log variance `l` of every channel off the
+    image's own global average; a response then gains by how central it is in N(mu, exp(l)):
+
+        h          = f(W0 avgpool(x) + b0)                   (N, C // reduction)
+        mu, l      = W1 h + b1, W2 h + b2                    (N, C) each
+        z          = (x - mu) / (exp(l / 2) + epsilon)       (N, H, W, C)
+        y          = x + x Phi(-|z|)                         (N, H, W, C)
+
+    where `Phi(-|z|) = min(Phi(z), 1 - Phi(z))` lies in (0, 1/2] and `f` is `hidden_activation`.
+    With `reduction=None`, the paper's two-layer form, `h = avgpool(x)`. Nothing is averaged over
+    the batch, so training and inference are the same. Statistics and gate are computed in
+    float32 under every dtype policy (float64 under float64). The gradient is written out:
+    backpropagation keeps `x`, `mu` and the standard deviation. At `z = 0`, where `|z|` has no
+    slope, it takes 0.
+
+    Reference:
+        Xu et al., "Deep feature response discriminative calibration", Neurocomputing 615
+        (2025) 128848; `src/layers/activations.py` of github.com/tcmyxc/ResCNet, whose layer
+        returns `x Phi(-|z|)` alone and leaves `x +` to the block.
+
+    Args:
+        reduction: Channels per hidden unit, or `None` for no hidden layer. Defaults to 16.
+        hidden_activation: Activation of the hidden layer. Defaults to `None`, which is linear.
+        epsilon: Added to the standard deviation. Defaults to 1e-5.
+        kernel_initializer: Initializer of the kernels. Defaults to `None`, PyTorch's default
+            as in the reference: uniform on +-1 / sqrt(fan_in).
+        bias_initializer: Initializer of the biases. Defaults to `None`, the same.
+        **kwargs: Base layer arguments, such as `name` and `dtype`.
+
+    Input shape: `(N, H, W, C)`, channels last, `C >= reduction`; `N`, `H` and `W` may be
+    unknown. Output shape: the same.
+
+    Example:
+
+    >>> x = keras.layers.BatchNormalization()(keras.layers.Conv2D(64, 3)(images))
+    >>> y = keras_rescnet.layers.RCLayer(reduction=16)(x)
+    """
+
+    def __init__(
+        self,
+        reduction=16,
+        hidden_activation=None,
+        epsilon=1e-5,
+        kernel_initializer=None,
+        bias_initializer=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if reduction is not None and (not isinstance(reduction, int) or reduction < 1):
+            raise ValueError(
+                "`reduction` must be a positive integer, or None for no hidden layer. "
+                f"Received: reduction={reduction!r}."
+            )
+        self.reduction = reduction
+        self.hidden_activation = keras.activations.get(hidden_activation)
+        if reduction is None and self.hidden_activation is not keras.activations.linear:
+            raise ValueError(
+                "`hidden_activation` needs a hidden layer: give a `reduction`. "
+                f"Received: reduction=None, hidden_activation={hidden_activation!r}."
+            )
+        self.epsilon = epsilon
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+
+    def build(self, input_shape):
+        """Makes the dense layers for the channels of `input_shape`."""
+        check_images(self, input_shape, self.reduction or 1)
+        channels = input_shape[-1]
+        units = channels
+        if self.reduction is not None:
+            units = channels // self.reduction
+            self.hidden = self._dense(units, channels, "hidden", self.hidden_activation)
+        self.mean = self._dense(channels, units, "mean")
+        self.log_variance = self._dense(channels, units, "log_variance")
+
+    def _dense(self, units, fan_in, name, activation=None):
+        own = {
+            "kernel_initializer": self.kernel_initializer,
+            "bias_initializer": self.bias_initializer,
+        }
+        # Cloned: an unseeded initializer would give the mean and the variance equal weights.
+        own = {key: value.clone() for key, value in own.items() if value is not None}
+        dense = keras.layers.Dense(
+            units,
+            activation=activation,
+            dtype=statistics_dtype(self),
+            name=name,
+            **{**fan_in_uniform(fan_in), **own},
+        )
+        dense.build((None, fan_in))
+        return dense
+
+    def call(self, inputs):
+        """Returns `inputs` with every response calibrated."""
+        hidden = ops.mean(ops.cast(inputs, statistics_dtype(self)), axis=(1, 2), keepdims=True)
+        if self.reduction is not None:
+            hidden = self.hidden(hidden)
+        stddev = ops.exp(0.5 * self.log_variance(hidden)) + self.epsilon
+        return _calibrate(inputs, self.mean(hidden), stddev)
+
+    def get_config(self):
+        """Returns the arguments that make this layer again."""
+        return {
+            **super().get_config(),
+            "reduction": self.reduction,
+            "hidden_activation": keras.activations.serialize(self.hidden_activation),
+            "epsilon": self.epsilon,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+        }
+
+
+@ops.custom_gradient
+def _calibrate(x, mean, stddev):
+    """`x + x Phi(-|z|)`, `z = (x - mean) / stddev`; keeps its three arguments."""
+
+    def gradient(*args, upstream=None):
+        upstream = args[0] if upstream is None else upstream
+        wide, upstream = ops.cast(x, mean.dtype), ops.cast(upstream, mean.dtype)
+        z = (wide - mean) / stddev
+        density = ops.exp(-0.5 * ops.square(z)) / math.sqrt(2.0 * math.pi)
+        by_z = upstream * wide * density * ops.sign(z) / stddev
+        by_x = upstream * (1.0 + _tail(z)) - by_z
+        by_mean = ops.sum(by_z, axis=(1, 2), keepdims=True)
+        by_stddev = ops.sum(by_z * z, axis=(1, 2), keepdims=True)
+        return ops.cast(by_x, x.dtype), by_mean, by_stddev
+
+    wide = ops.cast(x, mean.dtype)
+    return ops.cast(wide + wide * _tail((wide - mean) / stddev), x.dtype), gradient
+
+
+def _tail(z):
+    """`Phi(-|z|)`."""
+    return 0.5 * ops.erfc(ops.abs(z) * math.sqrt(0.5))
+
+
+def statistics_dtype(layer):
+    """float32, however narrow the policy of `layer`; float64 under float64."""
+    return "float64" if layer.compute_dtype == "float64" else "float32"
+
+
+def check_images(layer, input_shape, channels):
+    """Raises a `ValueError` unless `input_shape` is `(N, H, W, C)` with `C >= channels`."""
+    name = type(layer).__name__
+    if keras.config.image_data_format() == "channels_first":
+        raise ValueError(
+            f"{name} expects channels last: call "
+            '`keras.config.set_image_data_format("channels_last")`. '
+            'Received: image_data_format="channels_first".'
+        )
+    if len(input_shape) != 4 or input_shape[-1] is None or input_shape[-1] < channels:
+        raise ValueError(
+            f"{name} expects images of shape (N, H, W, C) with a known C >= {channels}. "
+            f"Received: input_shape={tuple(input_shape)}."
+        )

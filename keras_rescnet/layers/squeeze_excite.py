@@ -1,0 +1,75 @@
+"""Squeeze and excitation."""
+
+import keras
+from keras import ops
+
+from keras_rescnet.initializers import fan_in_uniform
+from keras_rescnet.layers.rc_layer import check_images, statistics_dtype
+
+
+@keras.saving.register_keras_serializable(package="keras_rescnet")
+class SqueezeExcite(keras.layers.Layer):
+    """Squeeze and excitation: scales every channel by a gate read off the global average.
+
+        h = f(W0 avgpool(x))                                 (N, C // reduction)
+        y = x sigmoid(W1 h)                                  (N, H, W, C)
+
+    where `f` is `hidden_activation`. The gate is computed in float32 under every dtype policy
+    (float64 under float64).
+
+    Reference:
+        Hu et al., "Squeeze-and-Excitation Networks", CVPR 2018.
+
+    Args:
+        reduction: Channels per hidden unit. Defaults to 16.
+        use_bias: Whether the two dense layers have biases. Defaults to `False`.
+        hidden_activation: Activation of the hidden layer. Defaults to `"relu"`.
+        **kwargs: Base layer arguments, such as `name` and `dtype`.
+
+    Input shape: `(N, H, W, C)`, channels last, `C >= reduction`; `N`, `H` and `W` may be
+    unknown. Output shape: the same.
+    """
+
+    def __init__(self, reduction=16, use_bias=False, hidden_activation="relu", **kwargs):
+        super().__init__(**kwargs)
+        if not isinstance(reduction, int) or reduction < 1:
+            raise ValueError(
+                f"`reduction` must be a positive integer. Received: reduction={reduction!r}."
+            )
+        self.reduction = reduction
+        self.use_bias = use_bias
+        self.hidden_activation = keras.activations.get(hidden_activation)
+
+    def build(self, input_shape):
+        """Makes the dense layers for the channels of `input_shape`."""
+        check_images(self, input_shape, self.reduction)
+        channels = input_shape[-1]
+        units = channels // self.reduction
+        self.hidden = self._dense(units, channels, "hidden", self.hidden_activation)
+        self.gate = self._dense(channels, units, "gate", "sigmoid")
+
+    def _dense(self, units, fan_in, name, activation):
+        dense = keras.layers.Dense(
+            units,
+            activation=activation,
+            use_bias=self.use_bias,
+            dtype=statistics_dtype(self),
+            name=name,
+            **fan_in_uniform(fan_in),
+        )
+        dense.build((None, fan_in))
+        return dense
+
+    def call(self, inputs):
+        """Returns `inputs` with every channel scaled by its gate."""
+        average = ops.mean(ops.cast(inputs, statistics_dtype(self)), axis=(1, 2), keepdims=True)
+        return inputs * ops.cast(self.gate(self.hidden(average)), inputs.dtype)
+
+    def get_config(self):
+        """Returns the arguments that make this layer again."""
+        return {
+            **super().get_config(),
+            "reduction": self.reduction,
+            "use_bias": self.use_bias,
+            "hidden_activation": keras.activations.serialize(self.hidden_activation),
+        }
