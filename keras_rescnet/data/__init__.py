@@ -1,0 +1,4 @@
+"""Datasets and the batches a run trains on and is judged by."""
+
+from keras_rescnet.data.batches import evaluation_batches, stateful_transforms, train_batches
+from keras_rescnet.data.dataset import CIFAR10, CIFAR100, DIGITS, SVHN, Dataset, load

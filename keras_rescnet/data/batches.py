@@ -1,0 +1,129 @@
+"""Batches as a pure function of the seed and the step."""
+
+import keras
+import tensorflow as tf
+
+
+def train_batches(
+    examples,
+    transforms,
+    *,
+    batch_size,
+    seed,
+    start,
+    stop,
+    steps_per_epoch=None,
+    parallel_calls=2,
+):
+    """Returns the augmented, normalized batches of steps `start` to `stop - 1`.
+
+    An epoch is a permutation of the examples, cut into batches; the remainder is dropped.
+    Step `s` is position `s % steps_per_epoch` of epoch `s // steps_per_epoch`, and what it
+    holds depends on `seed`, epoch and position alone: not on `start`, not on
+    `parallel_calls` (unless a transform is a Keras layer, see `stateful_transforms`).
+
+    Args:
+        examples: What `load` returns.
+        transforms: List of transforms, in order: those of `keras_rescnet.augment`, called as
+            `transform(batch, seed)`, and keras-cv or Keras layers, called as `layer(batch)`,
+            on `{"images": (B, H, W, C) in [0, 255], "labels": (B, classes)}`.
+        batch_size: Images per batch.
+        seed: Integer.
+        start: First step.
+        stop: Step to stop before.
+        steps_per_epoch: Steps an epoch is cut short to. Defaults to
+            `len(examples) // batch_size`.
+        parallel_calls: Batches made at the same time.
+
+    Returns:
+        A `tf.data.Dataset` of `{"images", "labels"}`, float32: `(pixels / 255 - mean) / std`
+        of shape `(batch_size, H, W, C)`, and `(batch_size, classes)`.
+    """
+    full_epoch = len(examples) // batch_size
+    steps_per_epoch = full_epoch if steps_per_epoch is None else steps_per_epoch
+    if not 1 <= steps_per_epoch <= full_epoch:
+        raise ValueError(
+            f"An epoch must have 1 to {full_epoch} batches of {batch_size} of the "
+            f"{len(examples)} training examples of {examples.dataset.name}. Received: "
+            f"batch_size={batch_size}, steps_per_epoch={steps_per_epoch}."
+        )
+    read = examples.reader()
+    normalize = _normalization(examples.dataset)
+    fold_in = tf.random.experimental.stateless_fold_in
+
+    def batch_of(step):
+        epoch, position = step // steps_per_epoch, step % steps_per_epoch
+        rows = tf.random.experimental.index_shuffle(
+            position * batch_size + tf.range(batch_size, dtype="int64"),
+            seed=tf.stack([tf.constant(seed, "int64"), epoch]),
+            max_index=len(examples) - 1,
+        )
+        batch = read(rows)
+        step_seed = fold_in(fold_in(tf.constant([seed, 0], "int64"), epoch), position)
+        for index, transform in enumerate(transforms):
+            if isinstance(transform, keras.layers.Layer):
+                batch = transform({**batch, "images": tf.cast(batch["images"], "float32")})
+            else:
+                batch = transform(batch, fold_in(step_seed, index))
+        return normalize(batch, batch_size)
+
+    steps = tf.data.Dataset.range(start, stop)
+    return _pipeline(steps, batch_of, parallel_calls)
+
+
+def evaluation_batches(examples, *, batch_size, parallel_calls=2):
+    """Returns every example once, in order, in batches of one shape.
+
+    Args:
+        examples: What `load` returns.
+        batch_size: Images per batch; the last batch is filled up with copies of the first
+            example whose weight is 0.
+        parallel_calls: Batches made at the same time.
+
+    Returns:
+        A `tf.data.Dataset` of `{"images", "labels", "weights"}`, float32, of shapes
+        `(batch_size, H, W, C)`, `(batch_size, classes)` and `(batch_size,)`.
+    """
+    count = len(examples)
+    read = examples.reader()
+    normalize = _normalization(examples.dataset)
+
+    def batch_of(step):
+        rows = step * batch_size + tf.range(batch_size, dtype="int64")
+        inside = rows < count
+        batch = normalize(read(tf.where(inside, rows, 0)), batch_size)
+        return {**batch, "weights": tf.cast(inside, "float32")}
+
+    return _pipeline(tf.data.Dataset.range(-(-count // batch_size)), batch_of, parallel_calls)
+
+
+def stateful_transforms(transforms):
+    """Returns the keras-cv and Keras layers among `transforms`.
+
+    They draw from a generator of their own, in whatever order parallel calls reach it, and it
+    is not part of a checkpoint: a run that uses one is not reproducible to the bit.
+    """
+    return [transform for transform in transforms if isinstance(transform, keras.layers.Layer)]
+
+
+def _normalization(dataset):
+    scale = tf.constant([1 / (255 * std) for std in dataset.std], "float32")
+    offset = tf.constant([mean / std for mean, std in zip(dataset.mean, dataset.std, strict=True)])
+
+    def normalize(batch, batch_size):
+        images = tf.cast(batch["images"], "float32") * scale - offset
+        labels = tf.cast(batch["labels"], "float32")
+        return {
+            "images": tf.ensure_shape(images, (batch_size, *dataset.image_shape)),
+            "labels": tf.ensure_shape(labels, (batch_size, dataset.classes)),
+        }
+
+    return normalize
+
+
+def _pipeline(steps, batch_of, parallel_calls):
+    options = tf.data.Options()
+    options.autotune.enabled = False  # deleting an autotuned iterator can block for seconds
+    options.deterministic = True
+    batches = steps.map(batch_of, num_parallel_calls=parallel_calls)
+    return batches.prefetch(parallel_calls).with_options(options)

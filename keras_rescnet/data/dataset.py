@@ -1,0 +1,100 @@
+"""What is known of a dataset before a byte of it is read."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+from keras_rescnet.data import digits, tfds_arrays
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Facts about a set of labelled pictures; `load` reads it.
+
+    Args:
+        name: Name of the set, TFDS's where it comes from there.
+        read: What reads it, called as `read(dataset, split, data_dir)`; returns examples.
+        image_shape: Height, width and channels of the images a model is given.
+        classes: Number of classes.
+        mean: Mean of each channel over the training pixels divided by 255.
+        std: Standard deviation of the same.
+        class_names: Name of each class; `None` where the source knows them.
+        train_split: What `"train"` is called at the source.
+        test_split: What `"test"` is called at the source.
+        archives: Addresses of the original files.
+    """
+
+    name: str
+    read: Callable
+    image_shape: tuple[int, int, int]
+    classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    class_names: tuple[str, ...] | None = None
+    train_split: str = "train"
+    test_split: str = "test"
+    archives: tuple[str, ...] = ()
+
+
+@functools.lru_cache(maxsize=8)
+def load(dataset, split, data_dir=None):
+    """Reads one split of a dataset, once per process.
+
+    Args:
+        dataset: A `Dataset`.
+        split: `"train"` or `"test"`.
+        data_dir: TFDS's data directory; `None` for its default, `~/tensorflow_datasets`.
+
+    Returns:
+        Examples: `len(examples)`, `examples.dataset`, `examples.class_names`; what
+        `train_batches` and `evaluation_batches` take.
+
+    Raises:
+        ValueError: If the set is neither there nor to be had.
+    """
+    if split not in ("train", "test"):
+        raise ValueError(f"`split` must be 'train' or 'test'. Received: split={split!r}.")
+    return dataset.read(dataset, split, data_dir)
+
+
+# Statistics as the paper's code has them (github.com/tcmyxc/ResCNet).
+CIFAR10 = Dataset(
+    name="cifar10",
+    read=tfds_arrays.read,
+    image_shape=(32, 32, 3),
+    classes=10,
+    mean=(0.4914, 0.4822, 0.4465),
+    std=(0.2470, 0.2435, 0.2616),
+    archives=("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",),
+)
+CIFAR100 = Dataset(
+    name="cifar100",
+    read=tfds_arrays.read,
+    image_shape=(32, 32, 3),
+    classes=100,
+    mean=(0.5071, 0.4866, 0.4409),
+    std=(0.2673, 0.2564, 0.2762),
+    archives=("https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",),
+)
+SVHN = Dataset(
+    name="svhn_cropped",
+    read=tfds_arrays.read,
+    image_shape=(32, 32, 3),
+    classes=10,
+    mean=(109.9 / 255, 109.7 / 255, 113.8 / 255),
+    std=(50.1 / 255, 50.6 / 255, 50.8 / 255),
+    archives=(
+        "http://ufldl.stanford.edu/housenumbers/train_32x32.mat",
+        "http://ufldl.stanford.edu/housenumbers/test_32x32.mat",
+        "http://ufldl.stanford.edu/housenumbers/extra_32x32.mat",
+    ),
+)
+DIGITS = Dataset(
+    name="digits",
+    read=digits.read,
+    image_shape=(32, 32, 3),
+    classes=10,
+    mean=(0.3052,) * 3,
+    std=(0.3760,) * 3,
+    class_names=tuple("0123456789"),
+)

@@ -1,0 +1,84 @@
+"""A prepared TFDS builder, or one line that says what is missing."""
+
+import pathlib
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+
+PATIENCE = 8  # seconds for a server's first answer
+
+
+def prepared(dataset, data_dir=None):
+    """Returns the set's TFDS builder, downloading and preparing it on first use.
+
+    Raises:
+        ValueError: If it is not prepared, its original files are not in TFDS's manual
+            folder, and their server does not answer within `PATIENCE` seconds.
+    """
+    import tensorflow_datasets as tfds
+
+    if data_dir is not None:
+        data_dir = pathlib.Path(data_dir).expanduser()
+        if not data_dir.is_dir():
+            raise ValueError(
+                "`data_dir` must be an existing folder, in which TFDS keeps its data. "
+                f"Received: data_dir={str(data_dir)!r}."
+            )
+    try:
+        builder = tfds.builder(dataset.name, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError:
+        raise ValueError(
+            f"TFDS has no dataset {dataset.name!r}, and none of that name is prepared in "
+            f"data_dir={str(data_dir or '~/tensorflow_datasets')!r}."
+        ) from None
+    if builder.is_prepared():
+        return builder
+    # <data_dir>/<name>/<version> -> <data_dir>/downloads/manual
+    manual = pathlib.Path(builder.data_path).parents[1] / "downloads" / "manual"
+    names = [url.rsplit("/", 1)[-1] for url in dataset.archives]
+    if not all((manual / name).exists() for name in names):
+        problem = no_answer(dataset.archives[0])
+        if problem:
+            raise ValueError(
+                f"{dataset.name} is not prepared in {builder.data_path} and cannot be downloaded "
+                f"({problem}). Either pass the data directory of a machine where TFDS has "
+                f"prepared it (--data_dir), or put the original {', '.join(names)} in {manual}."
+            )
+    builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(manual_dir=manual, try_download_gcs=False)
+    )
+    return builder
+
+
+def check_splits(builder, dataset, split):
+    """Raises `ValueError` if a split, such as `"train+extra"`, is not in the prepared set."""
+    missing = [name for name in split.split("+") if name not in builder.info.splits]
+    if missing:
+        raise ValueError(
+            f"{dataset.name} in {builder.data_path} must have the split {missing[0]!r}. "
+            f"Received: splits {sorted(builder.info.splits)}."
+        )
+
+
+def no_answer(url):
+    """Returns why `url` cannot be had, or `None` if its server answers in time.
+
+    Asked from a thread, because neither name resolution nor a proxy obeys a timeout.
+    """
+    host = urllib.parse.urlsplit(url).hostname
+    answer = [f"no answer from {host} in {PATIENCE} s"]
+
+    def ask():
+        try:
+            with urllib.request.urlopen(url, timeout=PATIENCE):
+                answer[0] = None
+        except urllib.error.HTTPError as error:
+            answer[0] = f"{host} answers {error.code} {error.reason}"
+        except (OSError, ValueError) as error:
+            answer[0] = f"{host}: {getattr(error, 'reason', error)}"
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    return answer[0]
