@@ -1,0 +1,168 @@
+"""SGD and AdamW with PyTorch's arithmetic, and the learning rate of every epoch.
+
+Keras's own optimizers differ where it shows in a long run: its SGD keeps the learning rate inside
+the velocity and decays weights outside of the gradient, its AdamW places epsilon elsewhere.
+"""
+
+import math
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_rescnet")
+class SGD(keras.optimizers.Optimizer):
+    """Stochastic gradient descent with coupled L2 decay, as PyTorch has it.
+
+        g        = gradient + weight_decay * weight
+        velocity = momentum * velocity + g
+        weight   = weight - learning_rate * velocity
+
+    The learning rate stays outside of the velocity, so that a change of it acts at once.
+
+    Reference:
+        `torch.optim.SGD` (dampening 0, no Nesterov).
+
+    Args:
+        learning_rate: Step size. Defaults to 0.01.
+        momentum: Share of the velocity kept at every step. Defaults to 0.
+        weight_decay: Factor of the L2 term. Defaults to 0.
+        **kwargs: What every Keras optimizer takes, such as `global_clipnorm` and `use_ema`.
+    """
+
+    def __init__(self, learning_rate=0.01, momentum=0.0, weight_decay=0.0, **kwargs):
+        super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, **kwargs)
+        _check_range("momentum", momentum)
+        self.momentum = momentum
+
+    def build(self, variables):
+        """Makes one velocity for every weight."""
+        if self.built:
+            return
+        super().build(variables)
+        self.velocities = self.add_optimizer_variables(variables, "velocity")
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Moves `variable` by one step."""
+        g = ops.cast(gradient, variable.dtype)
+        if self.weight_decay and self._use_weight_decay(variable):
+            g = g + self.weight_decay * variable
+        if self.momentum:
+            velocity = self.velocities[self._get_variable_index(variable)]
+            g = self.momentum * velocity + g
+            self.assign(velocity, g)
+        self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * g)
+
+    def _apply_weight_decay(self, variables):
+        pass  # `update_step` adds it to the gradient; the base class would decay a second time
+
+    def get_config(self):
+        """Returns the arguments of `__init__`."""
+        return {**super().get_config(), "momentum": self.momentum}
+
+
+@keras.saving.register_keras_serializable(package="keras_rescnet")
+class AdamW(keras.optimizers.Optimizer):
+    """Adam with decoupled weight decay, as PyTorch has it.
+
+        weight = weight * (1 - learning_rate * weight_decay)
+        m      = beta_1 * m + (1 - beta_1) * gradient
+        v      = beta_2 * v + (1 - beta_2) * gradient ** 2
+        weight = weight - learning_rate * m_hat / (sqrt(v_hat) + epsilon)
+
+    with `m_hat = m / (1 - beta_1 ** t)` and `v_hat = v / (1 - beta_2 ** t)` at step `t`.
+
+    Reference:
+        Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019;
+        `torch.optim.AdamW`.
+
+    Args:
+        learning_rate: Step size. Defaults to 0.001.
+        beta_1: Decay of the first moment. Defaults to 0.9.
+        beta_2: Decay of the second moment. Defaults to 0.999.
+        epsilon: Added to the corrected root of the second moment. Defaults to 1e-8.
+        weight_decay: Decay a step and unit of learning rate. Defaults to 0.01.
+        **kwargs: What every Keras optimizer takes, such as `global_clipnorm` and `use_ema`.
+    """
+
+    def __init__(
+        self,
+        learning_rate=0.001,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        weight_decay=0.01,
+        **kwargs,
+    ):
+        super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, **kwargs)
+        _check_range("beta_1", beta_1)
+        _check_range("beta_2", beta_2)
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+
+    def build(self, variables):
+        """Makes two moments for every weight."""
+        if self.built:
+            return
+        super().build(variables)
+        self.first_moments, self.second_moments = self.add_optimizer_variables(
+            variables, ["first_moment", "second_moment"]
+        )
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Moves `variable` by one step; the base class has decayed it already."""
+        dtype = variable.dtype
+        g = ops.cast(gradient, dtype)
+        rate = ops.cast(learning_rate, dtype)
+        step = ops.cast(self.iterations + 1, dtype)
+        m = self.first_moments[self._get_variable_index(variable)]
+        v = self.second_moments[self._get_variable_index(variable)]
+        self.assign(m, self.beta_1 * m + (1.0 - self.beta_1) * g)
+        self.assign(v, self.beta_2 * v + (1.0 - self.beta_2) * ops.square(g))
+        # log and exp: a power of a float32 by a large step is less exact on some backends
+        correction_1 = -ops.expm1(step * math.log(self.beta_1)) if self.beta_1 else 1.0
+        correction_2 = -ops.expm1(step * math.log(self.beta_2)) if self.beta_2 else 1.0
+        root = ops.sqrt(v / correction_2) + self.epsilon
+        self.assign_sub(variable, rate * (m / correction_1) / root)
+
+    def get_config(self):
+        """Returns the arguments of `__init__`."""
+        return {
+            **super().get_config(),
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
+            "epsilon": self.epsilon,
+        }
+
+
+def cosine_decay(epoch, epochs):
+    """Returns `(1 + cos(pi epoch / epochs)) / 2`, which falls from 1 towards 0."""
+    return (1.0 + math.cos(math.pi * epoch / epochs)) / 2.0
+
+
+def step_decay(epoch, epochs, *, every, factor=0.1):
+    """Returns `factor ** (epoch // every)`."""
+    return factor ** (epoch // every)
+
+
+def learning_rate_at(epoch, recipe):
+    """Returns the learning rate of an epoch, counted from 0.
+
+        rate (0.01 + 0.99 epoch / warmup_epochs)             while epoch < warmup_epochs
+        minimum + (rate - minimum) decay(epoch - warmup_epochs, epochs - warmup_epochs)
+
+    Reference:
+        PyTorch's `LinearLR(start_factor=0.01)` followed by `CosineAnnealingLR` or `StepLR`, as in
+        `src/classification/train.py` of github.com/tcmyxc/CV-Tutorial.
+    """
+    rate, warmup = recipe.learning_rate, recipe.warmup_epochs
+    if epoch < warmup:
+        return rate * (0.01 + 0.99 * epoch / warmup)
+    minimum = recipe.minimum_learning_rate
+    return minimum + (rate - minimum) * recipe.decay(epoch - warmup, recipe.epochs - warmup)
+
+
+def _check_range(name, value):
+    if not 0.0 <= value < 1.0:
+        raise ValueError(f"`{name}` must be at least 0 and below 1. Received: {name}={value}.")

@@ -1,0 +1,351 @@
+"""`train`: from a recipe to a trained, tested and exported model."""
+
+import functools
+import pathlib
+import time
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_rescnet import data, export
+from keras_rescnet.checkpoint import Checkpoints
+from keras_rescnet.optimizers import learning_rate_at
+from keras_rescnet.progress import Progress
+from keras_rescnet.recipe import Recipe
+from keras_rescnet.signals import StopRequest
+from keras_rescnet.workdir import WorkDir
+
+
+def train(recipe: Recipe, workdir, *, data_dir=None, devices=None) -> dict[str, float]:
+    """Trains what a recipe says, in a folder of its own.
+
+    The same call on the same folder goes on where it stopped: whatever ended the run, on a CPU
+    and with transforms of this package the result is the same to the last bit. On a finished run
+    it returns the results.
+
+    Leaves in the folder: the recipe, `run.json`, `checkpoints/`, `log.csv`, `results.json`,
+    `model.keras` (normalized images to logits) and `saved_model/` (pixels to probabilities; with
+    Keras on TensorFlow).
+
+    Args:
+        recipe: What to train.
+        workdir: The run's folder.
+        data_dir: Where TensorFlow Datasets keeps its data; its own default if `None`.
+        devices: How many devices to use; `None` for all GPUs, or else the CPU.
+
+    Returns:
+        The results: losses and accuracies (in [0, 1]) on the test set after the last epoch, the
+        same for the training set as seen in the last epoch, and the best epoch's test accuracy.
+
+    Raises:
+        ValueError: if something that the recipe or the call says cannot be used.
+        FloatingPointError: if the loss is no longer finite.
+        KeyboardInterrupt: after Ctrl-C, when the run is saved.
+        SystemExit: with 143, after SIGTERM, when the run is saved.
+    """
+    with WorkDir(workdir, recipe) as folder:
+        if folder.results is not None:
+            print(f"{folder.path} holds a finished run: nothing is done again.", flush=True)
+            return folder.results
+        run = Run(recipe, folder, data_dir, devices)
+        with StopRequest() as stop:
+            run.fit(stop)
+        return run.finish()
+
+
+class Run:
+    """A recipe being trained: model, data, and how far it is.
+
+    Args:
+        recipe: What to train.
+        folder: The `WorkDir` of the run.
+        data_dir: Where TensorFlow Datasets keeps its data.
+        devices: How many devices to use.
+    """
+
+    def __init__(self, recipe, folder, data_dir, devices):
+        self.recipe, self.folder = recipe, folder
+        self.engine = engine = _engine(devices)
+        _check_batch(recipe, engine.replicas)
+        self.transforms = recipe.augment() if recipe.augment else []
+        self.train_examples = data.load(recipe.dataset, "train", data_dir)
+        self.test_examples = data.load(recipe.dataset, "test", data_dir)
+        self.steps_per_epoch = _steps_per_epoch(recipe, len(self.train_examples))
+        self.total_steps = recipe.epochs * self.steps_per_epoch
+
+        keras.utils.set_random_seed(recipe.seed)
+        policy = keras.dtype_policies.get(keras.config.dtype_policy())
+        keras.config.set_dtype_policy(recipe.precision)
+        try:
+            with engine.scope():
+                self.model = _build_model(recipe)
+                self.optimizer = _build_optimizer(recipe, self.model, engine.replicas)
+        finally:
+            keras.config.set_dtype_policy(policy)
+        engine.build(
+            self.model,
+            self.optimizer,
+            functools.partial(statistics, label_smoothing=recipe.label_smoothing),
+            statistics,
+            batch_size=recipe.batch_size,
+            accumulation_steps=recipe.gradient_accumulation_steps,
+        )
+        self.checkpoints = Checkpoints(folder.checkpoints)
+        self.step, self.history, self.sums = 0, [], np.zeros(3)
+        self.rollbacks = 0
+        self._describe()
+
+    def _describe(self):
+        recipe = self.recipe
+        stateful = [layer.name for layer in data.stateful_transforms(self.transforms)]
+        self.folder.update_run(
+            devices=self.engine.devices,
+            parameters=_parameters(self.model),
+            train_images=len(self.train_examples),
+            test_images=len(self.test_examples),
+            steps_per_epoch=self.steps_per_epoch,
+            reproducible=not stateful,
+        )
+        print(
+            f"{self.model.name}: {_parameters(self.model):,} parameters, {recipe.precision}, "
+            f"on {', '.join(self.engine.devices)}.\n"
+            f"{recipe.dataset.name}: {len(self.train_examples):,} training and "
+            f"{len(self.test_examples):,} test images; {recipe.epochs} epochs of "
+            f"{self.steps_per_epoch} steps of {recipe.batch_size} images.",
+            flush=True,
+        )
+        if stateful:
+            print(
+                f"Not reproducible to the bit: {', '.join(stateful)} draw from a generator whose "
+                "state depends on timing and is not saved.",
+                flush=True,
+            )
+
+    def fit(self, stop):
+        """Trains up to the last step, from the last checkpoint if there is one."""
+        self._restore()
+        self._feed()
+        progress = Progress(self.recipe, self.steps_per_epoch, self.step)
+        started = saved = time.monotonic()
+        earlier = self.folder.run.get("seconds", 0.0)
+        count = 1
+        try:
+            while self.step < self.total_steps:
+                epoch, done = divmod(self.step, self.steps_per_epoch)
+                self.optimizer.learning_rate = learning_rate_at(epoch, self.recipe)
+                count = min(count, self.steps_per_epoch - done)
+                start = time.monotonic()
+                rows = self.engine.steps(count)
+                seconds = (time.monotonic() - start) / count
+                if not np.all(np.isfinite(rows)):
+                    self._handle_nan(rows)
+                    continue
+                for row in rows:  # one by one: the sum must not depend on `count`
+                    self.sums += row
+                self.step += count
+                progress.update(self.step, self.sums)
+                count = self.recipe.steps_per_execution or int(np.clip(1.0 / seconds, 1, 256))
+                ended = self.step % self.steps_per_epoch == 0
+                if ended:
+                    self._end_epoch(epoch, progress)
+                late = time.monotonic() - saved > 60.0 * self.recipe.checkpoint_minutes
+                if ended or late or stop.requested:
+                    self._save()
+                    saved = time.monotonic()
+                if stop.requested and self.step < self.total_steps:
+                    self.checkpoints.wait()
+                    stop.leave(f"Stopped after step {self.step} of {self.total_steps}, and saved.")
+        finally:
+            self.checkpoints.close()
+            self.folder.update_run(seconds=round(earlier + time.monotonic() - started, 1))
+
+    def finish(self):
+        """Writes results, model and SavedModel."""
+        last = self.history[-1]
+        tested = [row for row in self.history if row["test_accuracy"] != ""]
+        best = max(tested, key=lambda row: row["test_accuracy"])  # the first of equals
+        results = {
+            **{name: value for name, value in last.items() if name != "learning_rate"},
+            "best_test_accuracy": best["test_accuracy"],
+            "best_epoch": best["epoch"],
+            "parameters": _parameters(self.model),
+        }
+        self.model.save(self.folder.path / "model.keras")
+        if keras.backend.backend() == "tensorflow":
+            dataset = self.recipe.dataset
+            export.saved_model(
+                self.model,
+                self.folder.path / "saved_model",
+                mean=dataset.mean,
+                std=dataset.std,
+                class_names=self.train_examples.class_names,
+            )
+        self.folder.results = results  # last: it says that all the rest is there
+        return results
+
+    def _feed(self):
+        batches = data.train_batches(
+            self.train_examples,
+            self.transforms,
+            batch_size=self.recipe.batch_size,
+            seed=self.recipe.seed + 1_000_003 * self.rollbacks,
+            start=self.step,
+            stop=self.total_steps,
+            steps_per_epoch=self.steps_per_epoch,
+        )
+        self.engine.feed(batches)
+
+    def _end_epoch(self, epoch, progress):
+        recipe = self.recipe
+        images = self.steps_per_epoch * recipe.batch_size
+        row = {
+            "epoch": epoch + 1,
+            "learning_rate": learning_rate_at(epoch, recipe),
+            **_means("train", self.sums, images),
+        }
+        if (epoch + 1) % recipe.evaluate_every == 0 or epoch + 1 == recipe.epochs:
+            batches = data.evaluation_batches(self.test_examples, batch_size=recipe.batch_size)
+            sums = self.engine.evaluate(batches)
+            row.update(_means("test", sums, len(self.test_examples)))
+        else:
+            row.update(dict.fromkeys(_means("test", self.sums, 1), ""))
+        self.history.append(row)
+        self.sums = np.zeros(3)
+        self.folder.write_log(self.history)
+        progress.end_epoch(row)
+
+    def _save(self):
+        arrays = self.engine.variables()
+        if not all(np.all(np.isfinite(array)) for array in arrays):
+            return  # the next step finds it out; the last good checkpoint stays the last
+        tested = [row for row in self.history if row["test_accuracy"] != ""]
+        best = max(tested, key=lambda row: row["test_accuracy"], default={"epoch": 0})
+        facts = {"history": self.history, "sums": list(self.sums), "rollbacks": self.rollbacks}
+        self.checkpoints.save(self.step, arrays, facts, best["epoch"] * self.steps_per_epoch)
+
+    def _restore(self):
+        found = self.checkpoints.last()
+        if found is None:
+            return
+        facts, arrays = found
+        self.engine.assign(arrays)
+        self.step, self.history = facts["step"], facts["history"]
+        self.sums, self.rollbacks = np.array(facts["sums"]), facts["rollbacks"]
+        if self.history:
+            self.folder.write_log(self.history)
+        print(f"Goes on after step {self.step} of {self.total_steps}.", flush=True)
+
+    def _handle_nan(self, rows):
+        first = int(np.argmin(np.all(np.isfinite(rows), axis=1)))
+        step = self.step + first + 1
+        message = (
+            f"The loss is not finite at step {step}, learning rate "
+            f"{float(self.optimizer.learning_rate):g}"
+        )
+        if hasattr(self.optimizer, "dynamic_scale"):
+            message += f", loss scale {float(self.optimizer.dynamic_scale):g}"
+        self.checkpoints.wait()
+        found = self.checkpoints.last()
+        if self.recipe.nan_policy == "rollback" and not self.rollbacks and found:
+            print(f"{message}. Goes back to the last checkpoint, with another order.", flush=True)
+            self._restore()
+            self.rollbacks = 1
+            self._feed()
+            return
+        where = f"that of step {found[0]['step']}" if found else "none"
+        raise FloatingPointError(f"{message}. The last good checkpoint is {where}.")
+
+
+def statistics(labels, logits, label_smoothing=0.0):
+    """Returns `(rows, 3)` float32: cross-entropy, hit by the first guess, by the first five.
+
+    Args:
+        labels: Probabilities `(rows, classes)`.
+        logits: `(rows, classes)`.
+        label_smoothing: Share of every label that is spread over all classes.
+    """
+    logits = ops.cast(logits, "float32")
+    losses = keras.losses.categorical_crossentropy(
+        labels, logits, from_logits=True, label_smoothing=label_smoothing
+    )
+    truth = ops.argmax(labels, axis=-1)
+    return ops.stack(
+        [
+            losses,
+            ops.cast(ops.equal(ops.argmax(logits, axis=-1), truth), "float32"),
+            ops.cast(ops.in_top_k(truth, logits, k=min(5, logits.shape[-1])), "float32"),
+        ],
+        axis=-1,
+    )
+
+
+def _means(split, sums, count):
+    names = ("loss", "accuracy", "top5_accuracy")
+    values = [float(value) / count for value in sums]
+    return {f"{split}_{name}": value for name, value in zip(names, values, strict=True)}
+
+
+def _parameters(model):
+    return sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
+
+
+def _engine(devices):
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        from keras_rescnet.engines.tensorflow import Engine
+    elif backend == "jax":
+        from keras_rescnet.engines.jax import Engine
+    else:
+        raise ValueError(
+            "Training runs with Keras on TensorFlow or JAX. "
+            f"Received: KERAS_BACKEND={backend}."
+        )
+    return Engine(devices)
+
+
+def _check_batch(recipe, replicas):
+    parts = replicas * recipe.gradient_accumulation_steps
+    if recipe.batch_size % parts:
+        raise ValueError(
+            "`batch_size` must divide over devices and gradient_accumulation_steps. "
+            f"Received: batch_size={recipe.batch_size}, devices={replicas}, "
+            f"gradient_accumulation_steps={recipe.gradient_accumulation_steps}."
+        )
+
+
+def _steps_per_epoch(recipe, images):
+    steps = images // recipe.batch_size
+    if steps < (recipe.steps_per_epoch or 1):
+        raise ValueError(
+            f"{recipe.dataset.name} has {images} training images, {steps} steps an epoch. "
+            f"Received: batch_size={recipe.batch_size}, steps_per_epoch={recipe.steps_per_epoch}."
+        )
+    return recipe.steps_per_epoch or steps
+
+
+def _build_model(recipe):
+    dataset = recipe.dataset
+    model = recipe.model(input_shape=dataset.image_shape, classes=dataset.classes)
+    if not isinstance(model, keras.Model) or model.output_shape != (None, dataset.classes):
+        raise ValueError(
+            f"`model` must return a keras.Model with logits of shape (None, {dataset.classes}). "
+            f"Received: {getattr(model, 'output_shape', model)!r}."
+        )
+    return model
+
+
+def _build_optimizer(recipe, model, replicas):
+    options = {"learning_rate": recipe.learning_rate}
+    if recipe.global_clipnorm is not None:
+        # the engine hands every replica the mean over replicas; their sum is the gradient
+        options["global_clipnorm"] = recipe.global_clipnorm / replicas
+    if recipe.ema_momentum is not None:
+        options.update(use_ema=True, ema_momentum=recipe.ema_momentum)
+    optimizer = recipe.optimizer(**options)
+    if recipe.exclude_from_weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=list(recipe.exclude_from_weight_decay))
+    if recipe.precision == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    optimizer.build(model.trainable_variables)
+    return optimizer

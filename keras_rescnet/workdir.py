@@ -1,0 +1,173 @@
+"""The folder of a run: who may write into it, and its small files."""
+
+import csv
+import fcntl
+import importlib.metadata
+import io
+import json
+import os
+import pathlib
+import platform
+import shutil
+import subprocess
+import sys
+
+import keras
+
+_PACKAGES = ("keras", "tensorflow", "jax", "keras-cv", "tensorflow-datasets", "numpy")
+
+
+class WorkDir:
+    """A run's folder, held by one process at a time.
+
+    Holds `recipe.py` (the recipe file verbatim), `run.json` (recipe, command, versions, devices,
+    hours), `checkpoints/`, `log.csv` (a row an epoch), `results.json` once the run is finished.
+
+    Args:
+        path: The folder; made if it is not there.
+        recipe: The `Recipe` of the run.
+
+    Raises:
+        ValueError: if the folder cannot be written, is in use, or belongs to another recipe.
+    """
+
+    def __init__(self, path, recipe):
+        self.path = pathlib.Path(path)
+        self.checkpoints = self.path / "checkpoints"
+        self._take()
+        self._lock = self._hold()
+        self._check_recipe(recipe)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._lock.close()
+
+    def _take(self):
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise ValueError(
+                f"`workdir` must be a folder. Received: {self.path}, where a file is in the way."
+            ) from None
+        except OSError as error:
+            raise ValueError(_unwritable(self.path, error)) from None
+
+    def _hold(self):
+        try:
+            lock = open(self.path / ".lock", "w")
+        except OSError as error:
+            raise ValueError(_unwritable(self.path, error)) from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise ValueError(
+                f"Another run is writing into this workdir. Received: {self.path}. "
+                "Wait for it, or choose another --workdir."
+            ) from None
+        return lock
+
+    def _check_recipe(self, recipe):
+        self.recipe = json.loads(json.dumps(recipe.describe()))
+        stored = self.run.get("recipe", self.recipe)
+        for name in [*self.recipe, *stored]:
+            if self.recipe.get(name) != stored.get(name):
+                self._lock.close()
+                raise ValueError(
+                    f"{self.path} holds a run of another recipe: `{name}` was "
+                    f"{_short(stored.get(name))}. Received: {name}={_short(self.recipe.get(name))}. "
+                    "Choose another --workdir, or the recipe of that run."
+                )
+        if recipe.file is not None and not (self.path / "recipe.py").exists():
+            shutil.copyfile(recipe.file, self.path / "recipe.py")
+
+    @property
+    def run(self) -> dict:
+        """What `run.json` holds: recipe, command, versions, commit, devices, seconds."""
+        return self._read("run.json") or {}
+
+    def update_run(self, **facts):
+        """Adds facts to `run.json`."""
+        base = {
+            "recipe": self.recipe,
+            "command": " ".join(sys.argv),
+            "python": platform.python_version(),
+            "versions": _versions(),
+            "commit": _commit(),
+            "backend": keras.backend.backend(),
+            "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
+        }
+        self._write("run.json", _json({**base, **self.run, **facts}))
+
+    @property
+    def results(self) -> dict | None:
+        """What `results.json` holds, or `None` while the run is not finished."""
+        return self._read("results.json")
+
+    @results.setter
+    def results(self, results):
+        self._write("results.json", _json(results))
+
+    def write_log(self, rows):
+        """Writes `log.csv`: every epoch once, whatever was there before."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        self._write("log.csv", text.getvalue())
+
+    def _read(self, name):
+        try:
+            return json.loads((self.path / name).read_text())
+        except FileNotFoundError:
+            return None
+
+    def _write(self, name, text):
+        aside = self.path / f".{name}.tmp"
+        with open(aside, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(self.path / name)
+
+
+def _json(value):
+    return json.dumps(value, indent=2) + "\n"
+
+
+def _short(value):
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _unwritable(path, error):
+    return f"`workdir` must be a folder that can be written. Received: {path} ({error.strerror})."
+
+
+def _versions():
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _commit():
+    """Returns the git commit of this package's checkout, "+" if it was changed, else `None`."""
+
+    def git(*words):
+        folder = pathlib.Path(__file__).parent
+        return subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True)
+
+    try:
+        head = git("rev-parse", "HEAD")
+        if head.returncode:
+            return None
+        changed = git("status", "--porcelain", "--untracked-files=no").stdout.strip()
+    except OSError:
+        return None
+    return head.stdout.strip() + ("+" if changed else "")
