@@ -1,0 +1,169 @@
+"""Weights of PyTorch models, under the names their authors gave them, into Keras models.
+
+A naming is a function from the path of a Keras variable (`stage2_block1_1_conv/kernel`) to the
+name PyTorch has for it (`layer2.0.conv1.weight`), or `None`. `NAMINGS` lists all; which one a
+state dict follows is seen from its names.
+"""
+
+import re
+
+import numpy as np
+
+_PARAMETERS = {
+    "kernel": "weight",
+    "bias": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+_IGNORED = ("num_batches_tracked",)
+
+
+def load_torch_weights(model, state_dict):
+    """Sets all weights of a model from those of its PyTorch original.
+
+    Takes the models of the paper under their authors' names (github.com/tcmyxc/ResCNet and
+    CV-Tutorial), and torchvision's ResNets and `vgg16_bn`. Kernels are transposed to Keras's
+    layout; an array for another number of classes is an error, as is anything missing or left
+    over. `num_batches_tracked`, which Keras has no use for, may be there or not.
+
+    Args:
+        model: A model of `keras_rescnet.models`.
+        state_dict: A mapping of PyTorch names to NumPy arrays, or what NumPy makes arrays of,
+            such as PyTorch tensors on the CPU.
+
+    Raises:
+        ValueError: If names or shapes do not fit. All are listed, and no weight is changed.
+
+    Example:
+
+    >>> model = keras_rescnet.models.ResNet50()
+    >>> load_torch_weights(model, torchvision.models.resnet50(weights="DEFAULT").state_dict())
+    """
+    variables = {variable.path: variable for variable in model.weights}
+    naming = max(NAMINGS, key=lambda naming: sum(naming(path) in state_dict for path in variables))
+    paths = {naming(path) or path: path for path in variables}
+    missing = [name for name in paths if name not in state_dict]
+    unexpected = [name for name in state_dict if name not in paths and not _is_ignored(name)]
+    arrays, misshapen = {}, []
+    for name in paths.keys() & state_dict.keys():
+        array, path = np.asarray(state_dict[name]), paths[name]
+        shape = tuple(variables[path].shape)
+        arrays[path] = _to_keras(array, shape) if path.endswith("/kernel") else array
+        if arrays[path].shape != shape:
+            misshapen.append(f"{name} {array.shape} for {path} {shape}")
+    faults = {"missing": missing, "unexpected": unexpected, "of another shape": misshapen}
+    if any(faults.values()):
+        listed = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in faults.items() if names)
+        raise ValueError(
+            "`state_dict` must have an entry of the right shape for every weight of "
+            f"{model.name}, and no other. Nothing was changed. Received: {listed}."
+        )
+    for path, array in arrays.items():
+        variables[path].assign(array)
+
+
+def _is_ignored(name):
+    return name.rpartition(".")[2] in _IGNORED
+
+
+def _to_keras(kernel, shape):
+    """A convolution's `(O, I, H, W)` or a linear layer's `(O, I)` kernel in Keras's layout."""
+    if kernel.ndim == 2 and len(shape) == 4 and kernel.size == np.prod(shape):
+        height, width, inputs, outputs = shape  # linear on flattened maps: PyTorch has (C, H, W)
+        kernel = kernel.reshape(outputs, inputs, height, width)
+    return kernel.transpose(2, 3, 1, 0) if kernel.ndim == 4 else kernel.T
+
+
+def _naming(outer, block=None, inner=None):
+    """A naming of a convolutional network.
+
+    Args:
+        outer: Keras layers outside residual blocks -> PyTorch modules.
+        block: Stage, from 1, and block, from 0 -> PyTorch module of the block.
+        inner: Keras layers of a block -> PyTorch modules within the block.
+    """
+
+    def name(path):
+        layer, _, parameter = path.rpartition("/")
+        match = re.fullmatch(r"stage(\d+)_block(\d+)_(.*)", layer)
+        if match and block and match[3] in inner:
+            module = f"{block(int(match[1]), int(match[2]) - 1)}.{inner[match[3]]}"
+        elif layer in outer:
+            module = outer[layer]
+        else:
+            return None
+        return f"{module}.{_PARAMETERS[parameter]}"
+
+    return name
+
+
+def _layer(stage, block):
+    return f"layer{stage}.{block}"
+
+
+def _rc(module):
+    names = {"hidden": "fc1", "mean": "fc21", "log_variance": "fc22"}
+    return {f"calibration/{ours}": f"{module}.{theirs}" for ours, theirs in names.items()}
+
+
+def _se(module):
+    return {"calibration/hidden": f"{module}.0", "calibration/gate": f"{module}.2"}
+
+
+# torchvision, and all of the authors' ResNets but the next two.
+_OUTER = {"stem_conv": "conv1", "stem_bn": "bn1", "logits": "fc"}
+_INNER = {f"{i}_{kind}": f"{kind}{i}" for i in (1, 2, 3) for kind in ("conv", "bn")}
+_SHORTCUT = {"shortcut_conv": "downsample.0", "shortcut_bn": "downsample.1"}
+_POOLED_SHORTCUT = {"shortcut_conv": "downsample.1", "shortcut_bn": "downsample.2"}
+
+# resnet50_c100, rescnet50_c100, seresnet50_c100.
+_SEQUENTIAL = {f"{i}_conv": f"{3 * i - 3}" for i in (1, 2, 3)}
+_SEQUENTIAL |= {f"{i}_bn": f"{3 * i - 2}" for i in (1, 2, 3)}
+_SEQUENTIAL_SHORTCUT = {"shortcut_conv": "shortcut.0", "shortcut_bn": "shortcut.1"}
+_RESIDUAL_FUNCTION = {key: f"residual_function.{i}" for key, i in _SEQUENTIAL.items()}
+_RESIDUAL = {key: f"residual.{i}" for key, i in _SEQUENTIAL.items()}
+
+_ALEXNET = {
+    "conv1": "features.0",
+    "conv2": "features.3",
+    "conv3": "features.6",
+    "conv4": "features.8",
+    "conv5": "features.10",
+    "fc1": "classifier.1",
+    "fc2": "classifier.4",
+    "logits": "classifier.6",
+}
+
+
+def _vgg(depths):
+    names = {"fc1": "classifier.0", "fc2": "classifier.3", "logits": "classifier.6"}
+    index = 0
+    for stage, depth in enumerate(depths, start=1):
+        for i in range(1, depth + 1):
+            names[f"stage{stage}_{i}_conv"] = f"features.{index}"
+            names[f"stage{stage}_{i}_bn"] = f"features.{index + 1}"
+            index += 3  # convolution, normalization, activation
+        index += 1  # pooling
+    return names
+
+
+NAMINGS = (
+    _naming(_OUTER, _layer, _INNER | _SHORTCUT | _rc("se")),
+    _naming(_OUTER, _layer, _INNER | _SHORTCUT | _rc("rc_layer")),
+    _naming(_OUTER, _layer, _INNER | _SHORTCUT | _se("se.fc")),
+    _naming(_OUTER, _layer, _INNER | _POOLED_SHORTCUT | _rc("rc_layer")),
+    _naming(
+        {"stem_conv": "conv1.0", "stem_bn": "conv1.1", "logits": "fc"},
+        lambda stage, block: f"conv{stage + 1}_x.{block}",
+        _RESIDUAL_FUNCTION | _SEQUENTIAL_SHORTCUT | _rc("aa"),
+    ),
+    _naming(
+        {"stem_conv": "pre.0", "stem_bn": "pre.1", "logits": "linear"},
+        lambda stage, block: f"stage{stage}.{block}",
+        _RESIDUAL | _SEQUENTIAL_SHORTCUT | _se("excitation"),
+    ),
+    _naming(_vgg((2, 2, 3, 3, 3))),
+    _naming(_ALEXNET),
+)

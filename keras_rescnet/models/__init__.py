@@ -1,0 +1,35 @@
+"""Builders: functions that return a `keras.Model` from images to float32 logits."""
+
+from keras_rescnet.models.alexnet import AlexNet
+from keras_rescnet.models.resnet import (
+    CifarResCNet32,
+    CifarResCNet50,
+    CifarResCNet50D,
+    CifarResCNet50DV2,
+    CifarResCNet56,
+    CifarResNet8,
+    CifarResNet32,
+    CifarResNet50,
+    CifarResNet50D,
+    CifarResNet56,
+    CifarSENet32,
+    CifarSENet50,
+    CifarSENet56,
+    ResCNet18,
+    ResCNet34,
+    ResCNet50,
+    ResCNet101,
+    ResCNet152,
+    ResNet,
+    ResNet18,
+    ResNet34,
+    ResNet50,
+    ResNet101,
+    ResNet152,
+    SENet18,
+    SENet34,
+    SENet50,
+    SENet101,
+    SENet152,
+)
+from keras_rescnet.models.vgg import VGG, VGG16

@@ -1,0 +1,68 @@
+"""AlexNet, in the form of the paper's Table 5."""
+
+import keras
+from keras import layers
+
+from keras_rescnet.layers.pooled_dense import PooledDense
+from keras_rescnet.models.blocks import fan_in_uniform, image_input, logits
+
+
+def AlexNet(
+    *,
+    widths=(64, 192, 384, 256, 256),
+    hidden=4096,
+    calibration=None,
+    activation="relu",
+    input_shape=(32, 32, 3),
+    classes=10,
+    name="alexnet",
+):
+    """Builds an AlexNet for small images that maps them to logits.
+
+    Five 3x3 convolutions, the first with stride 2, with 2x2 max pooling after the first,
+    second and fifth; then adaptive pooling to 6 x 6 and three dense layers with dropout. No
+    batch normalization.
+
+    Reference:
+        Krizhevsky et al., "ImageNet classification with deep convolutional neural networks",
+        NIPS 2012; `src/models/cifar100/alexnet.py` of github.com/tcmyxc/CV-Tutorial.
+
+    Args:
+        widths: Filters of the five convolutions.
+        hidden: Units of the two hidden dense layers.
+        calibration: `None`, or what makes the layer between every convolution and its
+            activation, called with a `name`: `RCLayer`, ...
+        activation: A Keras activation: `"relu"`, `gclu`, ...
+        input_shape: Height, width and channels of the images.
+        classes: Number of logits.
+        name: Name of the model.
+
+    Returns:
+        A `keras.Model` from float images `(N, H, W, C)` to float32 logits `(N, classes)`.
+    """
+    if len(widths) != 5:
+        raise ValueError(f"`widths` must have five entries. Received: widths={widths}.")
+    x = inputs = image_input(input_shape, at_least=16)
+    for i, width in enumerate(widths, start=1):
+        if i == 1:  # "same" would pad (0, 1) where PyTorch pads (1, 1)
+            x = layers.ZeroPadding2D(1, name="conv1_pad")(x)
+        x = layers.Conv2D(
+            width,
+            3,
+            strides=2 if i == 1 else 1,
+            padding="valid" if i == 1 else "same",
+            **fan_in_uniform(9 * x.shape[-1]),
+            name=f"conv{i}",
+        )(x)
+        if calibration is not None:
+            x = calibration(name=f"conv{i}_calibration")(x)
+        x = layers.Activation(activation, name=f"conv{i}_activation")(x)
+        if i in (1, 2, 5):
+            x = layers.MaxPooling2D(2, name=f"conv{i}_pool")(x)
+    pooled = {"pool_size": 6, "dropout": 0.5}
+    x = PooledDense(hidden, **pooled, **fan_in_uniform(6 * 6 * widths[-1]), name="fc1")(x)
+    x = layers.Activation(activation, name="fc1_activation")(x)
+    x = layers.Dropout(0.5, name="fc1_dropout")(x)
+    x = layers.Dense(hidden, **fan_in_uniform(hidden), name="fc2")(x)
+    x = layers.Activation(activation, name="fc2_activation")(x)
+    return keras.Model(inputs, logits(x, classes), name=name)
