@@ -23,12 +23,18 @@ class RandomCrop:
     def __call__(self, batch, seed):
         """Returns the batch with every image shifted; the dtype is kept."""
         images = batch["images"]
-        count, height, width = images.shape[:3]
+        count, height, width, channels = images.shape
         pad = self.padding
-        offsets = tf.random.stateless_uniform((2, count, 1), seed, 0, 2 * pad + 1, "int32")
-        padded = tf.pad(images, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
-        rows = tf.gather(padded, offsets[0] + tf.range(height), batch_dims=1)
-        flat = tf.reshape(rows, (count * height, width + 2 * pad, -1))
-        columns = tf.repeat(offsets[1] + tf.range(width), height, axis=0)
-        cropped = tf.gather(flat, columns, batch_dims=1)
+        offsets = tf.random.stateless_uniform((2, count), seed, 0, 2 * pad + 1, "int32")
+        down, right = tf.unstack(offsets)
+        # Three axes, not four: TensorFlow pads and reverses those several times faster.
+        flat = tf.reshape(images, (count, height, width * channels))
+        padded = tf.pad(flat, [[0, 0], [pad, pad], [pad * channels, pad * channels]])
+        rows = tf.gather(padded, down[:, None] + tf.range(height), batch_dims=1)
+        by_offset = tf.dynamic_partition(tf.range(count), right, 2 * pad + 1)
+        windows = [
+            tf.gather(rows, members)[:, :, channels * offset : channels * (offset + width)]
+            for offset, members in enumerate(by_offset)
+        ]
+        cropped = tf.dynamic_stitch(by_offset, windows)
         return {**batch, "images": tf.reshape(cropped, images.shape)}

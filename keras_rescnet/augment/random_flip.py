@@ -20,6 +20,10 @@ class RandomFlip:
     def __call__(self, batch, seed):
         """Returns the batch with some images mirrored; the dtype is kept."""
         images = batch["images"]
-        draws = tf.random.stateless_uniform((images.shape[0], 1, 1, 1), seed)
-        flipped = tf.where(draws < self.probability, tf.reverse(images, [2]), images)
-        return {**batch, "images": flipped}
+        count, height, width, channels = images.shape
+        # TensorFlow reverses the rows of a three-axis tensor several times faster.
+        rows = tf.reshape(images, (count * height, width, channels))
+        mirrored = tf.reshape(tf.reverse(rows, [1]), images.shape)
+        flip = tf.random.stateless_uniform((count,), seed) < self.probability
+        chosen = tf.range(count) + tf.where(flip, count, 0)
+        return {**batch, "images": tf.gather(tf.concat([images, mirrored], 0), chosen)}
