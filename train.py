@@ -21,6 +21,7 @@ RECIPE = flags.DEFINE_string("recipe", None, "Recipe file, or FILE:NAME for one 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; runs/<recipe name> by default.")
 SET = flags.DEFINE_multi_string("set", [], "field=value: replaces a field of the recipe.")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TensorFlow Datasets keeps its data.")
+RECORD = flags.DEFINE_string("record", None, "Folder to write a record of the finished run into.")
 DEVICES = flags.DEFINE_integer("devices", None, "Devices to use; all GPUs by default.")
 
 
@@ -75,7 +76,14 @@ def _train():
     results = train(recipe, workdir, data_dir=DATA_DIR.value, devices=DEVICES.value)
     print(json.dumps(results, indent=2))
     if recipe.reference is not None:
-        print(f"The paper has {recipe.reference:.2f} % (the best epoch's accuracy on the test set).")
+        print(
+            f"The paper has {recipe.reference:.2f} % (the best epoch's accuracy on the test set)."
+        )
+    if RECORD.value is not None:
+        from keras_rescnet.record import write_record
+
+        record = write_record(RECORD.value, recipe, RECIPE.value, SET.value, workdir)
+        print(f"The record is {record}.")
     print(f"Everything is in {workdir}.")
 
 

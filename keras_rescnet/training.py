@@ -66,7 +66,7 @@ class Run:
 
     def __init__(self, recipe, folder, data_dir, devices):
         self.recipe, self.folder = recipe, folder
-        self.engine = engine = _engine(devices)
+        self.engine = engine = make_engine(devices)
         _check_batch(recipe, engine.replicas)
         self.transforms = recipe.augment() if recipe.augment else []
         self.train_examples = data.load(recipe.dataset, "train", data_dir)
@@ -290,7 +290,8 @@ def _parameters(model):
     return sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
 
 
-def _engine(devices):
+def make_engine(devices=None):
+    """Returns the engine of Keras's backend."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         from keras_rescnet.engines.tensorflow import Engine
@@ -298,8 +299,7 @@ def _engine(devices):
         from keras_rescnet.engines.jax import Engine
     else:
         raise ValueError(
-            "Training runs with Keras on TensorFlow or JAX. "
-            f"Received: KERAS_BACKEND={backend}."
+            f"Training runs with Keras on TensorFlow or JAX. Received: KERAS_BACKEND={backend}."
         )
     return Engine(devices)
 

@@ -97,7 +97,7 @@ class WorkDir:
             "versions": _versions(),
             "commit": _commit(),
             "backend": keras.backend.backend(),
-            "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
+            "machine": f"{_processor()}, {os.cpu_count()} CPUs",
         }
         self._write("run.json", _json({**base, **self.run, **facts}))
 
@@ -144,6 +144,14 @@ def _short(value):
 
 def _unwritable(path, error):
     return f"`workdir` must be a folder that can be written. Received: {path} ({error.strerror})."
+
+
+def _processor():
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.machine()
 
 
 def _versions():

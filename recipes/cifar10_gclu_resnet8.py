@@ -1,6 +1,6 @@
 """ResNet-8 with GCLU on CIFAR-10 (a row of the paper's Table 5).
 
-    python train.py --recipe recipes/cifar10_gclu_resnet8.py
+python train.py --recipe recipes/cifar10_gclu_resnet8.py
 """
 
 from functools import partial

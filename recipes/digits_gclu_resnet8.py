@@ -23,8 +23,8 @@ recipe = Recipe(
     augment=transforms,
     model=partial(CifarResNet8, activation=gclu),
     optimizer=partial(SGD, momentum=0.9, weight_decay=5e-4),
-    batch_size=128,
+    batch_size=32,
     epochs=20,
-    learning_rate=0.1,
+    learning_rate=0.05,
     warmup_epochs=2,
 )
