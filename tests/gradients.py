@@ -1,0 +1,80 @@
+"""Gradients as numpy arrays, on the TensorFlow and the JAX backend."""
+
+import contextlib
+
+import keras
+import numpy as np
+
+
+def double_precision():
+    """A context in which float64 arrays stay float64: JAX narrows them elsewhere."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.enable_x64(True)
+    return contextlib.nullcontext()
+
+
+def pull_back(function, x, upstream):
+    """Returns `function(x)` and the gradient of `sum(upstream * function(x))` by `x`."""
+    x, upstream = keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(upstream)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        y, gradient = jax.vjp(function, x)
+        return _numpy(y), _numpy(gradient(upstream.astype(y.dtype))[0])
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = function(x)
+    return _numpy(y), _numpy(tape.gradient(y, x, tf.cast(upstream, y.dtype)))
+
+
+def hessian_product(function, x, direction):
+    """Returns the Hessian of `sum(function(x))` times `direction`."""
+    x, direction = keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(direction)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        slope = jax.grad(lambda x: function(x).sum())
+        return _numpy(jax.grad(lambda x: (slope(x) * direction).sum())(x))
+    import tensorflow as tf
+
+    with tf.GradientTape() as outer:
+        outer.watch(x)
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            y = function(x)
+        slope = inner.gradient(y, x)
+    return _numpy(outer.gradient(slope, x, direction))
+
+
+def pull_back_layer(layer, x, upstream):
+    """Returns `layer(x)`, the gradient by `x` and the list of gradients by trainable weight."""
+    x, upstream = keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(upstream)
+    if not layer.built:
+        layer(x)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        def function(x, weights):
+            fixed = [weight.value for weight in layer.non_trainable_variables]
+            return layer.stateless_call(weights, fixed, x)[0]
+
+        weights = [weight.value for weight in layer.trainable_variables]
+        y, gradient = jax.vjp(function, x, weights)
+        by_x, by_weights = gradient(upstream.astype(y.dtype))
+    else:
+        import tensorflow as tf
+
+        weights = [weight.value for weight in layer.trainable_variables]
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x)
+        by_x, *by_weights = tape.gradient(y, [x, *weights], tf.cast(upstream, y.dtype))
+    return _numpy(y), _numpy(by_x), [_numpy(gradient) for gradient in by_weights]
+
+
+def _numpy(tensor):
+    return None if tensor is None else np.asarray(keras.ops.convert_to_numpy(tensor))
