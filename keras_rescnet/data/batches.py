@@ -51,13 +51,23 @@ def train_batches(
     normalize = _normalization(examples.dataset)
     fold_in = tf.random.experimental.stateless_fold_in
 
-    def batch_of(step):
-        epoch, position = step // steps_per_epoch, step % steps_per_epoch
-        rows = tf.random.experimental.index_shuffle(
-            position * batch_size + tf.range(batch_size, dtype="int64"),
-            seed=tf.stack([tf.constant(seed, "int64"), epoch]),
-            max_index=len(examples) - 1,
+    def steps_of(epoch):
+        # Not index_shuffle, which needs no sorting: its permutations are far from uniform.
+        keys = tf.random.stateless_uniform(
+            (len(examples),),
+            tf.stack([tf.constant(seed, "int64"), epoch]),
+            minval=None,
+            maxval=None,
+            dtype="int64",
         )
+        order = tf.argsort(keys)[: steps_per_epoch * batch_size]
+        rows = tf.reshape(order, (steps_per_epoch, batch_size))
+        positions = tf.range(steps_per_epoch, dtype="int64")
+        return tf.data.Dataset.from_tensor_slices(
+            (tf.fill(positions.shape, epoch), positions, rows)
+        )
+
+    def batch_of(epoch, position, rows):
         batch = read(rows)
         step_seed = fold_in(fold_in(tf.constant([seed, 0], "int64"), epoch), position)
         for index, transform in enumerate(transforms):
@@ -67,7 +77,8 @@ def train_batches(
                 batch = transform(batch, fold_in(step_seed, index))
         return normalize(batch, batch_size)
 
-    steps = tf.data.Dataset.range(start, stop)
+    epochs = tf.data.Dataset.range(start // steps_per_epoch, -(-stop // steps_per_epoch))
+    steps = epochs.flat_map(steps_of).skip(start % steps_per_epoch).take(stop - start)
     return _pipeline(steps, batch_of, parallel_calls)
 
 

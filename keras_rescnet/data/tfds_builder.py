@@ -45,9 +45,12 @@ def prepared(dataset, data_dir=None):
                 f"({problem}). Either pass the data directory of a machine where TFDS has "
                 f"prepared it (--data_dir), or put the original {', '.join(names)} in {manual}."
             )
-    builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(manual_dir=manual, try_download_gcs=False)
-    )
+    config = tfds.download.DownloadConfig(manual_dir=manual, try_download_gcs=False)
+    try:
+        builder.download_and_prepare(download_config=config)
+    except Exception as error:  # TFDS raises many kinds, some of twenty lines
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(f"TFDS could not prepare {dataset.name}: {reason}") from error
     return builder
 
 
