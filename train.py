@@ -40,15 +40,24 @@ def main(arguments):
         print(f"train.py: {error}", file=sys.stderr)
         sys.exit(2)
     with _quiet():
+        import tensorflow
+
         from keras_rescnet.command import run
 
+        tensorflow.config.list_physical_devices()  # where it looks for GPUs
     run("train.py", _train)
 
 
 @contextlib.contextmanager
 def _quiet():
-    """Holds back what TensorFlow's libraries write to stderr while they load, unless they fail."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    """Holds back what TensorFlow's libraries write to stderr while they load, unless they fail.
+
+    The run says which devices it uses. TF_CPP_MIN_LOG_LEVEL=0 shows everything.
+    """
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        yield
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as held:

@@ -10,9 +10,9 @@ def saved_model(model, path, *, mean, std, class_names=()):
 
         probabilities = softmax(model((pixels / 255 - mean) / std))
 
-    Its `serve` takes uint8 or float pixels in [0, 255], `(N, H, W, C)` with any `N`, and returns
-    float32 probabilities `(N, classes)`. Its signature `serving_default` takes float32 pixels and
-    returns `probabilities` and `class_names`.
+    Its `serve(pixels)` takes uint8 or float pixels in [0, 255], `(N, H, W, C)` with any `N`, and
+    returns float32 probabilities `(N, classes)`; its `class_names()` returns their names. Its
+    signature `serving_default` takes float32 pixels and returns both.
 
     Args:
         model: A `keras.Model` from normalized images to logits.
@@ -35,20 +35,23 @@ def saved_model(model, path, *, mean, std, class_names=()):
 
     archive = tf.Module()
     archive.model = model  # owns the weights
-    archive.class_names = tf.constant(list(names))
+
+    @tf.function(input_signature=[])
+    def name_classes():
+        return tf.constant(list(names))
 
     @tf.function
     def serve(pixels):
         images = tf.cast(pixels, tf.float32) * scale + offset
         return tf.nn.softmax(tf.cast(model(images, training=False), tf.float32))
 
-    archive.serve = serve
+    archive.serve, archive.class_names = serve, name_classes
     shape = model.input_shape
     serve.get_concrete_function(tf.TensorSpec(shape, tf.uint8))
     serve.get_concrete_function(tf.TensorSpec(shape, tf.float32))
 
     @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, name="pixels")])
     def serving_default(pixels):
-        return {"probabilities": serve(pixels), "class_names": archive.class_names}
+        return {"probabilities": serve(pixels), "class_names": name_classes()}
 
     tf.saved_model.save(archive, str(path), signatures=serving_default)

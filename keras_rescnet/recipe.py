@@ -123,10 +123,10 @@ def load_recipe(path, overrides: Sequence[str] = ()) -> Recipe:
     file, name = _split(str(path))
     namespace = _execute(file)
     recipe = _choose(namespace, file, name)
-    recipe = dataclasses.replace(recipe, file=file.resolve())
-    for override in overrides:
-        recipe = _replace(recipe, override)
-    return recipe
+    # all at once: epochs=5 may be unfit without the warmup_epochs=1 that follows it
+    return dataclasses.replace(
+        recipe, file=file.resolve(), **dict(_parse(override) for override in overrides)
+    )
 
 
 def recipe_name(path) -> str:
@@ -198,22 +198,24 @@ def _choose(namespace, file, name):
     raise ValueError(f"{file} must assign `recipe = Recipe(...)` or `recipes = {{name: ...}}`.")
 
 
-def _replace(recipe, override):
+def _parse(override):
     name, separator, text = override.partition("=")
     if not separator:
         raise ValueError(f"An override must read field=value. Received: {override!r}.")
-    if name not in {field.name for field in dataclasses.fields(recipe)} - {"file"}:
+    if name not in _field_names():
         raise TypeError(_unknown_field(name))
     try:
-        value = ast.literal_eval(text)
+        return name, ast.literal_eval(text)
     except (ValueError, SyntaxError):
-        value = text  # precision=float32, without quotes
-    return dataclasses.replace(recipe, **{name: value})
+        return name, text  # precision=float32, without quotes
+
+
+def _field_names():
+    return [field.name for field in dataclasses.fields(Recipe) if field.name != "file"]
 
 
 def _unknown_field(name):
-    fields = [field.name for field in dataclasses.fields(Recipe) if field.name != "file"]
-    near = difflib.get_close_matches(name, fields, n=1, cutoff=0.0)[0]
+    near = difflib.get_close_matches(name, _field_names(), n=1, cutoff=0.0)[0]
     return f"A recipe has no field {name!r}. Nearest: {near!r}."
 
 

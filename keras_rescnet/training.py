@@ -1,7 +1,6 @@
 """`train`: from a recipe to a trained, tested and exported model."""
 
 import functools
-import pathlib
 import time
 
 import keras

@@ -73,11 +73,12 @@ class WorkDir:
         self.recipe = json.loads(json.dumps(recipe.describe()))
         stored = self.run.get("recipe", self.recipe)
         for name in [*self.recipe, *stored]:
-            if self.recipe.get(name) != stored.get(name):
+            now, before = self.recipe.get(name), stored.get(name)
+            if now != before:
                 self._lock.close()
                 raise ValueError(
-                    f"{self.path} holds a run of another recipe: `{name}` was "
-                    f"{_short(stored.get(name))}. Received: {name}={_short(self.recipe.get(name))}. "
+                    f"{self.path} holds a run of another recipe: `{name}` was {_short(before)}. "
+                    f"Received: {name}={_short(now)}. "
                     "Choose another --workdir, or the recipe of that run."
                 )
         if recipe.file is not None and not (self.path / "recipe.py").exists():

@@ -1,0 +1,1 @@
+"""What runs the steps of a training, one module for each of Keras's backends."""

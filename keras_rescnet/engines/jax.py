@@ -95,9 +95,7 @@ class Engine:
 
     def evaluate(self, batches):
         """Returns the sums of the statistics over all rows that have weight, `(k,)`."""
-        trainable, fixed, _ = (
-            [variable.value for variable in group] for group in self._groups()
-        )
+        trainable, fixed, _ = ([variable.value for variable in group] for group in self._groups())
         sums = [
             self._evaluate(trainable, fixed, batch["images"], batch["labels"], batch["weights"])
             for batch in batches.as_numpy_iterator()

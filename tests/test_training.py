@@ -1,0 +1,263 @@
+"""`train`: every recipe runs, a run goes on exactly, and what a user can do wrong is said."""
+
+import csv
+import dataclasses
+import fcntl
+import functools
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_rescnet
+from keras_rescnet import Recipe, augment, load_recipe
+from keras_rescnet.data import DIGITS
+from keras_rescnet.data.array_examples import ArrayExamples
+from keras_rescnet.optimizers import SGD
+
+ROOT = pathlib.Path(__file__).parent.parent
+PATHS = sorted((ROOT / "recipes").glob("*.py"))
+ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
+
+
+def random_pictures(dataset, split, data_dir=None):
+    """What a dataset reads in these tests: 40 training and 20 test pictures of noise."""
+    generator = np.random.default_rng(0)
+    count = 40 if split == "train" else 20
+    images = generator.integers(0, 256, (count, *dataset.image_shape), "uint8")
+    labels = generator.integers(0, dataset.classes, count)
+    names = dataset.class_names or tuple(f"class {i}" for i in range(dataset.classes))
+    return ArrayExamples(dataset, images, labels, names)
+
+
+def with_random_pictures(recipe, **changes):
+    dataset = dataclasses.replace(recipe.dataset, read=random_pictures)
+    return dataclasses.replace(recipe, dataset=dataset, **changes)
+
+
+def dropout_model(input_shape, classes):
+    """Small, with all that a checkpoint must hold: normalization, dropout, GCLU."""
+    return keras.Sequential(
+        [
+            keras.Input(input_shape),
+            keras.layers.Conv2D(4, 3, strides=4),
+            keras.layers.BatchNormalization(),
+            keras_rescnet.layers.GCLU(),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dropout(0.5),
+            keras.layers.Dense(classes, dtype="float32"),
+        ],
+        name="small",
+    )
+
+
+def transforms():
+    return [augment.RandomCrop(padding=4), augment.RandomFlip()]
+
+
+def small_recipe(**changes):
+    fields = {
+        "dataset": dataclasses.replace(DIGITS, read=random_pictures),
+        "augment": transforms,
+        "model": dropout_model,
+        "optimizer": functools.partial(SGD, momentum=0.9, weight_decay=5e-4),
+        "batch_size": 8,
+        "epochs": 3,
+        "learning_rate": 0.1,
+        "warmup_epochs": 1,
+    }
+    return Recipe(**{**fields, **changes})
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_recipe_trains_and_exports(path, tmp_path):
+    recipe = load_recipe(path)
+    recipe = with_random_pictures(
+        recipe, batch_size=8, epochs=1, warmup_epochs=0, steps_per_epoch=1
+    )
+    results = keras_rescnet.train(recipe, tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "results.json").read_text()) == results
+    assert (tmp_path / "run" / "recipe.py").read_text() == path.read_text()
+    model = keras.models.load_model(tmp_path / "run" / "model.keras")
+    pixels = np.zeros((1, *recipe.dataset.image_shape), "uint8")
+    images = (pixels / 255 - recipe.dataset.mean) / recipe.dataset.std
+    logits = keras.ops.convert_to_numpy(model(images.astype("float32")))
+    expected = np.exp(logits) / np.exp(logits).sum()
+    if ON_TENSORFLOW:
+        served = tf.saved_model.load(str(tmp_path / "run" / "saved_model"))
+        np.testing.assert_allclose(served.serve(pixels), expected, atol=1e-5)
+        np.testing.assert_allclose(served.serve(pixels.astype("float32")), expected, atol=1e-5)
+        assert served.class_names().shape == (recipe.dataset.classes,)
+
+
+def files_of(workdir):
+    return {
+        name: (pathlib.Path(workdir) / name).read_bytes() for name in ("log.csv", "results.json")
+    }
+
+
+def weights_of(workdir):
+    model = keras.models.load_model(pathlib.Path(workdir) / "model.keras")
+    return [keras.ops.convert_to_numpy(weight) for weight in model.weights]
+
+
+def test_a_stopped_run_goes_on_to_the_last_bit(tmp_path, monkeypatch):
+    whole = keras_rescnet.train(small_recipe(), tmp_path / "whole")
+    # 5 steps an epoch: the run is stopped within the first, at the end of it, and in the second
+    recipe = small_recipe(steps_per_execution=1)
+    for steps in (3, 2, 4):
+        stop_after(monkeypatch, steps)
+        with pytest.raises(SystemExit) as caught:
+            keras_rescnet.train(recipe, tmp_path / "parts")
+        assert caught.value.code == 143
+    monkeypatch.undo()
+    assert keras_rescnet.train(recipe, tmp_path / "parts") == whole
+    assert files_of(tmp_path / "parts") == files_of(tmp_path / "whole")
+    for ours, theirs in zip(
+        weights_of(tmp_path / "parts"), weights_of(tmp_path / "whole"), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+    with open(tmp_path / "parts" / "log.csv") as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
+
+
+def stop_after(monkeypatch, steps):
+    """Sends this process a SIGTERM when the engine has done so many steps."""
+    engine = type(keras_rescnet.training.make_engine())
+    original, done = engine.steps, 0
+
+    def count_steps(self, count):
+        nonlocal done
+        rows = original(self, count)
+        done += count
+        if done >= steps:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return rows
+
+    monkeypatch.undo()
+    original = engine.steps
+    monkeypatch.setattr(engine, "steps", count_steps)
+
+
+def test_a_finished_run_is_not_repeated(tmp_path, capsys):
+    results = keras_rescnet.train(small_recipe(), tmp_path)
+    before = (tmp_path / "model.keras").stat().st_mtime_ns
+    assert keras_rescnet.train(small_recipe(), tmp_path) == results
+    assert (tmp_path / "model.keras").stat().st_mtime_ns == before
+    assert "finished run: nothing is done again" in capsys.readouterr().out
+
+
+def test_results_are_those_of_keras(tmp_path):
+    recipe = small_recipe()
+    results = keras_rescnet.train(recipe, tmp_path)
+    model = keras.models.load_model(tmp_path / "model.keras")
+    model.compile(
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy", keras.metrics.SparseTopKCategoricalAccuracy(5)],
+    )
+    examples = random_pictures(recipe.dataset, "test")
+    images = (examples.images / 255.0 - recipe.dataset.mean) / recipe.dataset.std
+    expected = model.evaluate(images.astype("float32"), examples.labels, verbose=0, batch_size=20)
+    ours = [results[f"test_{name}"] for name in ("loss", "accuracy", "top5_accuracy")]
+    np.testing.assert_allclose(ours, expected, rtol=1e-5)
+
+
+def test_another_recipe_is_refused(tmp_path):
+    keras_rescnet.train(small_recipe(), tmp_path)
+    with pytest.raises(ValueError, match="another recipe: `epochs` was 3. Received: epochs=4"):
+        keras_rescnet.train(small_recipe(epochs=4), tmp_path)
+
+
+def test_a_workdir_in_use_is_refused(tmp_path):
+    with open(tmp_path / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ValueError, match="Another run is writing into this workdir"):
+            keras_rescnet.train(small_recipe(), tmp_path)
+
+
+def test_a_workdir_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(ValueError, match="`workdir` must be a folder. Received: .*file"):
+        keras_rescnet.train(small_recipe(), tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_a_workdir_that_cannot_be_written_is_refused():
+    with pytest.raises(ValueError, match="must be a folder that can be written. Received: /proc/x"):
+        keras_rescnet.train(small_recipe(), "/proc/x")
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+    recipe = small_recipe(learning_rate=1e30, warmup_epochs=0, epochs=2)
+    with pytest.raises(FloatingPointError, match=r"not finite at step \d, learning rate 1e\+30"):
+        keras_rescnet.train(recipe, tmp_path)
+    assert not (tmp_path / "results.json").exists()
+
+
+def two_logits(input_shape, classes):
+    return dropout_model(input_shape, 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 41}, "40 training images, 0 steps an epoch. Received: batch_size=41"),
+        ({"steps_per_epoch": 6}, "5 steps an epoch. Received: batch_size=8, steps_per_epoch=6"),
+        ({"model": two_logits}, r"logits of shape \(None, 10\). Received: \(None, 2\)"),
+    ],
+)
+def test_recipes_that_do_not_fit_are_refused(changes, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        keras_rescnet.train(small_recipe(**changes), tmp_path)
+
+
+def run_train(*arguments):
+    return subprocess.run(
+        [sys.executable, ROOT / "train.py", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+
+
+COMMANDS = {
+    "no recipe": ([], "--recipe FILE is missing"),
+    "unknown flag": (["--recepe=x.py"], "Unknown command line flag 'recepe'"),
+    "stray word": (["x.py"], "Arguments are given as --flag value. Received: x.py"),
+    "no file": (["--recipe=recipes/none.py"], "recipes/none.py, which is no file"),
+    "field": (
+        ["--recipe=recipes/cifar10_resnet32.py", "--set=epoch=1"],
+        "no field 'epoch'. Nearest: 'epochs'",
+    ),
+    "file in the way": (
+        ["--recipe=recipes/digits_gclu_resnet8.py", "--workdir=README.md"],
+        "`workdir` must be a folder",
+    ),
+    "too many devices": (
+        ["--recipe=recipes/digits_gclu_resnet8.py", "--devices=99", "--workdir={tmp}"],
+        "Received: devices=99",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", COMMANDS)
+def test_a_mistake_is_one_line_and_exit_code_2(case, tmp_path):
+    arguments, message = COMMANDS[case]
+    done = run_train(*[argument.format(tmp=tmp_path) for argument in arguments])
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("train.py: ") and message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_help_explains_every_flag():
+    done = run_train("--help")
+    assert done.returncode == 0
+    for flag in ("--recipe", "--workdir", "--set", "--data_dir", "--devices", "--record"):
+        assert flag in done.stdout
