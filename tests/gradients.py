@@ -15,20 +15,31 @@ def double_precision():
     return contextlib.nullcontext()
 
 
-def pull_back(function, x, upstream):
-    """Returns `function(x)` and the gradient of `sum(upstream * function(x))` by `x`."""
+def pull_back(function, x, upstream, *, compiled=False):
+    """Returns `function(x)` and the gradient of `sum(upstream * function(x))` by `x`.
+
+    `compiled` computes both in one `tf.function` or `jax.jit`.
+    """
     x, upstream = keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(upstream)
     if keras.backend.backend() == "jax":
         import jax
 
-        y, gradient = jax.vjp(function, x)
-        return _numpy(y), _numpy(gradient(upstream.astype(y.dtype))[0])
+        def both(x, upstream):
+            y, gradient = jax.vjp(function, x)
+            return y, gradient(upstream.astype(y.dtype))[0]
+
+        y, gradient = (jax.jit(both) if compiled else both)(x, upstream)
+        return _numpy(y), _numpy(gradient)
     import tensorflow as tf
 
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        y = function(x)
-    return _numpy(y), _numpy(tape.gradient(y, x, tf.cast(upstream, y.dtype)))
+    def both(x, upstream):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = function(x)
+        return y, tape.gradient(y, x, tf.cast(upstream, y.dtype))
+
+    y, gradient = (tf.function(both) if compiled else both)(x, upstream)
+    return _numpy(y), _numpy(gradient)
 
 
 def hessian_product(function, x, direction):

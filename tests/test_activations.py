@@ -17,8 +17,11 @@ NAMED_FORMS = [(None, "exact"), ("sigmoid", "sigmoid"), ("tanh", "tanh")]
 FUNCTIONS = [gclu, gclu_sigmoid, gclu_tanh]
 
 
-def value_and_slope(x, approximate=None):
-    return pull_back(lambda x: gclu(x, approximate), x, np.ones_like(x))
+compiled_too = pytest.mark.parametrize("compiled", [False, True])
+
+
+def value_and_slope(x, approximate=None, compiled=False):
+    return pull_back(lambda x: gclu(x, approximate), x, np.ones_like(x), compiled=compiled)
 
 
 def normal_tail(distance):
@@ -29,11 +32,12 @@ def normal_density(x):
     return np.exp(-0.5 * np.square(x)) / math.sqrt(2.0 * math.pi)
 
 
-def test_exact_form_equals_60_digit_arithmetic_also_in_the_tail():
+@compiled_too
+def test_exact_form_equals_60_digit_arithmetic_also_in_the_tail(compiled):
     x = GOLDEN["x"]
     keep = np.isfinite(x) & ((x == 0.0) | (np.abs(x) >= 2.3e-308))  # TensorFlow flushes subnormals
     with double_precision():
-        y, slope = value_and_slope(x[keep])
+        y, slope = value_and_slope(x[keep], compiled=compiled)
     assert y.dtype == slope.dtype == np.float64
     np.testing.assert_allclose(y, GOLDEN["y_math"][keep], rtol=1e-12, atol=1e-300)
     np.testing.assert_allclose(slope, GOLDEN["dy_math"][keep], rtol=1e-12, atol=2e-16)
@@ -66,23 +70,26 @@ def test_float32_forms_equal_the_reference(form, name):
     np.testing.assert_allclose(slope[keep], slope_reference[keep], atol=3e-6)
 
 
-def test_float32_keeps_its_relative_accuracy_in_the_tail():
+@compiled_too
+def test_float32_keeps_its_relative_accuracy_in_the_tail(compiled):
     x = np.linspace(-9.0, -1.5, 5001, dtype="float32")
-    y, slope = value_and_slope(x)
+    y, slope = value_and_slope(x, compiled=compiled)
     wide = x.astype("float64")
     np.testing.assert_allclose(y, wide * normal_tail(-wide), rtol=1.2e-5, atol=0)
     closed = normal_tail(-wide) + wide * normal_density(wide)
     np.testing.assert_allclose(slope, closed, rtol=2e-5, atol=0)
 
 
+@compiled_too
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
-def test_limits_are_numbers(form, dtype):
+def test_limits_are_numbers(form, dtype, compiled):
     largest = {"float16": 6e4, "bfloat16": 3e38, "float32": 3e38, "float64": 1e308}[dtype]
     x = np.array([-np.inf, -largest, -700.0, -0.0, 0.0, 700.0, largest, np.inf])
     with double_precision():
         x = keras.ops.cast(x, dtype)
-        y, slope = pull_back(lambda x: gclu(x, form), x, keras.ops.ones_like(x))
+        ones = keras.ops.ones_like(x)
+        y, slope = pull_back(lambda x: gclu(x, form), x, ones, compiled=compiled)
         x = keras.ops.convert_to_numpy(x)
     np.testing.assert_array_equal(y, np.where(x > 0, x, np.zeros_like(x)))
     expected = [0.0, 0.0, 0.0, 0.5, 0.5, 1.0, 1.0, 1.0]  # Eq. 6 puts 0 on the left side

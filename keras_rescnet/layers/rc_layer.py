@@ -1,10 +1,9 @@
 """The RC Layer: response calibration."""
 
-import math
-
 import keras
 from keras import ops
 
+from keras_rescnet.activations import fused, normal_density, normal_tail
 from keras_rescnet.initializers import fan_in_uniform
 
 
@@ -129,23 +128,22 @@ def _calibrate(x, mean, stddev):
     """`x + x Phi(-|z|)`, `z = (x - mean) / stddev`; keeps its three arguments."""
 
     def gradient(*args, upstream=None):
-        upstream = args[0] if upstream is None else upstream
-        wide, upstream = ops.cast(x, mean.dtype), ops.cast(upstream, mean.dtype)
-        z = (wide - mean) / stddev
-        density = ops.exp(-0.5 * ops.square(z)) / math.sqrt(2.0 * math.pi)
-        by_z = upstream * wide * density * ops.sign(z) / stddev
-        by_x = upstream * (1.0 + _tail(z)) - by_z
-        by_mean = ops.sum(by_z, axis=(1, 2), keepdims=True)
-        by_stddev = ops.sum(by_z * z, axis=(1, 2), keepdims=True)
-        return ops.cast(by_x, x.dtype), by_mean, by_stddev
+        return _pull_back(x, mean, stddev, args[0] if upstream is None else upstream)
 
     wide = ops.cast(x, mean.dtype)
-    return ops.cast(wide + wide * _tail((wide - mean) / stddev), x.dtype), gradient
+    z = (wide - mean) / stddev
+    return ops.cast(wide + wide * normal_tail(ops.abs(z)), x.dtype), gradient
 
 
-def _tail(z):
-    """`Phi(-|z|)`."""
-    return 0.5 * ops.erfc(ops.abs(z) * math.sqrt(0.5))
+@fused
+def _pull_back(x, mean, stddev, upstream):
+    wide, upstream = ops.cast(x, mean.dtype), ops.cast(upstream, mean.dtype)
+    z = (wide - mean) / stddev
+    by_z = upstream * wide * normal_density(z) * ops.sign(z) / stddev
+    by_x = upstream * (1.0 + normal_tail(ops.abs(z))) - by_z
+    by_mean = ops.sum(by_z, axis=(1, 2), keepdims=True)
+    by_stddev = ops.sum(by_z * z, axis=(1, 2), keepdims=True)
+    return ops.cast(by_x, x.dtype), by_mean, by_stddev
 
 
 def statistics_dtype(layer):
