@@ -42,7 +42,7 @@ def load_torch_weights(model, state_dict):
     >>> load_torch_weights(model, torchvision.models.resnet50(weights="DEFAULT").state_dict())
     """
     variables = {variable.path: variable for variable in model.weights}
-    naming = max(NAMINGS, key=lambda naming: sum(naming(path) in state_dict for path in variables))
+    naming = max(NAMINGS, key=lambda naming: _fit(naming, variables, state_dict))
     paths = {naming(path) or path: path for path in variables}
     missing = [name for name in paths if name not in state_dict]
     unexpected = [name for name in state_dict if name not in paths and not _is_ignored(name)]
@@ -62,6 +62,11 @@ def load_torch_weights(model, state_dict):
         )
     for path, array in arrays.items():
         variables[path].assign(array)
+
+
+def _fit(naming, paths, state_dict):
+    names = [naming(path) for path in paths]
+    return sum(name in state_dict for name in names), sum(name is not None for name in names)
 
 
 def _is_ignored(name):
