@@ -36,11 +36,11 @@ def saved_model(model, path, *, mean, std, class_names=()):
     archive = tf.Module()
     archive.model = model  # owns the weights
 
-    @tf.function(input_signature=[])
+    @tf.function(input_signature=[], autograph=False)
     def name_classes():
         return tf.constant(list(names))
 
-    @tf.function
+    @tf.function(autograph=False)
     def serve(pixels):
         images = tf.cast(pixels, tf.float32) * scale + offset
         return tf.nn.softmax(tf.cast(model(images, training=False), tf.float32))
@@ -50,7 +50,9 @@ def saved_model(model, path, *, mean, std, class_names=()):
     serve.get_concrete_function(tf.TensorSpec(shape, tf.uint8))
     serve.get_concrete_function(tf.TensorSpec(shape, tf.float32))
 
-    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, name="pixels")])
+    signature = [tf.TensorSpec(shape, tf.float32, name="pixels")]
+
+    @tf.function(input_signature=signature, autograph=False)
     def serving_default(pixels):
         return {"probabilities": serve(pixels), "class_names": name_classes()}
 

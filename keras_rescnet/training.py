@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_rescnet import data, export
 from keras_rescnet.checkpoint import Checkpoints
+from keras_rescnet.initial_weights import load_initial_weights
 from keras_rescnet.optimizers import learning_rate_at
 from keras_rescnet.progress import Progress
 from keras_rescnet.recipe import Recipe
@@ -25,7 +26,7 @@ def train(recipe: Recipe, workdir, *, data_dir=None, devices=None) -> dict[str, 
 
     Leaves in the folder: the recipe, `run.json`, `checkpoints/`, `log.csv`, `results.json`,
     `model.keras` (normalized images to logits) and `saved_model/` (pixels to probabilities; with
-    Keras on TensorFlow).
+    Keras on TensorFlow). With `ema_momentum` these two hold the averaged weights.
 
     Args:
         recipe: What to train.
@@ -78,7 +79,7 @@ class Run:
         keras.config.set_dtype_policy(recipe.precision)
         try:
             with engine.scope():
-                self.model = _build_model(recipe)
+                self.model = _build_model(recipe, engine.replicas)
                 self.optimizer = _build_optimizer(recipe, self.model, engine.replicas)
         finally:
             keras.config.set_dtype_policy(policy)
@@ -91,6 +92,8 @@ class Run:
             accumulation_steps=recipe.gradient_accumulation_steps,
         )
         self.checkpoints = Checkpoints(folder.checkpoints)
+        splits = ["test"] if recipe.ema_momentum is None else ["test", "test_ema"]
+        self.columns = [name for split in splits for name in _means(split, np.zeros(3), 1)]
         self.step, self.history, self.sums = 0, [], np.zeros(3)
         self.rollbacks = 0
         self._describe()
@@ -170,6 +173,8 @@ class Run:
             "best_epoch": best["epoch"],
             "parameters": _parameters(self.model),
         }
+        if self.recipe.ema_momentum is not None:
+            self._average()
         self.model.save(self.folder.path / "model.keras")
         if keras.backend.backend() == "tensorflow":
             dataset = self.recipe.dataset
@@ -204,15 +209,27 @@ class Run:
             **_means("train", self.sums, images),
         }
         if (epoch + 1) % recipe.evaluate_every == 0 or epoch + 1 == recipe.epochs:
-            batches = data.evaluation_batches(self.test_examples, batch_size=recipe.batch_size)
-            sums = self.engine.evaluate(batches)
-            row.update(_means("test", sums, len(self.test_examples)))
+            row.update(self._evaluate("test"))
+            if recipe.ema_momentum is not None:
+                weights = self.engine.variables()
+                self._average()
+                row.update(self._evaluate("test_ema"))
+                self.engine.assign(weights)
         else:
-            row.update(dict.fromkeys(_means("test", self.sums, 1), ""))
+            row.update(dict.fromkeys(self.columns, ""))
         self.history.append(row)
         self.sums = np.zeros(3)
         self.folder.write_log(self.history)
         progress.end_epoch(row)
+
+    def _evaluate(self, name):
+        batches = data.evaluation_batches(self.test_examples, batch_size=self.recipe.batch_size)
+        return _means(name, self.engine.evaluate(batches), len(self.test_examples))
+
+    def _average(self):
+        """Gives the weights the values of their averages."""
+        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        optimizer.finalize_variable_values(self.model.trainable_variables)
 
     def _save(self):
         arrays = self.engine.variables()
@@ -323,14 +340,21 @@ def _steps_per_epoch(recipe, images):
     return recipe.steps_per_epoch or steps
 
 
-def _build_model(recipe):
+def _build_model(recipe, replicas):
     dataset = recipe.dataset
-    model = recipe.model(input_shape=dataset.image_shape, classes=dataset.classes)
+    build = functools.partial(recipe.model, input_shape=dataset.image_shape)
+    model = build(classes=dataset.classes)
     if not isinstance(model, keras.Model) or model.output_shape != (None, dataset.classes):
         raise ValueError(
             f"`model` must return a keras.Model with logits of shape (None, {dataset.classes}). "
             f"Received: {getattr(model, 'output_shape', model)!r}."
         )
+    if recipe.synchronized_bn and replicas > 1:
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.synchronized = True
+    if recipe.initial_weights is not None:
+        load_initial_weights(model, recipe.initial_weights, build)
     return model
 
 

@@ -219,12 +219,9 @@ def test_recipes_that_do_not_fit_are_refused(changes, message, tmp_path):
 
 
 def run_train(*arguments):
-    return subprocess.run(
-        [sys.executable, ROOT / "train.py", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
+    quiet = {name: text for name, text in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    command = [sys.executable, ROOT / "train.py", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=quiet)
 
 
 COMMANDS = {

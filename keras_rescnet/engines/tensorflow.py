@@ -91,7 +91,7 @@ class Engine:
                 rows = rows.write(i, add_up(replica_step, next(iterator)))
             return rows.stack()
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(reduce_retracing=True, autograph=False)
         def run_evaluation(batch):
             return add_up(replica_sums, batch)
 
