@@ -34,12 +34,6 @@ ACTIVATIONS = {
     "quick_gclu": kr.gclu_sigmoid,
     "gclu_tanh": kr.gclu_tanh,
 }
-CASES = [
-    (file, activation)
-    for file in REFERENCES
-    for activation in ACTIVATIONS
-    if f"logits_f64_{activation}" in np.load(GOLDEN / f"{file}.npz")
-]
 
 
 @pytest.fixture(scope="module", params=REFERENCES)
@@ -57,19 +51,24 @@ def reference(request):
     return golden, images, builder, model
 
 
-@pytest.mark.parametrize("reference, activation", CASES, indirect=["reference"])
-def test_logits_are_those_of_the_reference(reference, activation):
+def test_logits_are_those_of_the_reference(reference):
     golden, images, builder, loaded = reference
-    with keras.StatelessScope(initialize_variables=False):  # takes the weights already loaded
-        model = builder(activation=ACTIVATIONS[activation])
-    logits, _ = model.stateless_call(
-        [variable.value for variable in loaded.trainable_variables],
-        [variable.value for variable in loaded.non_trainable_variables],
-        images,
-    )
-    expected = golden[f"logits_f64_{activation}"]
-    gap = np.max(np.abs(golden[f"logits_f32_{activation}"] - expected))
-    np.testing.assert_allclose(logits, expected, rtol=0, atol=5 * gap)
+    compared = 0
+    for name, activation in ACTIVATIONS.items():
+        if f"logits_f64_{name}" not in golden:
+            continue
+        with keras.StatelessScope(initialize_variables=False):  # the weights are there already
+            model = builder(activation=activation)
+        logits, _ = model.stateless_call(
+            [variable.value for variable in loaded.trainable_variables],
+            [variable.value for variable in loaded.non_trainable_variables],
+            images,
+        )
+        expected = golden[f"logits_f64_{name}"]
+        gap = np.max(np.abs(golden[f"logits_f32_{name}"] - expected))
+        np.testing.assert_allclose(logits, expected, rtol=0, atol=5 * gap, err_msg=name)
+        compared += 1
+    assert compared in (1, 5)  # ReLU alone, or all
 
 
 def test_stages_are_those_of_the_reference(reference):

@@ -1,0 +1,395 @@
+"""The builders: sizes of the paper, initial weights, and one exam that all of them pass."""
+
+import math
+import subprocess
+import sys
+from functools import partial
+
+import keras
+import numpy as np
+import pytest
+
+import keras_rescnet as kr
+from keras_rescnet import models
+from keras_rescnet.layers import RCLayer, SqueezeExcite
+
+# Trainable parameters with 10 and 100 classes, of the reference; the paper's Table 1 rounds them.
+PARAMETERS_CIFAR = {
+    "CifarResNet8": (78_042, 83_892),
+    "CifarResNet32": (466_906, 472_756),
+    "CifarSENet32": (480_346, 486_196),
+    "CifarResCNet32": (488_326, 494_176),
+    "CifarResNet56": (855_770, 861_620),
+    "CifarSENet56": (879_962, 885_812),
+    "CifarResCNet56": (894_326, 900_176),
+    "CifarResNet50": (23_520_842, 23_705_252),
+    "CifarSENet50": (26_078_394, 26_262_804),
+    "CifarResCNet50": (27_324_410, 27_508_820),
+    "CifarResNet50D": (23_520_842, 23_705_252),
+    "CifarResCNet50D": (27_324_410, 27_508_820),
+    "CifarResCNet50DV2": (24_276_298, 24_460_708),
+    "AlexNet": (56_826_698, 57_195_428),
+    "VGG16": (134_309_962, 134_678_692),
+}
+# With 1000 classes; ResNet-101 and 152 are torchvision's figures.
+PARAMETERS_IMAGENET = {
+    "ResNet18": 11_689_512,
+    "ResNet34": 21_797_672,
+    "ResNet50": 25_557_032,
+    "ResNet101": 44_549_160,
+    "ResNet152": 60_192_808,
+    "SENet18": 11_776_552,
+    "SENet34": 21_954_856,
+    "SENet50": 28_071_976,
+    "ResCNet18": 11_824_032,
+    "ResCNet34": 22_041_236,
+    "ResCNet50": 29_360_600,
+}
+
+
+def parameters(builder, **kwargs):
+    with keras.StatelessScope(initialize_variables=False):  # shapes, without drawing weights
+        model = builder(**kwargs)
+    return sum(math.prod(weight.shape) for weight in model.trainable_weights)
+
+
+@pytest.mark.parametrize("name", PARAMETERS_CIFAR)
+def test_parameters_for_cifar(name):
+    builder = getattr(models, name)
+    assert parameters(builder) == PARAMETERS_CIFAR[name][0]
+    assert parameters(builder, classes=100) == PARAMETERS_CIFAR[name][1]
+
+
+@pytest.mark.parametrize("name", PARAMETERS_IMAGENET)
+def test_parameters_for_imagenet(name):
+    assert parameters(getattr(models, name)) == PARAMETERS_IMAGENET[name]
+
+
+def test_parameters_of_table_4():
+    # The paper's Table 4 on CIFAR-100: two dense layers, and reductions 2 and 4 of three.
+    for reduction, expected in {None: 527_636, 2: 514_476, 4: 494_176}.items():
+        rc = partial(RCLayer, reduction=reduction)
+        assert parameters(models.CifarResCNet32, calibration=rc, classes=100) == expected
+
+
+# Initial weights: (layer, weight) -> standard deviation, of a uniform or a normal distribution.
+
+
+def uniform(fan_in):
+    return ("uniform", 1 / math.sqrt(fan_in))
+
+
+def normal(stddev):
+    return ("normal", stddev)
+
+
+INITIAL = {
+    "CifarResNet32": {
+        "stage3_block2_1_conv/kernel": normal(math.sqrt(2 / (9 * 64))),
+        "stage3_block1_shortcut_conv/kernel": normal(math.sqrt(2 / 32)),
+        "logits/kernel": uniform(64),
+    },
+    "CifarSENet32": {
+        "stage3_block2_1_conv/kernel": normal(math.sqrt(2 / (9 * 64))),
+        "stage3_block2_calibration/hidden/kernel": uniform(64),
+        "stage3_block2_calibration/gate/kernel": uniform(16),
+    },
+    "CifarResCNet32": {
+        "stage3_block2_1_conv/kernel": normal(math.sqrt(2 / (9 * 64))),
+        "stage3_block2_calibration/hidden/kernel": normal(0.01),
+        "stage3_block2_calibration/mean/kernel": normal(0.01),
+        "stage3_block2_calibration/log_variance/kernel": normal(0.01),
+        "logits/kernel": normal(0.01),
+    },
+    "ResNet18": {
+        "stem_conv/kernel": normal(math.sqrt(2 / (49 * 64))),
+        "stage2_block1_shortcut_conv/kernel": normal(math.sqrt(2 / 128)),
+        "logits/bias": uniform(512),
+    },
+    "ResCNet18": {
+        "stage4_block1_calibration/mean/kernel": uniform(32),
+        "stage4_block1_calibration/mean/bias": uniform(32),
+    },
+    "CifarResCNet50": {
+        "stage4_block2_2_conv/kernel": uniform(9 * 512),
+        "stage4_block1_shortcut_conv/kernel": uniform(1024),
+        "stage4_block1_calibration/hidden/kernel": uniform(2048),
+        "stage4_block1_calibration/log_variance/bias": uniform(128),
+    },
+    "CifarSENet50": {
+        "stage4_block2_2_conv/bias": uniform(9 * 512),
+        "stage4_block1_calibration/gate/bias": uniform(128),
+    },
+    "CifarResNet50D": {
+        "stage3_block1_2_conv/kernel": normal(math.sqrt(2 / (9 * 256))),
+        "logits/kernel": uniform(2048),
+    },
+    "AlexNet": {
+        "conv2/kernel": uniform(9 * 64),
+        "conv2/bias": uniform(9 * 64),
+        "fc2/bias": uniform(4096),
+    },
+}
+
+
+@pytest.mark.parametrize("name", INITIAL)
+def test_initial_weights(name):
+    keras.utils.set_random_seed(0)
+    # One more than 10 classes, for a dense layer large enough for statistics.
+    model = getattr(models, name)(classes=50)
+    weights = {weight.path: np.asarray(weight) for weight in model.weights}
+    for path, (distribution, scale) in INITIAL[name].items():
+        values = weights[path].ravel()
+        stddev = scale / math.sqrt(3) if distribution == "uniform" else scale
+        error = 4 / math.sqrt(values.size)
+        assert abs(values.mean()) < error * stddev, path
+        assert abs(values.std() / stddev - 1) < error, path
+        largest = np.max(np.abs(values))
+        if distribution == "uniform":
+            assert largest <= scale, path
+            assert largest > scale * (1 - 20 / values.size), path
+        elif values.size > 1000:  # neither bounded nor truncated at two deviations
+            assert 2.5 * stddev < largest < 6 * stddev, path
+    for path, values in weights.items():
+        if path.endswith(("gamma", "moving_variance")):
+            assert np.all(values == 1.0), path
+        elif path.endswith(("beta", "moving_mean")):
+            assert np.all(values == 0.0), path
+    if name == "CifarResCNet32":
+        biases = [v for path, v in weights.items() if path.endswith("bias")]
+        assert len(biases) == 46 and not any(np.any(bias) for bias in biases)
+
+
+def test_no_two_layers_start_equal():
+    keras.utils.set_random_seed(0)
+    model = models.CifarResCNet32()
+    kernels = [np.asarray(w) for w in model.weights if w.path.endswith("kernel")]
+    sums = [float(np.sum(kernel, dtype="float64")) for kernel in kernels]
+    assert len(set(sums)) == len(sums)
+
+
+def test_seed_decides_initial_weights():
+    def weights(seed):
+        keras.utils.set_random_seed(seed)
+        model = models.ResNet((1,), widths=(4,), calibration=small_rc, input_shape=(8, 8, 3))
+        return [np.asarray(weight) for weight in model.weights]
+
+    same = [np.array_equal(a, b) for a, b in zip(weights(1), weights(1), strict=True)]
+    assert all(same)
+    other = [np.array_equal(a, b) for a, b in zip(weights(1), weights(2), strict=True)]
+    assert not all(other)
+
+
+# The exam: every builder, small. A new one is one more entry.
+
+small_rc = partial(RCLayer, reduction=4)
+EXAM = {
+    "resnet": partial(models.ResNet, (1, 1), widths=(8, 16), small_images=True),
+    "resnet-imagenet": partial(models.ResNet, (1, 1), widths=(8, 8), bottleneck=True),
+    "senet": partial(
+        models.ResNet,
+        (1, 1),
+        widths=(4, 4),
+        bottleneck=True,
+        small_images=True,
+        calibration=partial(SqueezeExcite, use_bias=True, hidden_activation=kr.gclu),
+        activation=kr.gclu,
+        activate_before_calibration=True,
+        use_bias=True,
+    ),
+    "rescnet": partial(
+        models.ResNet,
+        (2, 1),
+        widths=(8, 16),
+        small_images=True,
+        calibration=small_rc,
+        activation=kr.gclu,
+    ),
+    "rescnet-d": partial(
+        models.ResNet,
+        (1, 1),
+        widths=(4, 4),
+        bottleneck=True,
+        small_images=True,
+        pooled_shortcut=True,
+        calibration=[small_rc, partial(RCLayer, reduction=8)],
+        activation=kr.gclu_tanh,
+    ),
+    "vgg": partial(
+        models.VGG,
+        (1, 2),
+        widths=(8, 8),
+        hidden=16,
+        calibration=small_rc,
+        activation=kr.gclu_sigmoid,
+    ),
+    "alexnet": partial(
+        models.AlexNet,
+        widths=(8,) * 5,
+        hidden=32,
+        calibration=small_rc,
+        activation=kr.layers.GCLU(),
+    ),
+}
+SHAPE = (16, 16, 3)
+CLASSES = 5
+IMAGES = np.random.default_rng(0).normal(size=(6, *SHAPE)).astype("float32")
+LABELS = np.array([0, 1, 2, 3, 4, 0])
+exam = pytest.mark.parametrize("name", EXAM)
+
+
+def build(name, **kwargs):
+    keras.utils.set_random_seed(0)
+    return EXAM[name](input_shape=SHAPE, classes=CLASSES, **kwargs)
+
+
+def compiled(model, **kwargs):
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.1), loss, **kwargs)
+    return model
+
+
+@exam
+def test_exam_saving(name, tmp_path):
+    model = build(name)
+    model.save(tmp_path / "model.keras")
+    restored = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(restored(IMAGES), model(IMAGES))
+    clone = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    np.testing.assert_array_equal(clone(IMAGES), model(IMAGES))
+
+
+@exam
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_exam_policies(name, policy):
+    expected = np.asarray(build(name)(IMAGES))
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = build(name)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    logits = model(IMAGES)
+    assert keras.backend.standardize_dtype(logits.dtype) == "float32"
+    error = {"float32": 0, "mixed_bfloat16": 2**-4, "mixed_float16": 2**-7}[policy]
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=error * np.max(np.abs(expected)))
+    assert np.all(np.isfinite(model(IMAGES, training=True)))
+
+
+@exam
+@pytest.mark.parametrize("eager", [False, True])
+def test_exam_trains_every_weight(name, eager):
+    model = compiled(build(name), run_eagerly=eager)
+    before = {weight.path: np.asarray(weight) for weight in model.weights}
+    model.fit(IMAGES, LABELS, batch_size=6, epochs=2, verbose=0)
+    for weight in model.weights:
+        convolution_bias = weight.path.endswith("_conv/bias")  # its normalization undoes it
+        moved = np.asarray(weight) != before[weight.path]
+        assert np.any(moved) or convolution_bias, weight.path
+
+
+@exam
+def test_exam_dynamic_batch(name):
+    model = compiled(build(name))
+    assert model.input_shape == (None, *SHAPE)
+    assert model.output_shape == (None, CLASSES)
+    one_by_one = np.concatenate([model(IMAGES[i : i + 1]) for i in range(6)])
+    np.testing.assert_allclose(model.predict(IMAGES, 4, verbose=0), one_by_one, 1e-4, 1e-5)
+
+
+@exam
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a TensorFlow format")
+def test_exam_saved_model(name, tmp_path):
+    import tensorflow as tf
+
+    model = build(name)
+    model.export(str(tmp_path), verbose=False)
+    served = tf.saved_model.load(str(tmp_path))
+    for rows in (1, 6):
+        np.testing.assert_allclose(served.serve(IMAGES[:rows]), model(IMAGES[:rows]), 1e-4, 1e-5)
+
+
+def test_a_fresh_process_restores_a_model(tmp_path):
+    model = build("rescnet")
+    model.save(tmp_path / "model.keras")
+    np.save(tmp_path / "images.npy", IMAGES)
+    np.save(tmp_path / "logits.npy", model(IMAGES))
+    script = (
+        "import keras, keras_rescnet, numpy as np;"
+        "model = keras.models.load_model('model.keras');"
+        "np.testing.assert_allclose(model(np.load('images.npy')), np.load('logits.npy'), 1e-6)"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+
+
+# What the builders take, and what they refuse.
+
+
+@pytest.mark.parametrize("shape", [(17, 31, 3), (None, None, 1), (1, 1, 4)])
+@pytest.mark.parametrize("small_images", [True, False])
+def test_resnet_of_any_size(shape, small_images):
+    model = models.ResNet(
+        (1, 1, 1), widths=(4, 4, 8), small_images=small_images, input_shape=shape, classes=3
+    )
+    images = np.zeros((2, *(size or 9 for size in shape)), "float32")
+    assert model(images).shape == (2, 3)
+
+
+def test_a_layer_name_is_an_address():
+    model = models.ResCNet18(input_shape=(32, 32, 3), classes=2)
+    assert isinstance(model.get_layer("stage3_block2_calibration"), RCLayer)
+    assert model.get_layer("stage3_block1_out").output.shape == (None, 2, 2, 256)
+    assert model.get_layer("stem_pool").output.shape == (None, 8, 8, 64)
+
+
+def test_table_3_models_shrink_twice():
+    model = models.CifarResCNet50DV2()
+    sides = [model.get_layer(f"stage{i}_block1_out").output.shape[1] for i in (1, 2, 3, 4)]
+    assert sides == [32, 16, 8, 8]
+    hidden = [model.get_layer(f"stage{i}_block1_calibration").hidden.units for i in (1, 2, 3, 4)]
+    assert hidden == [16, 16, 16, 16]
+
+
+ERRORS = {
+    "one entry per stage.*depths=\\(1, 1\\), widths=\\(4,\\)": partial(
+        models.ResNet, (1, 1), widths=(4,)
+    ),
+    "`strides` must have one entry.*strides=\\(1,\\)": partial(
+        models.ResNet, (1, 1), widths=(4, 4), strides=(1,)
+    ),
+    "`calibration` must have one entry": partial(
+        models.ResNet, (1, 1), widths=(4, 4), calibration=[RCLayer]
+    ),
+    "one entry per stage.*depths=\\(1,\\)": partial(models.VGG, (1,), widths=(4, 4)),
+    "five entries.*\\(4,\\)": partial(models.AlexNet, widths=(4,)),
+    "positive integer.*classes=0": partial(models.CifarResNet8, classes=0),
+    "positive integer.*classes=2.5": partial(models.CifarResNet8, classes=2.5),
+    "height, width, channels.*\\(32, 32\\)": partial(models.CifarResNet8, input_shape=(32, 32)),
+    "at least 32.*\\(16, 32, 3\\)": partial(models.VGG16, input_shape=(16, 32, 3)),
+    "at least 16.*\\(8, 8, 3\\)": partial(models.AlexNet, input_shape=(8, 8, 3)),
+    "known H, W and C": partial(models.VGG, (1,), widths=(4,), input_shape=(None, None, 3)),
+    "activation.*glu2": partial(models.CifarResNet8, activation="glu2"),
+    "C >= 16.*\\(None, 32, 32, 8\\)": partial(
+        models.ResNet,
+        (1,),
+        widths=(8,),
+        small_images=True,
+        input_shape=(32, 32, 3),
+        calibration=RCLayer,
+    ),
+}
+
+
+@pytest.mark.parametrize("message", ERRORS)
+def test_a_wrong_argument_gets_one_line(message):
+    with pytest.raises(ValueError, match=message):
+        ERRORS[message]()
+
+
+def test_channels_first_is_refused():
+    keras.config.set_image_data_format("channels_first")
+    try:
+        with pytest.raises(ValueError, match="channels last"):
+            models.CifarResNet8()
+    finally:
+        keras.config.set_image_data_format("channels_last")
