@@ -1,0 +1,57 @@
+"""Pictures with a box of another picture."""
+
+import tensorflow as tf
+
+from keras_rescnet.augment.mix_up import beta, check_alpha
+
+
+class CutMix:
+    """Pastes a box of the image before it in the batch into every image.
+
+    With `lam ~ Beta(alpha, alpha)`, `r = sqrt(1 - lam) / 2` and a centre `(x, y)` uniform over
+    the pixels, the box is
+
+        x - int(r W) <= column < x + int(r W),    y - int(r H) <= row < y + int(r H)
+
+    cut off at the image's edge. Labels are mixed by the share of the image it then covers.
+    The whole batch shares one box. The images' dtype is kept.
+
+    Reference:
+        Yun et al., "CutMix" (ICCV 2019); box and partner as torchvision's references have it.
+
+    Args:
+        alpha: Both parameters of the Beta distribution. Defaults to 1, a uniform `lam`.
+    """
+
+    def __init__(self, alpha=1.0):
+        check_alpha(alpha)
+        self.alpha = alpha
+
+    def __call__(self, batch, seed):
+        """Returns the batch with the box pasted in, and its labels mixed."""
+        images, labels = batch["images"], batch["labels"]
+        _, height, width, _ = images.shape
+        seeds = tf.random.split(seed, 2)
+        radius = 0.5 * tf.sqrt(1 - beta(self.alpha, seeds[0]))
+
+        def span(size, seed):
+            centre = tf.random.stateless_uniform((), seed, 0, size, "int32")
+            half = tf.cast(radius * size, "int32")
+            return tf.maximum(centre - half, 0), tf.minimum(centre + half, size)
+
+        (left, right), (top, bottom) = map(
+            span, (width, height), tf.unstack(tf.random.split(seeds[1]))
+        )
+        partner = tf.roll(images, 1, axis=0)
+        middle = [
+            images[:, top:bottom, :left],
+            partner[:, top:bottom, left:right],
+            images[:, top:bottom, right:],
+        ]
+        pasted = tf.concat([images[:, :top], tf.concat(middle, axis=2), images[:, bottom:]], axis=1)
+        share = tf.cast((right - left) * (bottom - top), "float32") / (height * width)
+        labels = tf.cast(labels, "float32")
+        return {
+            "images": tf.ensure_shape(pasted, images.shape),
+            "labels": (1 - share) * labels + share * tf.roll(labels, 1, axis=0),
+        }
