@@ -1,19 +1,38 @@
-"""How every command ends."""
+"""How every command begins and ends."""
 
 import pathlib
 import sys
 import traceback
 
+from absl import flags
 
-def run(name, function):
-    """Calls `function`, and ends the process as commands of this package end.
+
+def run_command(name, help_text, arguments, values, function, takes_words=False):
+    """Parses flags, calls `function` with the words that are no flags, and ends the process.
 
     A `ValueError` or `TypeError` that this package raised is the user's to mend: one line, exit
     code 2. Any other is a defect, and keeps its traceback. A loss that is not finite ends with 3,
     Ctrl-C with 130.
+
+    Args:
+        name: The command's name in messages.
+        help_text: What `--help` says above the flags.
+        arguments: As `sys.argv`: the program, flags and words.
+        values: absl's `FlagValues` of the command.
+        function: Called with the list of words.
+        takes_words: Whether there may be any.
     """
+    if {"--help", "-h", "-help"} & set(arguments):
+        print(f"{help_text}\n{values.get_help()}")
+        return
     try:
-        function()
+        words = values(arguments)[1:]
+        if words and not takes_words:
+            raise flags.Error(f"Arguments are given as --flag value. Received: {' '.join(words)}")
+    except flags.Error as error:
+        _end(name, error, 2)
+    try:
+        function(words)
     except (ValueError, TypeError) as error:
         raised_in = pathlib.Path(traceback.extract_tb(error.__traceback__)[-1].filename)
         if pathlib.Path(__file__).parent not in raised_in.parents:

@@ -5,11 +5,19 @@ import time
 
 import keras
 import numpy as np
-from keras import ops
 
-from keras_rescnet import data, export
+from keras_rescnet import curves, data, export
+from keras_rescnet.build import (
+    build_model,
+    build_optimizer,
+    check_batch,
+    count_parameters,
+    make_engine,
+    statistics,
+    steps_in_epoch,
+)
 from keras_rescnet.checkpoint import Checkpoints
-from keras_rescnet.initial_weights import load_initial_weights
+from keras_rescnet.events import Events
 from keras_rescnet.optimizers import learning_rate_at
 from keras_rescnet.progress import Progress
 from keras_rescnet.recipe import Recipe
@@ -67,11 +75,11 @@ class Run:
     def __init__(self, recipe, folder, data_dir, devices):
         self.recipe, self.folder = recipe, folder
         self.engine = engine = make_engine(devices)
-        _check_batch(recipe, engine.replicas)
+        check_batch(recipe, engine.replicas)
         self.transforms = recipe.augment() if recipe.augment else []
         self.train_examples = data.load(recipe.dataset, "train", data_dir)
         self.test_examples = data.load(recipe.dataset, "test", data_dir)
-        self.steps_per_epoch = _steps_per_epoch(recipe, len(self.train_examples))
+        self.steps_per_epoch = steps_in_epoch(recipe, len(self.train_examples))
         self.total_steps = recipe.epochs * self.steps_per_epoch
 
         keras.utils.set_random_seed(recipe.seed)
@@ -79,8 +87,8 @@ class Run:
         keras.config.set_dtype_policy(recipe.precision)
         try:
             with engine.scope():
-                self.model = _build_model(recipe, engine.replicas)
-                self.optimizer = _build_optimizer(recipe, self.model, engine.replicas)
+                self.model = build_model(recipe, engine.replicas)
+                self.optimizer = build_optimizer(recipe, self.model, engine.replicas)
         finally:
             keras.config.set_dtype_policy(policy)
         engine.build(
@@ -103,14 +111,14 @@ class Run:
         stateful = [layer.name for layer in data.stateful_transforms(self.transforms)]
         self.folder.update_run(
             devices=self.engine.devices,
-            parameters=_parameters(self.model),
+            parameters=count_parameters(self.model),
             train_images=len(self.train_examples),
             test_images=len(self.test_examples),
             steps_per_epoch=self.steps_per_epoch,
             reproducible=not stateful,
         )
         print(
-            f"{self.model.name}: {_parameters(self.model):,} parameters, {recipe.precision}, "
+            f"{self.model.name}: {count_parameters(self.model):,} parameters, {recipe.precision}, "
             f"on {', '.join(self.engine.devices)}.\n"
             f"{recipe.dataset.name}: {len(self.train_examples):,} training and "
             f"{len(self.test_examples):,} test images; {recipe.epochs} epochs of "
@@ -128,6 +136,7 @@ class Run:
         """Trains up to the last step, from the last checkpoint if there is one."""
         self._restore()
         self._feed()
+        events = Events(self.folder.path / "tensorboard", self.history)
         progress = Progress(self.recipe, self.steps_per_epoch, self.step)
         started = saved = time.monotonic()
         earlier = self.folder.run.get("seconds", 0.0)
@@ -140,8 +149,9 @@ class Run:
                 start = time.monotonic()
                 rows = self.engine.steps(count)
                 seconds = (time.monotonic() - start) / count
-                if not np.all(np.isfinite(rows)):
-                    self._handle_nan(rows)
+                finite = np.all(np.isfinite(rows), axis=1)
+                if not np.all(finite):
+                    self._handle_not_finite("loss", self.step + 1 + int(np.argmin(finite)))
                     continue
                 for row in rows:  # one by one: the sum must not depend on `count`
                     self.sums += row
@@ -150,7 +160,9 @@ class Run:
                 count = self.recipe.steps_per_execution or int(np.clip(1.0 / seconds, 1, 256))
                 ended = self.step % self.steps_per_epoch == 0
                 if ended:
-                    self._end_epoch(epoch, progress)
+                    self._end_epoch(epoch)
+                    progress.end_epoch(self.history[-1])
+                    events.add(self.history[-1])
                 late = time.monotonic() - saved > 60.0 * self.recipe.checkpoint_minutes
                 if ended or late or stop.requested:
                     self._save()
@@ -171,7 +183,7 @@ class Run:
             **{name: value for name, value in last.items() if name != "learning_rate"},
             "best_test_accuracy": best["test_accuracy"],
             "best_epoch": best["epoch"],
-            "parameters": _parameters(self.model),
+            "parameters": count_parameters(self.model),
         }
         if self.recipe.ema_momentum is not None:
             self._average()
@@ -185,8 +197,18 @@ class Run:
                 std=dataset.std,
                 class_names=self.train_examples.class_names,
             )
+        self._draw_curves()
         self.folder.results = results  # last: it says that all the rest is there
         return results
+
+    def _draw_curves(self):
+        try:
+            curves.plot(
+                {self.folder.path.name: curves.read_log(self.folder.path)},
+                self.folder.path / "curves.png",
+            )
+        except ValueError as error:
+            print(f"No curves.png. {error}", flush=True)
 
     def _feed(self):
         batches = data.train_batches(
@@ -200,7 +222,7 @@ class Run:
         )
         self.engine.feed(batches)
 
-    def _end_epoch(self, epoch, progress):
+    def _end_epoch(self, epoch):
         recipe = self.recipe
         images = self.steps_per_epoch * recipe.batch_size
         row = {
@@ -220,7 +242,6 @@ class Run:
         self.history.append(row)
         self.sums = np.zeros(3)
         self.folder.write_log(self.history)
-        progress.end_epoch(row)
 
     def _evaluate(self, name):
         batches = data.evaluation_batches(self.test_examples, batch_size=self.recipe.batch_size)
@@ -234,7 +255,8 @@ class Run:
     def _save(self):
         arrays = self.engine.variables()
         if not all(np.all(np.isfinite(array)) for array in arrays):
-            return  # the next step finds it out; the last good checkpoint stays the last
+            self._handle_not_finite("weight", self.step)
+            return
         tested = [row for row in self.history if row["test_accuracy"] != ""]
         best = max(tested, key=lambda row: row["test_accuracy"], default={"epoch": 0})
         facts = {"history": self.history, "sums": list(self.sums), "rollbacks": self.rollbacks}
@@ -252,11 +274,10 @@ class Run:
             self.folder.write_log(self.history)
         print(f"Goes on after step {self.step} of {self.total_steps}.", flush=True)
 
-    def _handle_nan(self, rows):
-        first = int(np.argmin(np.all(np.isfinite(rows), axis=1)))
-        step = self.step + first + 1
+    def _handle_not_finite(self, what, step):
+        """Goes back to the last checkpoint if the recipe allows and there is one; else raises."""
         message = (
-            f"The loss is not finite at step {step}, learning rate "
+            f"The {what} is not finite at step {step}, learning rate "
             f"{float(self.optimizer.learning_rate):g}"
         )
         if hasattr(self.optimizer, "dynamic_scale"):
@@ -273,102 +294,7 @@ class Run:
         raise FloatingPointError(f"{message}. The last good checkpoint is {where}.")
 
 
-def statistics(labels, logits, label_smoothing=0.0):
-    """Returns `(rows, 3)` float32: cross-entropy, hit by the first guess, by the first five.
-
-    Args:
-        labels: Probabilities `(rows, classes)`.
-        logits: `(rows, classes)`.
-        label_smoothing: Share of every label that is spread over all classes.
-    """
-    logits = ops.cast(logits, "float32")
-    losses = keras.losses.categorical_crossentropy(
-        labels, logits, from_logits=True, label_smoothing=label_smoothing
-    )
-    truth = ops.argmax(labels, axis=-1)
-    return ops.stack(
-        [
-            losses,
-            ops.cast(ops.equal(ops.argmax(logits, axis=-1), truth), "float32"),
-            ops.cast(ops.in_top_k(truth, logits, k=min(5, logits.shape[-1])), "float32"),
-        ],
-        axis=-1,
-    )
-
-
 def _means(split, sums, count):
     names = ("loss", "accuracy", "top5_accuracy")
     values = [float(value) / count for value in sums]
     return {f"{split}_{name}": value for name, value in zip(names, values, strict=True)}
-
-
-def _parameters(model):
-    return sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
-
-
-def make_engine(devices=None):
-    """Returns the engine of Keras's backend."""
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        from keras_rescnet.engines.tensorflow import Engine
-    elif backend == "jax":
-        from keras_rescnet.engines.jax import Engine
-    else:
-        raise ValueError(
-            f"Training runs with Keras on TensorFlow or JAX. Received: KERAS_BACKEND={backend}."
-        )
-    return Engine(devices)
-
-
-def _check_batch(recipe, replicas):
-    parts = replicas * recipe.gradient_accumulation_steps
-    if recipe.batch_size % parts:
-        raise ValueError(
-            "`batch_size` must divide over devices and gradient_accumulation_steps. "
-            f"Received: batch_size={recipe.batch_size}, devices={replicas}, "
-            f"gradient_accumulation_steps={recipe.gradient_accumulation_steps}."
-        )
-
-
-def _steps_per_epoch(recipe, images):
-    steps = images // recipe.batch_size
-    if steps < (recipe.steps_per_epoch or 1):
-        raise ValueError(
-            f"{recipe.dataset.name} has {images} training images, {steps} steps an epoch. "
-            f"Received: batch_size={recipe.batch_size}, steps_per_epoch={recipe.steps_per_epoch}."
-        )
-    return recipe.steps_per_epoch or steps
-
-
-def _build_model(recipe, replicas):
-    dataset = recipe.dataset
-    build = functools.partial(recipe.model, input_shape=dataset.image_shape)
-    model = build(classes=dataset.classes)
-    if not isinstance(model, keras.Model) or model.output_shape != (None, dataset.classes):
-        raise ValueError(
-            f"`model` must return a keras.Model with logits of shape (None, {dataset.classes}). "
-            f"Received: {getattr(model, 'output_shape', model)!r}."
-        )
-    if recipe.synchronized_bn and replicas > 1:
-        for layer in model.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.synchronized = True
-    if recipe.initial_weights is not None:
-        load_initial_weights(model, recipe.initial_weights, build)
-    return model
-
-
-def _build_optimizer(recipe, model, replicas):
-    options = {"learning_rate": recipe.learning_rate}
-    if recipe.global_clipnorm is not None:
-        # the engine hands every replica the mean over replicas; their sum is the gradient
-        options["global_clipnorm"] = recipe.global_clipnorm / replicas
-    if recipe.ema_momentum is not None:
-        options.update(use_ema=True, ema_momentum=recipe.ema_momentum)
-    optimizer = recipe.optimizer(**options)
-    if recipe.exclude_from_weight_decay:
-        optimizer.exclude_from_weight_decay(var_names=list(recipe.exclude_from_weight_decay))
-    if recipe.precision == "mixed_float16":
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    optimizer.build(model.trainable_variables)
-    return optimizer

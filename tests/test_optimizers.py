@@ -11,10 +11,10 @@ import tensorflow as tf
 from golden.make_weights import load_state
 
 from keras_rescnet import gclu
+from keras_rescnet.build import make_engine, statistics
 from keras_rescnet.convert import load_torch_weights
 from keras_rescnet.models import CifarResNet8
 from keras_rescnet.optimizers import SGD, AdamW, cosine_decay, learning_rate_at, step_decay
-from keras_rescnet.training import make_engine, statistics
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 

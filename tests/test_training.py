@@ -130,7 +130,7 @@ def test_a_stopped_run_goes_on_to_the_last_bit(tmp_path, monkeypatch):
 
 def stop_after(monkeypatch, steps):
     """Sends this process a SIGTERM when the engine has done so many steps."""
-    engine = type(keras_rescnet.training.make_engine())
+    engine = type(keras_rescnet.build.make_engine())
     original, done = engine.steps, 0
 
     def count_steps(self, count):

@@ -1,0 +1,109 @@
+"""What the fields of a recipe become: engine, model, optimizer, and what a step measures."""
+
+import functools
+import math
+
+import keras
+from keras import ops
+
+from keras_rescnet.initial_weights import load_initial_weights
+
+
+def make_engine(devices=None):
+    """Returns the engine of Keras's backend."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        from keras_rescnet.engines.tensorflow import Engine
+    elif backend == "jax":
+        from keras_rescnet.engines.jax import Engine
+    else:
+        raise ValueError(
+            f"Training runs with Keras on TensorFlow or JAX. Received: KERAS_BACKEND={backend}."
+        )
+    return Engine(devices)
+
+
+def check_batch(recipe, replicas):
+    """Raises a `ValueError` unless a batch divides into its parts."""
+    parts = replicas * recipe.gradient_accumulation_steps
+    if recipe.batch_size % parts:
+        raise ValueError(
+            "`batch_size` must divide over devices and gradient_accumulation_steps. "
+            f"Received: batch_size={recipe.batch_size}, devices={replicas}, "
+            f"gradient_accumulation_steps={recipe.gradient_accumulation_steps}."
+        )
+
+
+def steps_in_epoch(recipe, images):
+    """Returns the steps of an epoch over so many training images."""
+    steps = images // recipe.batch_size
+    if steps < (recipe.steps_per_epoch or 1):
+        raise ValueError(
+            f"{recipe.dataset.name} has {images} training images, {steps} steps an epoch. "
+            f"Received: batch_size={recipe.batch_size}, steps_per_epoch={recipe.steps_per_epoch}."
+        )
+    return recipe.steps_per_epoch or steps
+
+
+def build_model(recipe, replicas):
+    """Returns the recipe's model, with the weights to start from."""
+    dataset = recipe.dataset
+    build = functools.partial(recipe.model, input_shape=dataset.image_shape)
+    model = build(classes=dataset.classes)
+    if not isinstance(model, keras.Model) or model.output_shape != (None, dataset.classes):
+        raise ValueError(
+            f"`model` must return a keras.Model with logits of shape (None, {dataset.classes}). "
+            f"Received: {getattr(model, 'output_shape', model)!r}."
+        )
+    if recipe.synchronized_bn and replicas > 1:
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.synchronized = True
+    if recipe.initial_weights is not None:
+        load_initial_weights(model, recipe.initial_weights, build)
+    return model
+
+
+def build_optimizer(recipe, model, replicas):
+    """Returns the recipe's optimizer, built on the weights of `model`."""
+    options = {"learning_rate": recipe.learning_rate}
+    if recipe.global_clipnorm is not None:
+        # the engine hands every replica the mean over replicas; their sum is the gradient
+        options["global_clipnorm"] = recipe.global_clipnorm / replicas
+    if recipe.ema_momentum is not None:
+        options.update(use_ema=True, ema_momentum=recipe.ema_momentum)
+    optimizer = recipe.optimizer(**options)
+    if recipe.exclude_from_weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=list(recipe.exclude_from_weight_decay))
+    if recipe.precision == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    optimizer.build(model.trainable_variables)
+    return optimizer
+
+
+def count_parameters(model):
+    """Returns the number of trainable weights."""
+    return sum(math.prod(variable.shape) for variable in model.trainable_variables)
+
+
+def statistics(labels, logits, label_smoothing=0.0):
+    """Returns `(rows, 3)` float32: cross-entropy, hit by the first guess, by the first five.
+
+    Args:
+        labels: Probabilities `(rows, classes)`.
+        logits: `(rows, classes)`.
+        label_smoothing: Share of every label that is spread over all classes.
+    """
+    logits = ops.cast(logits, "float32")
+    losses = keras.losses.categorical_crossentropy(
+        labels, logits, from_logits=True, label_smoothing=label_smoothing
+    )
+    truth = ops.argmax(labels, axis=-1)
+    return ops.stack(
+        [
+            losses,
+            ops.cast(ops.equal(ops.argmax(logits, axis=-1), truth), "float32"),
+            ops.cast(ops.in_top_k(truth, logits, k=min(5, logits.shape[-1])), "float32"),
+        ],
+        axis=-1,
+    )
