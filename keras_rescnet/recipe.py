@@ -56,7 +56,9 @@ class Recipe:
     initial_weights: str | None = None  # .keras, .weights.h5, or .npz of a PyTorch state dict
 
     reference: float | None = None  # % top-1 in the paper
+    # where `load_recipe` found it, which decides nothing
     file: pathlib.Path | None = dataclasses.field(default=None, repr=False, compare=False)
+    name: str | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -97,11 +99,7 @@ class Recipe:
 
     def describe(self) -> dict:
         """Returns the fields as what JSON can hold; functions as their name or their source."""
-        return {
-            field.name: _describe(getattr(self, field.name), self.file)
-            for field in dataclasses.fields(self)
-            if field.name != "file"
-        }
+        return {name: _describe(getattr(self, name), self.file) for name in _field_names()}
 
 
 def load_recipe(path, overrides: Sequence[str] = ()) -> Recipe:
@@ -125,7 +123,10 @@ def load_recipe(path, overrides: Sequence[str] = ()) -> Recipe:
     recipe = _choose(namespace, file, name)
     # all at once: epochs=5 may be unfit without the warmup_epochs=1 that follows it
     return dataclasses.replace(
-        recipe, file=file.resolve(), **dict(_parse(override) for override in overrides)
+        recipe,
+        file=file.resolve(),
+        name=name,
+        **dict(_parse(override) for override in overrides),
     )
 
 
@@ -211,7 +212,7 @@ def _parse(override):
 
 
 def _field_names():
-    return [field.name for field in dataclasses.fields(Recipe) if field.name != "file"]
+    return [field.name for field in dataclasses.fields(Recipe) if field.repr]
 
 
 def _unknown_field(name):

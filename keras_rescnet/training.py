@@ -110,6 +110,7 @@ class Run:
         recipe = self.recipe
         stateful = [layer.name for layer in data.stateful_transforms(self.transforms)]
         self.folder.update_run(
+            name=recipe.name,
             devices=self.engine.devices,
             parameters=count_parameters(self.model),
             train_images=len(self.train_examples),
