@@ -1,0 +1,106 @@
+"""Batch normalization against its equation, and against Keras where they agree."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from keras_rescnet.layers.batch_normalization import BatchNormalization
+
+X = np.random.default_rng(0).normal(2.0, 3.0, size=(3, 2, 2, 5)).astype("float32")
+
+
+def test_training_step_is_pytorchs():
+    layer = BatchNormalization()
+    layer.build(X.shape)
+    layer.gamma.assign(np.arange(1.0, 6.0))
+    layer.beta.assign(np.full(5, 0.5))
+    y = layer(X, training=True)
+    mean, variance = X.mean((0, 1, 2), dtype="float64"), X.var((0, 1, 2), dtype="float64")
+    expected = (X - mean) / np.sqrt(variance + 1e-5) * np.arange(1.0, 6.0) + 0.5
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(layer.moving_mean, 0.1 * mean, rtol=1e-5)
+    unbiased = X.var((0, 1, 2), dtype="float64", ddof=1)
+    np.testing.assert_allclose(layer.moving_variance, 0.9 + 0.1 * unbiased, rtol=1e-5)
+
+
+def test_one_value_a_channel_keeps_statistics_finite():
+    layer = BatchNormalization()
+    layer(np.ones((1, 1, 1, 4), "float32"), training=True)
+    np.testing.assert_allclose(layer.moving_variance, 0.9)
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+def test_inference_and_frozen_layers_are_keras_own(trainable):
+    ours, theirs = BatchNormalization(), keras.layers.BatchNormalization(epsilon=1e-5)
+    for layer in (ours, theirs):
+        layer.build(X.shape)
+        layer.moving_mean.assign(np.arange(5.0))
+        layer.moving_variance.assign(np.arange(1.0, 6.0))
+        layer.trainable = trainable
+    training = not trainable  # a frozen layer infers, whatever `training` says
+    np.testing.assert_array_equal(ours(X, training=training), theirs(X, training=training))
+    np.testing.assert_array_equal(ours.moving_mean, np.arange(5.0))
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_statistics_are_float32_under_mixed_precision(policy):
+    layer = BatchNormalization(dtype=policy)
+    y = layer(X, training=True)
+    assert keras.backend.standardize_dtype(y.dtype) == layer.compute_dtype
+    assert keras.backend.standardize_dtype(layer.moving_variance.dtype) == "float32"
+    narrow = np.asarray(keras.ops.cast(keras.ops.cast(X, layer.compute_dtype), "float32"))
+    unbiased = narrow.var((0, 1, 2), dtype="float64", ddof=1)
+    np.testing.assert_allclose(layer.moving_variance, 0.9 + 0.1 * unbiased, rtol=1e-5)
+
+
+def test_channels_may_be_first():
+    first, last = BatchNormalization(axis=1), BatchNormalization()
+    y = np.asarray(first(X.transpose(0, 3, 1, 2), training=True))
+    np.testing.assert_allclose(y.transpose(0, 2, 3, 1), last(X, training=True), atol=1e-6)
+    np.testing.assert_allclose(first.moving_variance, last.moving_variance, rtol=1e-6)
+
+
+def test_config_round_trip():
+    layer = BatchNormalization(momentum=0.5, epsilon=1e-3, name="bn")
+    config = keras.layers.deserialize(keras.layers.serialize(layer)).get_config()
+    assert config == layer.get_config()
+    assert (config["momentum"], config["epsilon"]) == (0.5, 1e-3)
+
+
+def test_renormalization_is_refused():
+    with pytest.raises(ValueError, match="renorm=True"):
+        BatchNormalization(renorm=True)
+
+
+TWO_DEVICES = """
+import numpy as np
+import tensorflow as tf
+
+from keras_rescnet.layers.batch_normalization import BatchNormalization
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+x = np.random.default_rng(0).normal(size=(2, 3, 2, 2, 5)).astype("float32")
+one = BatchNormalization()
+one(x.reshape(6, 2, 2, 5), training=True)
+strategy = tf.distribute.MirroredStrategy(
+    cross_device_ops=tf.distribute.ReductionToOneDevice(), devices=["CPU:0", "CPU:1"]
+)
+with strategy.scope():
+    two = BatchNormalization(synchronized=True)
+    two.build(x.shape[1:])
+rows = strategy.experimental_distribute_values_from_function(
+    lambda context: tf.constant(x[context.replica_id_in_sync_group])
+)
+strategy.run(tf.function(lambda rows: two(rows, training=True)), args=(rows,))
+np.testing.assert_allclose(two.moving_mean.numpy(), one.moving_mean, rtol=1e-5, atol=1e-7)
+np.testing.assert_allclose(two.moving_variance.numpy(), one.moving_variance, rtol=1e-6)
+"""
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="Keras has it there only")
+def test_synchronized_statistics_are_those_of_one_device():
+    subprocess.run([sys.executable, "-c", TWO_DEVICES], check=True)
