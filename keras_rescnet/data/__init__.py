@@ -1,4 +1,14 @@
 """Datasets and the batches a run trains on and is judged by."""
 
 from keras_rescnet.data.batches import evaluation_batches, stateful_transforms, train_batches
-from keras_rescnet.data.dataset import CIFAR10, CIFAR100, DIGITS, SVHN, Dataset, load
+from keras_rescnet.data.dataset import (
+    CIFAR10,
+    CIFAR100,
+    DIGITS,
+    IMAGENET,
+    SVHN,
+    SVHN_EXTRA,
+    Dataset,
+    load,
+)
+from keras_rescnet.data.folder import image_folder

@@ -47,7 +47,7 @@ def train_batches(
             f"{len(examples)} training examples of {examples.dataset.name}. Received: "
             f"batch_size={batch_size}, steps_per_epoch={steps_per_epoch}."
         )
-    read = examples.reader()
+    read, transforms = examples.reading(transforms)
     normalize = _normalization(examples.dataset)
     fold_in = tf.random.experimental.stateless_fold_in
 
@@ -68,9 +68,9 @@ def train_batches(
         )
 
     def batch_of(epoch, position, rows):
-        batch = read(rows)
         step_seed = fold_in(fold_in(tf.constant([seed, 0], "int64"), epoch), position)
-        for index, transform in enumerate(transforms):
+        batch = read(rows, fold_in(step_seed, 0))
+        for index, transform in enumerate(transforms, start=1):
             if isinstance(transform, keras.layers.Layer):
                 batch = transform({**batch, "images": tf.cast(batch["images"], "float32")})
             else:
@@ -96,13 +96,13 @@ def evaluation_batches(examples, *, batch_size, parallel_calls=2):
         `(batch_size, H, W, C)`, `(batch_size, classes)` and `(batch_size,)`.
     """
     count = len(examples)
-    read = examples.reader()
+    read, _ = examples.reading([])
     normalize = _normalization(examples.dataset)
 
     def batch_of(step):
         rows = step * batch_size + tf.range(batch_size, dtype="int64")
         inside = rows < count
-        batch = normalize(read(tf.where(inside, rows, 0)), batch_size)
+        batch = normalize(read(tf.where(inside, rows, 0), [0, 0]), batch_size)
         return {**batch, "weights": tf.cast(inside, "float32")}
 
     return _pipeline(tf.data.Dataset.range(-(-count // batch_size)), batch_of, parallel_calls)
@@ -128,6 +128,11 @@ def _normalization(dataset):
 
     def normalize(batch, batch_size):
         shape = (batch_size, *dataset.image_shape)
+        if not batch["images"].shape.is_compatible_with(shape):
+            raise ValueError(
+                f"Batches of {dataset.name} must have the shape {shape} after all transforms. "
+                f"Received: {tuple(batch['images'].shape)}."
+            )
         pixels = tf.cast(tf.ensure_shape(batch["images"], shape), "float32")
         rows = tf.reshape(pixels, (batch_size * height, width * channels))
         labels = tf.ensure_shape(batch["labels"], (batch_size, dataset.classes))

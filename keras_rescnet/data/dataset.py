@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
-from keras_rescnet.data import digits, tfds_arrays
+from keras_rescnet.data import digits, tfds_arrays, tfds_encoded
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,6 +22,7 @@ class Dataset:
         train_split: What `"train"` is called at the source.
         test_split: What `"test"` is called at the source.
         archives: Addresses of the original files.
+        download_page: Where they must be fetched by hand, if TFDS may not download them.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Dataset:
     train_split: str = "train"
     test_split: str = "test"
     archives: tuple[str, ...] = ()
+    download_page: str | None = None
 
 
 @functools.lru_cache(maxsize=8)
@@ -88,6 +90,18 @@ SVHN = Dataset(
         "http://ufldl.stanford.edu/housenumbers/test_32x32.mat",
         "http://ufldl.stanford.edu/housenumbers/extra_32x32.mat",
     ),
+)
+SVHN_EXTRA = dataclasses.replace(SVHN, train_split="train+extra")
+IMAGENET = Dataset(
+    name="imagenet2012",
+    read=tfds_encoded.read,
+    image_shape=(224, 224, 3),
+    classes=1000,
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+    test_split="validation",
+    archives=("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"),
+    download_page="https://image-net.org/download-images",
 )
 DIGITS = Dataset(
     name="digits",

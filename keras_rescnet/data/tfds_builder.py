@@ -38,7 +38,11 @@ def prepared(dataset, data_dir=None):
     manual = pathlib.Path(builder.data_path).parents[1] / "downloads" / "manual"
     names = [url.rsplit("/", 1)[-1] for url in dataset.archives]
     if not all((manual / name).exists() for name in names):
-        problem = no_answer(dataset.archives[0])
+        problem = (
+            f"must be downloaded by hand from {dataset.download_page}"
+            if dataset.download_page
+            else no_answer(dataset.archives[0])
+        )
         if problem:
             raise ValueError(
                 f"{dataset.name} is not prepared in {builder.data_path} and cannot be downloaded "

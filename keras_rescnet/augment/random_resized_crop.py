@@ -1,0 +1,101 @@
+"""Crops of random size and shape."""
+
+import math
+
+import tensorflow as tf
+
+ATTEMPTS = 10
+
+
+class RandomResizedCrop:
+    """Cuts a window of random area and shape and resizes it to a square.
+
+    Area `a ~ U(scale) H W` and aspect `log(q) ~ U(log(ratio))` give a window of
+    `round(sqrt(a q))` columns and `round(sqrt(a / q))` rows, anywhere inside the image; what
+    does not fit is drawn again, up to ten times, and then it is the largest central window of
+    an allowed aspect. Bilinear with antialiasing, rounded to uint8.
+
+    First in a list of transforms of pictures that are read from files, it makes the reader
+    decode the window only.
+
+    Reference:
+        Szegedy et al., "Going Deeper with Convolutions" (CVPR 2015), as torchvision's
+        `RandomResizedCrop` on Pillow images.
+
+    Args:
+        size: Side of the resulting square in pixels.
+        scale: Smallest and largest share of the image's area. Defaults to (0.08, 1).
+        ratio: Smallest and largest width over height. Defaults to (3/4, 4/3).
+    """
+
+    def __init__(self, size, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3)):
+        if not isinstance(size, int) or size < 1:
+            raise ValueError(f"`size` must be a positive integer. Received: size={size!r}.")
+        if not 0 < scale[0] <= scale[1] <= 1:
+            raise ValueError(f"`scale` must be two rising shares in (0, 1]. Received: {scale!r}.")
+        if not 0 < ratio[0] <= ratio[1]:
+            raise ValueError(f"`ratio` must be two rising positive numbers. Received: {ratio!r}.")
+        self.size = size
+        self.scale = scale
+        self.ratio = ratio
+
+    def __call__(self, batch, seed):
+        """Returns the batch with its images cropped, uint8 `(N, size, size, C)`."""
+        images = batch["images"]
+        count, height, width, channels = images.shape
+        seeds = tf.random.split(seed, count)
+
+        def crop(arguments):
+            image, seed = arguments
+            top, left, rows, columns = self.window(height, width, seed)
+            return resize(image[top : top + rows, left : left + columns], self.size)
+
+        shape = tf.TensorSpec((self.size, self.size, channels), "uint8")
+        cropped = tf.map_fn(crop, (images, seeds), fn_output_signature=shape)
+        return {**batch, "images": tf.ensure_shape(cropped, (count, *shape.shape))}
+
+    def window(self, height, width, seed):
+        """Draws a window of one image: top, left, rows and columns, int32 scalars."""
+        seeds = tf.random.split(seed, 4)
+        sides = tf.cast([height, width], "float32")
+        area = tf.random.stateless_uniform((ATTEMPTS,), seeds[0], *self.scale)
+        area *= sides[0] * sides[1]
+        aspect = tf.random.stateless_uniform((ATTEMPTS,), seeds[1], *map(math.log, self.ratio))
+        aspect = tf.exp(aspect)
+        drawn = tf.round(tf.stack([tf.sqrt(area / aspect), tf.sqrt(area * aspect)], axis=1))
+        fits = tf.reduce_all((drawn >= 1) & (drawn <= sides), axis=1)
+        first = tf.argmax(fits, output_type="int32")
+        # As wide, then as high as the aspects allow.
+        columns = tf.minimum(sides[1], tf.round(sides[0] * self.ratio[1]))
+        rows = tf.minimum(sides[0], tf.round(sides[1] / self.ratio[0]))
+        central = tf.stack([rows, columns])
+        window = tf.where(fits[first], drawn[first], central)
+        free = sides - window
+        chance = tf.stack(
+            [tf.random.stateless_uniform((), seeds[2]), tf.random.stateless_uniform((), seeds[3])]
+        )
+        start = tf.where(fits[first], tf.floor(chance * (free + 1)), tf.floor(free / 2))
+        return tf.unstack(tf.cast(tf.concat([start, window], axis=0), "int32"))
+
+
+def resize(image, size, scale=None, offset=(0.0, 0.0)):
+    """Resizes one image, `(H, W, C)`, to a square: bilinear, antialiased, rounded to uint8.
+
+    Args:
+        image: Pixels in [0, 255].
+        size: Side of the square.
+        scale: Output pixels per input pixel, downwards and across; by default what makes the
+            image fill the square.
+        offset: Where in the square the image's top left corner comes to lie.
+    """
+    if scale is None:
+        scale = size / tf.cast(tf.shape(image)[:2], "float32")
+    resized = tf.raw_ops.ScaleAndTranslate(
+        images=tf.cast(image, "float32")[None],
+        size=(size, size),
+        scale=scale,
+        translation=offset,
+        kernel_type="triangle",
+        antialias=True,
+    )[0]
+    return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), "uint8")

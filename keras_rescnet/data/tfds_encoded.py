@@ -1,0 +1,71 @@
+"""Large sets of TensorFlow Datasets, read by random access."""
+
+import concurrent.futures
+import struct
+
+import numpy as np
+import tensorflow as tf
+
+from keras_rescnet.data import tfds_builder
+from keras_rescnet.data.encoded_examples import EncodedExamples
+
+
+def read(dataset, split, data_dir=None):
+    """Returns a split as `EncodedExamples`, in the order of its files.
+
+    Sets that TFDS has prepared as array_record or parquet have random access by themselves; in
+    TFRecord files, TFDS's default, every record is looked up once to find where it starts.
+    """
+    builder = tfds_builder.prepared(dataset, data_dir)
+    source_split = dataset.train_split if split == "train" else dataset.test_split
+    tfds_builder.check_splits(builder, dataset, source_split)
+    try:
+        count, fetch = _data_source(builder, source_split)
+    except NotImplementedError:
+        count, fetch = _records(builder, source_split)
+    names = dataset.class_names or builder.info.features["label"].names
+    return EncodedExamples(dataset, count, fetch, names)
+
+
+def _data_source(builder, split):
+    import tensorflow_datasets as tfds
+
+    source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+
+    def fetch(rows):
+        return _columns((e["image"], e["label"]) for e in source.__getitems__(rows.tolist()))
+
+    return len(source), fetch
+
+
+def _records(builder, split):
+    paths = builder.info.splits[split].filepaths
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        places = list(pool.map(_record_places, paths))
+    files = np.repeat(np.arange(len(paths)), [len(place) for place in places])
+    places = np.concatenate(places)
+
+    def record(row):
+        start, size = places[row].tolist()
+        with open(paths[files[row]], "rb") as file:
+            file.seek(start)
+            features = tf.train.Example.FromString(file.read(size)).features.feature
+        return features["image"].bytes_list.value[0], features["label"].int64_list.value[0]
+
+    return len(places), lambda rows: _columns(record(row) for row in rows)
+
+
+def _record_places(path):
+    """Returns where the records of a TFRecord file start and their sizes, int64 `(n, 2)`."""
+    places = []
+    with open(path, "rb") as file:
+        while header := file.read(12):  # size and its checksum; the record and its checksum follow
+            (size,) = struct.unpack("<Q", header[:8])
+            places.append((file.tell(), size))
+            file.seek(size + 4, 1)
+    return np.array(places, "int64").reshape(-1, 2)
+
+
+def _columns(examples):
+    pictures, labels = zip(*examples, strict=True)
+    return np.array(pictures, object), np.array(labels, "int64")
