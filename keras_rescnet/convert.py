@@ -16,17 +16,23 @@ _PARAMETERS = {
     "beta": "bias",
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
+    "relative_position_bias": "relative_position_bias_table",
+    # Parameters that PyTorch has under the name of the module itself.
+    "token": "",
+    "embedding": "",
+    "scale": "",
 }
-_IGNORED = ("num_batches_tracked",)
+_IGNORED = ("num_batches_tracked", "relative_position_index", "attn_mask")
 
 
 def load_torch_weights(model, state_dict):
     """Sets all weights of a model from those of its PyTorch original.
 
     Takes the models of the paper under their authors' names (github.com/tcmyxc/ResCNet and
-    CV-Tutorial), and torchvision's ResNets and `vgg16_bn`. Kernels are transposed to Keras's
-    layout; an array for another number of classes is an error, as is anything missing or left
-    over. `num_batches_tracked`, which Keras has no use for, may be there or not.
+    CV-Tutorial), torchvision's ResNets and `vgg16_bn`, and timm's ViT and CaiT. Kernels are
+    transposed to Keras's layout; an array for another number of classes is an error, as is
+    anything missing or left over. Buffers that Keras has no use for, `num_batches_tracked`,
+    `relative_position_index` and `attn_mask`, may be there or not.
 
     Args:
         model: A model of `keras_rescnet.models`.
@@ -82,24 +88,25 @@ def _to_keras(kernel, shape):
 
 
 def _naming(outer, block=None, inner=None):
-    """A naming of a convolutional network.
+    """A naming of a network with blocks.
 
     Args:
-        outer: Keras layers outside residual blocks -> PyTorch modules.
-        block: Stage, from 1, and block, from 0 -> PyTorch module of the block.
-        inner: Keras layers of a block -> PyTorch modules within the block.
+        outer: Keras layers outside blocks -> PyTorch modules.
+        block: Stage, from 1, `"class"` or `None`, and block, from 0 or `None` -> PyTorch module.
+        inner: Keras layers of a block or stage -> PyTorch modules within it.
     """
 
     def name(path):
         layer, _, parameter = path.rpartition("/")
-        match = re.fullmatch(r"stage(\d+)_block(\d+)_(.*)", layer)
-        if match and block and match[3] in inner:
-            module = f"{block(int(match[1]), int(match[2]) - 1)}.{inner[match[3]]}"
+        match = re.fullmatch(r"(?:stage(\d+)_|(class)_)?(?:block(\d+)_)?(.*)", layer)
+        if block and match[4] in inner:
+            stage = int(match[1]) if match[1] else match[2]
+            module = f"{block(stage, match[3] and int(match[3]) - 1)}.{inner[match[4]]}"
         elif layer in outer:
             module = outer[layer]
         else:
             return None
-        return f"{module}.{_PARAMETERS[parameter]}"
+        return f"{module}.{_PARAMETERS[parameter]}".rstrip(".")
 
     return name
 
@@ -154,6 +161,37 @@ def _vgg(depths):
     return names
 
 
+def _token_block(stage, block):
+    return f"{'blocks_token_only' if stage == 'class' else 'blocks'}.{block}"
+
+
+def _window_block(stage, block):
+    layer = f"layers.{stage - 1 if isinstance(stage, int) else stage}"
+    return layer if block is None else f"{layer}.blocks.{block}"
+
+
+# timm's vision_transformer.py and cait.py, and the authors' swin_transformer.py.
+_TRANSFORMER = {"patch_embedding": "patch_embed.proj", "norm": "norm", "logits": "head"}
+_TOKENS = {"class_token": "cls_token", "position_embedding": "pos_embed"}
+_TRANSFORMER_BLOCK = {
+    "norm1": "norm1",
+    "attention": "attn",
+    "attention/qkv": "attn.qkv",
+    "attention/query": "attn.q",
+    "attention/key": "attn.k",
+    "attention/value": "attn.v",
+    "attention/mix_scores": "attn.proj_l",
+    "attention/mix_weights": "attn.proj_w",
+    "attention/projection": "attn.proj",
+    "attention_scale": "gamma_1",
+    "norm2": "norm2",
+    "mlp_1": "mlp.fc1",
+    "mlp_2": "mlp.fc2",
+    "mlp_scale": "gamma_2",
+}
+_MERGE = {"merge/norm": "downsample.norm", "merge/reduction": "downsample.reduction"}
+
+
 NAMINGS = (
     _naming(_OUTER, _layer, _INNER | _SHORTCUT | _rc("se")),
     _naming(_OUTER, _layer, _INNER | _SHORTCUT | _rc("rc_layer")),
@@ -171,4 +209,10 @@ NAMINGS = (
     ),
     _naming(_vgg((2, 2, 3, 3, 3))),
     _naming(_ALEXNET),
+    _naming(_TRANSFORMER | _TOKENS, _token_block, _TRANSFORMER_BLOCK),
+    _naming(
+        _TRANSFORMER | {"patch_norm": "patch_embed.norm"},
+        _window_block,
+        _TRANSFORMER_BLOCK | _MERGE,
+    ),
 )

@@ -1,4 +1,4 @@
-"""Initial weights as PyTorch draws them for its convolutions and linear layers."""
+"""Initial weights: PyTorch's default, and the normal one of vision transformers."""
 
 import math
 
@@ -24,3 +24,8 @@ def fan_in_uniform(fan_in):
         name: initializers.RandomUniform(-bound, bound)
         for name in ("kernel_initializer", "bias_initializer")
     }
+
+
+def small_normal():
+    """Returns a new initializer N(0, 0.02^2): weights and embeddings of vision transformers."""
+    return initializers.RandomNormal(stddev=0.02)

@@ -1,6 +1,7 @@
 """Builders: functions that return a `keras.Model` from images to float32 logits."""
 
 from keras_rescnet.models.alexnet import AlexNet
+from keras_rescnet.models.cait import CaiT, CaiTXXS24
 from keras_rescnet.models.resnet import (
     CifarResCNet32,
     CifarResCNet50,
@@ -32,4 +33,6 @@ from keras_rescnet.models.resnet import (
     SENet101,
     SENet152,
 )
+from keras_rescnet.models.swin import Swin, SwinTiny
 from keras_rescnet.models.vgg import VGG, VGG16
+from keras_rescnet.models.vit import ViT, ViTTiny

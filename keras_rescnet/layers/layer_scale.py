@@ -1,0 +1,40 @@
+"""Layer scale."""
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="keras_rescnet")
+class LayerScale(keras.layers.Layer):
+    """Scales every channel by a learned number that starts small.
+
+        y = x scale                                          (..., C) * (C,)
+
+    Reference:
+        Touvron et al., "Going deeper with image transformers", ICCV 2021, Eq. 4.
+
+    Args:
+        initial_value: What all scales start from. Defaults to 1e-5.
+        **kwargs: Base layer arguments, such as `name` and `dtype`.
+
+    Input shape: `(..., C)`. Output shape: the same.
+    """
+
+    def __init__(self, initial_value=1e-5, **kwargs):
+        super().__init__(**kwargs)
+        self.initial_value = initial_value
+
+    def build(self, input_shape):
+        """Makes one scale a channel."""
+        self.scale = self.add_weight(
+            shape=(input_shape[-1],),
+            initializer=keras.initializers.Constant(self.initial_value),
+            name="scale",
+        )
+
+    def call(self, inputs):
+        """Returns `inputs` times the scales."""
+        return inputs * self.scale
+
+    def get_config(self):
+        """Returns the arguments that make this layer again."""
+        return {**super().get_config(), "initial_value": self.initial_value}

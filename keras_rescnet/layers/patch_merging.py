@@ -1,0 +1,60 @@
+"""Patch merging."""
+
+import keras
+from keras import ops
+
+from keras_rescnet.initializers import small_normal
+
+
+@keras.saving.register_keras_serializable(package="keras_rescnet")
+class PatchMerging(keras.layers.Layer):
+    """Halves a map and doubles its channels: four neighbours become one place.
+
+        u = concat(x[0::2, 0::2], x[1::2, 0::2], x[0::2, 1::2], x[1::2, 1::2])   (N, H/2, W/2, 4C)
+        y = W layer_norm(u)                                                      (N, H/2, W/2, 2C)
+
+    The kernel starts as N(0, 0.02^2).
+
+    Reference:
+        Liu et al., "Swin Transformer", ICCV 2021, Section 3.1.
+
+    Args:
+        epsilon: Of the layer normalization. Defaults to 1e-5.
+        **kwargs: Base layer arguments, such as `name` and `dtype`.
+
+    Input shape: `(N, H, W, C)` with even `H` and `W`. Output shape: `(N, H / 2, W / 2, 2 C)`.
+    """
+
+    def __init__(self, epsilon=1e-5, **kwargs):
+        super().__init__(**kwargs)
+        self.epsilon = epsilon
+
+    def build(self, input_shape):
+        """Makes the normalization and the dense layer for the channels of `input_shape`."""
+        if len(input_shape) != 4 or any(size is not None and size % 2 for size in input_shape[1:3]):
+            raise ValueError(
+                "PatchMerging expects maps of shape (N, H, W, C) with even H and W. "
+                f"Received: input_shape={tuple(input_shape)}."
+            )
+        channels = input_shape[-1]
+        self.norm = keras.layers.LayerNormalization(
+            epsilon=self.epsilon, dtype=self.dtype_policy, name="norm"
+        )
+        self.norm.build((None, 4 * channels))
+        self.reduction = keras.layers.Dense(
+            2 * channels,
+            use_bias=False,
+            kernel_initializer=small_normal(),
+            dtype=self.dtype_policy,
+            name="reduction",
+        )
+        self.reduction.build((None, 4 * channels))
+
+    def call(self, inputs):
+        """Returns the merged map."""
+        corners = [inputs[:, i::2, j::2] for j in (0, 1) for i in (0, 1)]
+        return self.reduction(self.norm(ops.concatenate(corners, axis=-1)))
+
+    def get_config(self):
+        """Returns the arguments that make this layer again."""
+        return {**super().get_config(), "epsilon": self.epsilon}

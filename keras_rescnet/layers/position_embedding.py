@@ -1,0 +1,38 @@
+"""Learned position embeddings."""
+
+import keras
+
+from keras_rescnet.initializers import small_normal
+
+
+@keras.saving.register_keras_serializable(package="keras_rescnet")
+class PositionEmbedding(keras.layers.Layer):
+    """Adds a learned vector to every token, by its place in the sequence.
+
+        y = x + embedding                                    (N, T, C) + (1, T, C)
+
+    The embedding starts as N(0, 0.02^2).
+
+    Reference:
+        Dosovitskiy et al., "An image is worth 16x16 words", ICLR 2021.
+
+    Args:
+        **kwargs: Base layer arguments, such as `name` and `dtype`.
+
+    Input shape: `(N, T, C)` with a known `T`. Output shape: the same.
+    """
+
+    def build(self, input_shape):
+        """Makes one vector for every token."""
+        if len(input_shape) != 3 or None in input_shape[1:]:
+            raise ValueError(
+                "PositionEmbedding expects tokens of shape (N, T, C) with known T and C. "
+                f"Received: input_shape={tuple(input_shape)}."
+            )
+        self.embedding = self.add_weight(
+            shape=(1, *input_shape[1:]), initializer=small_normal(), name="embedding"
+        )
+
+    def call(self, inputs):
+        """Returns `inputs` plus the embedding."""
+        return inputs + self.embedding

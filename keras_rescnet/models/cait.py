@@ -1,0 +1,76 @@
+"""CaiT, class-attention in image transformers, in the size of the paper's Table 5."""
+
+from functools import partial
+
+import keras
+from keras import layers
+
+from keras_rescnet.initializers import small_normal
+from keras_rescnet.layers import (
+    ClassAttention,
+    ClassToken,
+    PositionEmbedding,
+    TalkingHeadsAttention,
+)
+from keras_rescnet.models.blocks import logits
+from keras_rescnet.models.transformer import image_patches, transformer_block
+
+
+def CaiT(
+    patch_size,
+    *,
+    width,
+    depth,
+    class_depth=2,
+    heads,
+    layer_scale=1e-5,
+    activation="gelu",
+    drop_path=0.0,
+    input_shape=(32, 32, 3),
+    classes=10,
+    name="cait",
+):
+    """Builds a CaiT that maps images to logits.
+
+    Blocks of talking-heads attention among the patches; then a class token, which reads from
+    them in blocks of class attention, and gives the logits. Layers are named by their address:
+    `patch_embedding`, `block3_attention`, `block3_out`, `class_block1_out`, `norm`, `logits`.
+
+    Reference:
+        Touvron et al., "Going deeper with image transformers", ICCV 2021; timm's `cait.py`.
+
+    Args:
+        patch_size: Side of a patch, which divides height and width of the images.
+        width: Channels of a token.
+        depth: Number of blocks of the patches.
+        class_depth: Number of blocks of the class token. Defaults to 2.
+        heads: Attention heads; divides `width`.
+        layer_scale: First value of the scales of every branch. Defaults to 1e-5.
+        activation: A Keras activation for the MLPs: `"gelu"` (exact), `gclu`, ...
+        drop_path: Rate at which each branch of the patches' blocks is dropped from an image in
+            training.
+        input_shape: Height, width and channels of the images.
+        classes: Number of logits.
+        name: Name of the model.
+
+    Returns:
+        A `keras.Model` from float images `(N, H, W, C)` to float32 logits `(N, classes)`.
+    """
+    block_of = partial(
+        transformer_block, activation=activation, epsilon=1e-6, layer_scale=layer_scale
+    )
+    inputs, x = image_patches(input_shape, patch_size, width)
+    x = layers.Reshape((-1, width), name="tokens")(x)
+    x = PositionEmbedding(name="position_embedding")(x)
+    attention = partial(TalkingHeadsAttention, heads)
+    for block in range(1, depth + 1):
+        x = block_of(x, attention, drop_path=drop_path, name=f"block{block}")
+    token = ClassToken(name="class_token")(x)
+    attention = partial(ClassAttention, heads)
+    for block in range(1, class_depth + 1):
+        token = block_of(token, attention, context=x, name=f"class_block{block}")
+    x = layers.LayerNormalization(epsilon=1e-6, name="norm")(token[:, 0])
+    return keras.Model(inputs, logits(x, classes, small_normal()), name=name)
+
+
+CaiTXXS24 = partial(CaiT, 4, width=192, depth=24, heads=4, name="cait_xxs24")

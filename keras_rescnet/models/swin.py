@@ -1,0 +1,115 @@
+"""Swin transformer, in the size of the paper's Table 5."""
+
+from functools import partial
+
+import keras
+from keras import layers
+
+from keras_rescnet.initializers import small_normal
+from keras_rescnet.layers import PatchMerging, WindowAttention
+from keras_rescnet.models.blocks import logits
+from keras_rescnet.models.transformer import image_patches, linear_rates, transformer_block
+
+
+def Swin(
+    patch_size,
+    *,
+    width,
+    depths,
+    heads,
+    window_size,
+    activation="gelu",
+    drop_path=0.0,
+    input_shape=(32, 32, 3),
+    classes=10,
+    name="swin",
+):
+    """Builds a Swin transformer that maps images to logits.
+
+    Stages of attention within windows, which every second block shifts by half a window; between
+    stages the map halves and its channels double. A stage whose map is no larger than a window
+    has one window and no shift. Layers are named by their address: `patch_embedding`,
+    `stage3_block2_attention`, `stage3_block2_out`, `stage3_merge`, `norm`, `pool`, `logits`.
+
+    Reference:
+        Liu et al., "Swin Transformer", ICCV 2021; the authors' `swin_transformer.py`.
+
+    Args:
+        patch_size: Side of a patch, which divides height and width of the images.
+        width: Channels of the first stage.
+        depths: Number of blocks in each stage.
+        heads: Attention heads in each stage; divides the stage's channels.
+        window_size: Side of a window, which divides the maps that are larger than it.
+        activation: A Keras activation for the MLPs: `"gelu"` (exact), `gclu`, ...
+        drop_path: Rate at which the last block's branches are dropped from an image in
+            training; it grows linearly from 0 in the first.
+        input_shape: Height, width and channels of the images.
+        classes: Number of logits.
+        name: Name of the model.
+
+    Returns:
+        A `keras.Model` from float images `(N, H, W, C)` to float32 logits `(N, classes)`.
+    """
+    if len(depths) != len(heads):
+        raise ValueError(
+            "`depths` and `heads` must have one entry per stage. "
+            f"Received: depths={depths}, heads={heads}."
+        )
+    inputs, x = image_patches(input_shape, patch_size, width)
+    x = layers.LayerNormalization(epsilon=1e-5, name="patch_norm")(x)
+    if min(x.shape[1:3]) < window_size:
+        raise ValueError(
+            "`window_size` must be at most the side of the first map, `input_shape` / "
+            f"`patch_size`. Received: window_size={window_size}, a map of {_size(x)}."
+        )
+    rates = iter(linear_rates(drop_path, sum(depths)))
+    for stage, (depth, stage_heads) in enumerate(zip(depths, heads, strict=True), start=1):
+        side = min(window_size, *x.shape[1:3])
+        check_map(x, side, stage, last=stage == len(depths))
+        for block in range(1, depth + 1):
+            shift = side // 2 if block % 2 == 0 and min(x.shape[1:3]) > window_size else 0
+            x = transformer_block(
+                x,
+                partial(WindowAttention, stage_heads, side, shift),
+                activation=activation,
+                epsilon=1e-5,
+                drop_path=next(rates),
+                name=f"stage{stage}_block{block}",
+            )
+        if stage < len(depths):
+            x = PatchMerging(name=f"stage{stage}_merge")(x)
+    x = layers.LayerNormalization(epsilon=1e-5, name="norm")(x)
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    return keras.Model(inputs, logits(x, classes, small_normal()), name=name)
+
+
+def check_map(x, side, stage, *, last):
+    """Raises a `ValueError` unless windows of `side` tile the map, and it can be halved."""
+    height, width = x.shape[1:3]
+    if height % side or width % side:
+        common = [s for s in range(1, side) if height % s == width % s == 0]
+        raise ValueError(
+            f"`window_size` must divide the map of stage {stage}, {_size(x)}, as "
+            f"{', '.join(map(str, common))} would. Received: window_size={side}."
+        )
+    if not last and (height % 2 or width % 2):
+        raise ValueError(
+            f"The map of every stage but the last must be even: make `input_shape` a multiple of "
+            f"patch_size * 2 ** (stages - 1). Received: a map of {_size(x)} in stage {stage}."
+        )
+
+
+def _size(x):
+    return " x ".join(str(size) for size in x.shape[1:3])
+
+
+SwinTiny = partial(
+    Swin,
+    4,
+    width=96,
+    depths=(2, 2, 6, 2),
+    heads=(3, 6, 12, 24),
+    window_size=4,
+    drop_path=0.1,
+    name="swin_tiny",
+)

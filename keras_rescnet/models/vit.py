@@ -1,0 +1,73 @@
+"""Vision transformer, in the size of the paper's Table 5."""
+
+from functools import partial
+
+import keras
+from keras import layers
+
+from keras_rescnet.initializers import small_normal
+from keras_rescnet.layers import ClassToken, PositionEmbedding, SelfAttention
+from keras_rescnet.models.blocks import logits
+from keras_rescnet.models.transformer import image_patches, linear_rates, transformer_block
+
+
+def ViT(
+    patch_size,
+    *,
+    width,
+    depth,
+    heads,
+    activation="gelu",
+    drop_path=0.0,
+    input_shape=(32, 32, 3),
+    classes=10,
+    name="vit",
+):
+    """Builds a vision transformer that maps images to logits.
+
+    Patches become tokens, a class token goes before them, positions are learned; the class
+    token's features, normalized, give the logits. Layers are named by their address:
+    `patch_embedding`, `block3_attention`, `block3_mlp_1`, `block3_out`, `norm`, `logits`.
+
+    Reference:
+        Dosovitskiy et al., "An image is worth 16x16 words", ICLR 2021, with the pre-norm blocks
+        and sizes of timm's `vision_transformer.py`.
+
+    Args:
+        patch_size: Side of a patch, which divides height and width of the images.
+        width: Channels of a token.
+        depth: Number of blocks.
+        heads: Attention heads; divides `width`.
+        activation: A Keras activation for the MLPs: `"gelu"` (exact), `gclu`, ...
+        drop_path: Rate at which the last block's branches are dropped from an image in
+            training; it grows linearly from 0 in the first.
+        input_shape: Height, width and channels of the images.
+        classes: Number of logits.
+        name: Name of the model.
+
+    Returns:
+        A `keras.Model` from float images `(N, H, W, C)` to float32 logits `(N, classes)`.
+
+    Example:
+
+    >>> model = ViT(16, width=384, depth=12, heads=6, activation=gclu, input_shape=(224, 224, 3))
+    """
+    inputs, x = image_patches(input_shape, patch_size, width)
+    x = layers.Reshape((-1, width), name="tokens")(x)
+    token = ClassToken(stddev=1e-6, name="class_token")(x)
+    x = layers.Concatenate(axis=1, name="all_tokens")([token, x])
+    x = PositionEmbedding(name="position_embedding")(x)
+    for block, rate in enumerate(linear_rates(drop_path, depth), start=1):
+        x = transformer_block(
+            x,
+            partial(SelfAttention, heads),
+            activation=activation,
+            epsilon=1e-6,
+            drop_path=rate,
+            name=f"block{block}",
+        )
+    x = layers.LayerNormalization(epsilon=1e-6, name="norm")(x[:, 0])
+    return keras.Model(inputs, logits(x, classes, small_normal()), name=name)
+
+
+ViTTiny = partial(ViT, 4, width=192, depth=12, heads=3, name="vit_tiny")
