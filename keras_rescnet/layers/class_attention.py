@@ -37,3 +37,7 @@ class ClassAttention(SelfAttention):
         """Returns what the class token reads."""
         parts = self.query(inputs[:, :1]), self.key(inputs), self.value(inputs)
         return self.projection(self.attend(*(split_heads(part, self.heads) for part in parts)))
+
+    def compute_output_shape(self, input_shape):
+        """Returns `(N, 1, C)`."""
+        return (input_shape[0], 1, input_shape[2])

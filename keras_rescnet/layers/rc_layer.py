@@ -111,6 +111,10 @@ class RCLayer(keras.layers.Layer):
         stddev = ops.exp(0.5 * self.log_variance(hidden)) + self.epsilon
         return _calibrate(inputs, self.mean(hidden), stddev)
 
+    def compute_output_shape(self, input_shape):
+        """Returns `input_shape`, for which Keras would else trace `call`."""
+        return input_shape
+
     def get_config(self):
         """Returns the arguments that make this layer again."""
         return {

@@ -67,6 +67,10 @@ class SelfAttention(keras.layers.Layer):
             return ops.exp(ops.log_softmax(scores, axis=-1))
         return ops.softmax(scores, axis=-1)
 
+    def compute_output_shape(self, input_shape):
+        """Returns `input_shape`, for which Keras would else trace `call`."""
+        return input_shape
+
     def get_config(self):
         """Returns the arguments that make this layer again."""
         return {**super().get_config(), "heads": self.heads}

@@ -65,6 +65,10 @@ class SqueezeExcite(keras.layers.Layer):
         average = ops.mean(ops.cast(inputs, statistics_dtype(self)), axis=(1, 2), keepdims=True)
         return inputs * ops.cast(self.gate(self.hidden(average)), inputs.dtype)
 
+    def compute_output_shape(self, input_shape):
+        """Returns `input_shape`, for which Keras would else trace `call`."""
+        return input_shape
+
     def get_config(self):
         """Returns the arguments that make this layer again."""
         return {
