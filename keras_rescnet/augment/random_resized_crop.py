@@ -43,37 +43,45 @@ class RandomResizedCrop:
         """Returns the batch with its images cropped, uint8 `(N, size, size, C)`."""
         images = batch["images"]
         count, height, width, channels = images.shape
-        seeds = tf.random.split(seed, count)
 
         def crop(arguments):
-            image, seed = arguments
-            top, left, rows, columns = self.window(height, width, seed)
+            image, draws = arguments
+            top, left, rows, columns = self.window(tf.constant([height, width]), draws)
             return resize(image[top : top + rows, left : left + columns], self.size)
 
         shape = tf.TensorSpec((self.size, self.size, channels), "uint8")
-        cropped = tf.map_fn(crop, (images, seeds), fn_output_signature=shape)
+        draws = self.draws(count, seed)
+        cropped = tf.map_fn(crop, (images, draws), fn_output_signature=shape)
         return {**batch, "images": tf.ensure_shape(cropped, (count, *shape.shape))}
 
-    def window(self, height, width, seed):
-        """Draws a window of one image: top, left, rows and columns, int32 scalars."""
-        seeds = tf.random.split(seed, 4)
-        sides = tf.cast([height, width], "float32")
-        area = tf.random.stateless_uniform((ATTEMPTS,), seeds[0], *self.scale)
-        area *= sides[0] * sides[1]
-        aspect = tf.random.stateless_uniform((ATTEMPTS,), seeds[1], *map(math.log, self.ratio))
-        aspect = tf.exp(aspect)
+    def draws(self, count, seed):
+        """Returns what chance has to say about the windows of `count` images: in [0, 1)."""
+        return tf.random.stateless_uniform((count, 2 * ATTEMPTS + 2), seed)
+
+    def window(self, sides, draws):
+        """Returns the window of one image.
+
+        Args:
+            sides: Height and width of the image, int32 `(2,)`.
+            draws: One row of what `draws` returns.
+
+        Returns:
+            Top, left, rows and columns, int32 scalars.
+        """
+        sides = tf.cast(sides, "float32")
+        share, log_ratio, chance = tf.split(draws, [ATTEMPTS, ATTEMPTS, 2])
+        low, high = self.scale
+        area = (low + share * (high - low)) * sides[0] * sides[1]
+        low, high = map(math.log, self.ratio)
+        aspect = tf.exp(low + log_ratio * (high - low))
         drawn = tf.round(tf.stack([tf.sqrt(area / aspect), tf.sqrt(area * aspect)], axis=1))
         fits = tf.reduce_all((drawn >= 1) & (drawn <= sides), axis=1)
-        first = tf.argmax(fits, output_type="int32")
-        # As wide, then as high as the aspects allow.
-        columns = tf.minimum(sides[1], tf.round(sides[0] * self.ratio[1]))
+        first = tf.argmax(fits)
+        # As wide and as high as the aspects allow.
         rows = tf.minimum(sides[0], tf.round(sides[1] / self.ratio[0]))
-        central = tf.stack([rows, columns])
-        window = tf.where(fits[first], drawn[first], central)
+        columns = tf.minimum(sides[1], tf.round(sides[0] * self.ratio[1]))
+        window = tf.where(fits[first], drawn[first], tf.stack([rows, columns]))
         free = sides - window
-        chance = tf.stack(
-            [tf.random.stateless_uniform((), seeds[2]), tf.random.stateless_uniform((), seeds[3])]
-        )
         start = tf.where(fits[first], tf.floor(chance * (free + 1)), tf.floor(free / 2))
         return tf.unstack(tf.cast(tf.concat([start, window], axis=0), "int32"))
 

@@ -148,5 +148,7 @@ def _pipeline(steps, batch_of, parallel_calls):
     options = tf.data.Options()
     options.autotune.enabled = False  # deleting an autotuned iterator can block for seconds
     options.deterministic = True
+    # AutoGraph would wrap a transform's one-line error in pages of its own.
+    batch_of = tf.autograph.experimental.do_not_convert(batch_of)
     batches = steps.map(batch_of, num_parallel_calls=parallel_calls)
     return batches.prefetch(parallel_calls).with_options(options)

@@ -21,8 +21,6 @@ class Dataset:
         class_names: Name of each class; `None` where the source knows them.
         train_split: What `"train"` is called at the source.
         test_split: What `"test"` is called at the source.
-        archives: Addresses of the original files.
-        download_page: Where they must be fetched by hand, if TFDS may not download them.
     """
 
     name: str
@@ -34,8 +32,6 @@ class Dataset:
     class_names: tuple[str, ...] | None = None
     train_split: str = "train"
     test_split: str = "test"
-    archives: tuple[str, ...] = ()
-    download_page: str | None = None
 
 
 @functools.lru_cache(maxsize=8)
@@ -67,7 +63,6 @@ CIFAR10 = Dataset(
     classes=10,
     mean=(0.4914, 0.4822, 0.4465),
     std=(0.2470, 0.2435, 0.2616),
-    archives=("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",),
 )
 CIFAR100 = Dataset(
     name="cifar100",
@@ -76,7 +71,6 @@ CIFAR100 = Dataset(
     classes=100,
     mean=(0.5071, 0.4866, 0.4409),
     std=(0.2673, 0.2564, 0.2762),
-    archives=("https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",),
 )
 SVHN = Dataset(
     name="svhn_cropped",
@@ -85,11 +79,6 @@ SVHN = Dataset(
     classes=10,
     mean=(109.9 / 255, 109.7 / 255, 113.8 / 255),
     std=(50.1 / 255, 50.6 / 255, 50.8 / 255),
-    archives=(
-        "http://ufldl.stanford.edu/housenumbers/train_32x32.mat",
-        "http://ufldl.stanford.edu/housenumbers/test_32x32.mat",
-        "http://ufldl.stanford.edu/housenumbers/extra_32x32.mat",
-    ),
 )
 SVHN_EXTRA = dataclasses.replace(SVHN, train_split="train+extra")
 IMAGENET = Dataset(
@@ -100,8 +89,6 @@ IMAGENET = Dataset(
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
     test_split="validation",
-    archives=("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"),
-    download_page="https://image-net.org/download-images",
 )
 DIGITS = Dataset(
     name="digits",

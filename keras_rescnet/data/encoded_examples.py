@@ -50,32 +50,29 @@ class EncodedExamples:
         if transforms and isinstance(transforms[0], RandomResizedCrop):
             crop, *rest = transforms
 
-        def decode(arguments):
-            encoded, seed = arguments
-            return (
-                decode_middle(encoded, size) if crop is None else decode_crop(encoded, crop, seed)
-            )
+        def image(arguments):
+            encoded, draws = arguments
+            if crop is None:
+                return decode_middle(encoded, size)
+            picture, _ = decode(encoded, lambda sides: crop.window(sides, draws))
+            return resize(picture, crop.size)
 
         def read(rows, seed):
             encoded, labels = tf.numpy_function(
                 self._fetch, [rows], (tf.string, tf.int64), stateful=False
             )
+            count = rows.shape[0]
+            draws = tf.zeros((count, 0)) if crop is None else crop.draws(count, seed)
             shape = (size if crop is None else crop.size,) * 2 + (3,)
             images = tf.map_fn(
-                decode,
-                (tf.ensure_shape(encoded, rows.shape), tf.random.split(seed, rows.shape[0])),
+                image,
+                (tf.ensure_shape(encoded, (count,)), draws),
                 fn_output_signature=tf.TensorSpec(shape, "uint8"),
             )
-            labels = tf.one_hot(tf.ensure_shape(labels, rows.shape), self.dataset.classes)
-            return {"images": tf.ensure_shape(images, (*rows.shape, *shape)), "labels": labels}
+            labels = tf.one_hot(tf.ensure_shape(labels, (count,)), self.dataset.classes)
+            return {"images": tf.ensure_shape(images, (count, *shape)), "labels": labels}
 
         return read, rest
-
-
-def decode_crop(encoded, crop, seed):
-    """Decodes the window that a `RandomResizedCrop` draws, and resizes it."""
-    picture, _ = _decode(encoded, lambda sides: crop.window(sides[0], sides[1], seed))
-    return resize(picture, crop.size)
 
 
 def decode_middle(encoded, size):
@@ -97,12 +94,12 @@ def decode_middle(encoded, size):
         _, _, first, end = geometry(sides)
         return tf.unstack(tf.cast(tf.concat([first, end - first], axis=0), "int32"))
 
-    picture, sides = _decode(encoded, window)
+    picture, sides = decode(encoded, window)
     scale, start, first, _ = geometry(sides)
     return resize(picture, size, scale, first * scale - start)
 
 
-def _decode(encoded, window):
+def decode(encoded, window):
     """Decodes part of a picture.
 
     Args:

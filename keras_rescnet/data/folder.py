@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_rescnet.data.dataset import Dataset
-from keras_rescnet.data.encoded_examples import EncodedExamples
+from keras_rescnet.data.encoded_examples import EncodedExamples, decode
 
 FACTS = "image_folder.json"
 LABELS = "labels.txt"
@@ -167,7 +167,7 @@ def _moments(path):
     """Returns the mean and mean square of a picture's channels / 255, or `None` if unreadable."""
     try:
         with tf.device("CPU"):
-            picture = tf.io.decode_image(path.read_bytes(), channels=3, expand_animations=False)
+            picture, _ = decode(tf.constant(path.read_bytes()), lambda sides: (0, 0, *sides))
     except (OSError, tf.errors.OpError):
         return None
     pixels = picture.numpy().reshape(-1, 3) / 255

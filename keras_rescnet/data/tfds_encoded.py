@@ -33,7 +33,7 @@ def _data_source(builder, split):
     source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
 
     def fetch(rows):
-        return _columns((e["image"], e["label"]) for e in source.__getitems__(rows.tolist()))
+        return _columns((e["image"], e["label"]) for e in map(source.__getitem__, rows.tolist()))
 
     return len(source), fetch
 
