@@ -1,0 +1,130 @@
+"""What an epoch of `train` costs beyond its bare compiled steps.
+
+    python benchmarks/trainer.py
+
+Times, in alternating rounds in one process, the same number of steps of the same model on the same
+batches: (a) a bare `tf.function` of one step, called in a Python loop over a prepared iterator;
+(b) `train`, from its first step to its last, with log and checkpoints, evaluation left out;
+(c) Keras's `fit`. Prints the medians over rounds and their ratios.
+"""
+
+import argparse
+import functools
+import platform
+import statistics as averages
+import tempfile
+import time
+
+import keras
+import tensorflow as tf
+
+import keras_rescnet as kr
+from keras_rescnet import build, data, training
+
+
+def recipe_of(steps):
+    """Returns a recipe of two epochs of `steps` steps: ResNet-8 with GCLU on the digits."""
+    return kr.Recipe(
+        dataset=data.DIGITS,
+        augment=lambda: [kr.augment.RandomCrop(padding=2)],
+        model=functools.partial(kr.models.CifarResNet8, activation=kr.gclu),
+        optimizer=functools.partial(kr.optimizers.SGD, momentum=0.9, weight_decay=5e-4),
+        batch_size=128,
+        epochs=2,
+        steps_per_epoch=steps,
+        learning_rate=0.01,
+    )
+
+
+def batches_of(recipe, stop):
+    """Returns the batches of a recipe's first `stop` steps."""
+    examples = data.load(recipe.dataset, "train")
+    return data.train_batches(
+        examples,
+        recipe.augment(),
+        batch_size=recipe.batch_size,
+        seed=0,
+        start=0,
+        stop=stop,
+        steps_per_epoch=recipe.steps_per_epoch,
+    )
+
+
+def bare_step(recipe):
+    """Returns a compiled step, and the model it trains."""
+    model = build.build_model(recipe, 1)
+    optimizer = build.build_optimizer(recipe, model, 1)
+    variables = [variable.value for variable in model.trainable_variables]
+
+    @tf.function
+    def step(batch):
+        with tf.GradientTape() as tape:
+            rows = build.statistics(batch["labels"], model(batch["images"], training=True))
+            loss = tf.reduce_mean(rows[:, 0])
+        optimizer.apply(tape.gradient(loss, variables), model.trainable_variables)
+        return tf.reduce_sum(rows, axis=0)
+
+    return step
+
+
+def main():
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--steps", type=int, default=11)
+    parser.add_argument("--rounds", type=int, default=7)
+    arguments = parser.parse_args()
+    recipe, steps = recipe_of(arguments.steps), arguments.steps
+
+    step = bare_step(recipe)
+    step(next(iter(batches_of(recipe, 1))))
+    fitted = build.build_model(recipe, 1)
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    fitted.compile(build.build_optimizer(recipe, fitted, 1), loss, metrics=["accuracy"])
+
+    def pairs():
+        return batches_of(recipe, 2 * steps).map(lambda batch: (batch["images"], batch["labels"]))
+
+    fitted.fit(pairs().take(1), verbose=0)
+
+    seconds = {}
+
+    def measure(name, function):
+        start = time.perf_counter()
+        function()
+        seconds.setdefault(name, []).append((time.perf_counter() - start) / (2 * steps))
+
+    def bare():
+        for batch in batches_of(recipe, 2 * steps):
+            sums = step(batch)
+        sums.numpy()
+
+    for _ in range(arguments.rounds):
+        measure("bare compiled step", bare)
+        measure("fit", lambda: fitted.fit(pairs(), verbose=0))
+        time_train(recipe, steps, seconds)
+    base = seconds["bare compiled step"]
+    print(
+        f"keras {keras.__version__}, tensorflow {tf.__version__}, python "
+        f"{platform.python_version()}; ResNet-8 + GCLU, batch 128, {2 * steps} steps a round, "
+        f"{arguments.rounds} rounds"
+    )
+    for name, times in seconds.items():
+        ratio = averages.median(t / b for t, b in zip(times, base, strict=True))
+        print(f"{name:<20} {1000 * averages.median(times):8.1f} ms/step   x {ratio:.3f}")
+
+
+def time_train(recipe, steps, seconds):
+    """Times `Run.fit` after its compilation; without the evaluation, which (a) has not either."""
+    with tempfile.TemporaryDirectory() as folder, training.WorkDir(folder, recipe) as work:
+        run = training.Run(recipe, work, None, None)
+        run._evaluate = lambda name: dict.fromkeys(run.columns, 0.0)
+        run._feed()
+        run.engine.steps(1)  # compiles; the run then starts from its own first step again
+        start = time.perf_counter()
+        with training.StopRequest() as stop:
+            run.fit(stop)
+        seconds.setdefault("train", []).append((time.perf_counter() - start) / (2 * steps))
+
+
+if __name__ == "__main__":
+    main()
