@@ -36,13 +36,13 @@ class RandomErasing:
             raise ValueError(f"`scale` must be two rising shares in (0, 1]. Received: {scale!r}.")
         if not 0 < ratio[0] <= ratio[1]:
             raise ValueError(f"`ratio` must be two rising positive numbers. Received: {ratio!r}.")
-        values = [float(v) for v in (value if isinstance(value, (list, tuple)) else [value])]
-        if not all(0 <= v <= 255 for v in values):
+        values = list(value) if isinstance(value, (list, tuple)) else [value]
+        if not all(isinstance(v, (int, float)) and 0 <= v <= 255 for v in values):
             raise ValueError(f"`value` must be in [0, 255]. Received: value={value!r}.")
         self.probability = probability
         self.scale = scale
         self.ratio = ratio
-        self.value = values
+        self.value = [float(v) for v in values]
 
     def __call__(self, batch, seed):
         """Returns the batch with rectangles filled in."""
@@ -50,6 +50,10 @@ class RandomErasing:
         if not all(value.is_integer() for value in self.value):
             images = tf.cast(images, "float32")
         count, height, width, channels = images.shape
+        if len(self.value) not in (1, channels):
+            raise ValueError(
+                f"RandomErasing needs one value or {channels}. Received: value={self.value}."
+            )
         seeds = tf.random.split(seed, 5)
         chance = tf.random.stateless_uniform((count,), seeds[0])
         shape = (ATTEMPTS, count)
