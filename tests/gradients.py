@@ -83,9 +83,10 @@ def pull_back_layer(layer, x, upstream):
         with tf.GradientTape() as tape:
             tape.watch(x)
             y = layer(x)
-        by_x, *by_weights = tape.gradient(y, [x, *weights], tf.cast(upstream, y.dtype))
+        zero = tf.UnconnectedGradients.ZERO
+        by_x, *by_weights = tape.gradient(y, [x, *weights], tf.cast(upstream, y.dtype), zero)
     return _numpy(y), _numpy(by_x), [_numpy(gradient) for gradient in by_weights]
 
 
 def _numpy(tensor):
-    return None if tensor is None else np.asarray(keras.ops.convert_to_numpy(tensor))
+    return np.asarray(keras.ops.convert_to_numpy(tensor))

@@ -55,6 +55,11 @@ class PatchMerging(keras.layers.Layer):
         corners = [inputs[:, i::2, j::2] for j in (0, 1) for i in (0, 1)]
         return self.reduction(self.norm(ops.concatenate(corners, axis=-1)))
 
+    def compute_output_shape(self, input_shape):
+        """Returns `(N, H / 2, W / 2, 2 C)`."""
+        batch, height, width, channels = input_shape
+        return (batch, height and height // 2, width and width // 2, 2 * channels)
+
     def get_config(self):
         """Returns the arguments that make this layer again."""
         return {**super().get_config(), "epsilon": self.epsilon}
