@@ -36,7 +36,7 @@ def write(folder, classes=("cat", "dog"), train=6, val=3):
 
 
 def load(folder, split="train"):
-    return data.load(data.image_folder(folder, image_size=SIZE), split)
+    return data.load(data.image_folder(folder, size=SIZE), split)
 
 
 def test_a_folder_is_a_dataset(tmp_path, capsys):
@@ -56,10 +56,16 @@ def test_a_folder_is_a_dataset(tmp_path, capsys):
 
 def test_data_dir_can_be_the_folder(tmp_path):
     write(tmp_path)
-    examples = data.load(data.image_folder(image_size=SIZE), "train", tmp_path)
+    examples = data.load(data.image_folder(size=SIZE), "train", tmp_path)
     assert examples.dataset.name == tmp_path.name
     with pytest.raises(ValueError, match="its path or --data_dir"):
         data.load(data.image_folder(), "train")
+
+
+def test_statistics_of_another_set_are_kept(tmp_path):
+    dataset = data.image_folder(write(tmp_path), size=SIZE)
+    other = dataclasses.replace(dataset, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    assert data.load(other, "test").dataset.mean == (0.1, 0.2, 0.3)
 
 
 def test_facts_are_kept_until_files_change(tmp_path, capsys):

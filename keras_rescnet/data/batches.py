@@ -72,7 +72,9 @@ def train_batches(
         batch = read(rows, fold_in(step_seed, 0))
         for index, transform in enumerate(transforms, start=1):
             if isinstance(transform, keras.layers.Layer):
-                batch = transform({**batch, "images": tf.cast(batch["images"], "float32")})
+                # In a tf.function: some keras-cv layers need AutoGraph, off in `_pipeline`.
+                floats = {**batch, "images": tf.cast(batch["images"], "float32")}
+                batch = tf.function(transform)(floats)
             else:
                 batch = transform(batch, fold_in(step_seed, index))
         return normalize(batch, batch_size)

@@ -20,7 +20,7 @@ FOLDERS = {"train": "train", "test": "val"}
 TOLERANCE = 0.01  # share of pictures that may be unreadable
 
 
-def image_folder(path=None, *, image_size=224):
+def image_folder(path=None, *, size=224):
     """A dataset of one's own pictures: `train/<class>/*` and `val/<class>/*`.
 
     Grey, RGB, RGBA, palette and CMYK pictures of any size, in JPEG, PNG, BMP or GIF files
@@ -34,16 +34,17 @@ def image_folder(path=None, *, image_size=224):
 
     Args:
         path: The folder; `None` for the `data_dir` it is loaded with (`--data_dir`).
-        image_size: Side of the square images a model is given. Defaults to 224.
+        size: Side of the square images a model is given. Defaults to 224.
 
     Returns:
         A `Dataset` whose classes, mean and standard deviation are known when it is loaded:
-        `load(dataset, "train").dataset` has them.
+        `load(dataset, "train").dataset` has them. A mean and a standard deviation that are put
+        in before, by `dataclasses.replace`, are kept.
     """
     return Dataset(
         name="image_folder" if path is None else pathlib.Path(path).name,
         read=functools.partial(read, path=path),
-        image_shape=(image_size, image_size, 3),
+        image_shape=(size, size, 3),
         classes=None,
         mean=None,
         std=None,
@@ -70,8 +71,8 @@ def read(dataset, split, data_dir=None, path=None):
         name=root.name,
         classes=len(names),
         class_names=tuple(names),
-        mean=tuple(facts["mean"]),
-        std=tuple(facts["std"]),
+        mean=dataset.mean or tuple(facts["mean"]),
+        std=dataset.std or tuple(facts["std"]),
     )
     return EncodedExamples(dataset, len(kept), fetch, names)
 
