@@ -12,6 +12,7 @@ from golden import make_weights
 import keras_rescnet as kr
 from keras_rescnet import models
 from keras_rescnet.layers import SqueezeExcite
+from keras_rescnet.models.complexity import outline
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 
@@ -57,8 +58,7 @@ def test_logits_are_those_of_the_reference(reference):
     for name, activation in ACTIVATIONS.items():
         if f"logits_f64_{name}" not in golden:
             continue
-        with keras.StatelessScope(initialize_variables=False):  # the weights are there already
-            model = builder(activation=activation)
+        model = outline(builder, activation=activation)  # the weights are there already
         logits, _ = model.stateless_call(
             [variable.value for variable in loaded.trainable_variables],
             [variable.value for variable in loaded.non_trainable_variables],
@@ -84,10 +84,10 @@ def test_stages_are_those_of_the_reference(reference):
         layers = {module: stage_layer(module, model) for module in modules}
         if "conv2_x" in modules:
             layers["conv1"] = "stem_activation"  # convolution, normalization and activation there
-    outputs = keras.Model(model.inputs, [model.get_layer(name).output for name in layers.values()])
+    outputs = keras.Model(model.input, [model.get_layer(name).output for name in layers.values()])
     statistics = dict(zip(modules, golden["act_stats"], strict=True))
     shapes = dict(zip(modules, golden["act_shapes"], strict=True))
-    for module, y in zip(layers, outputs([images]), strict=True):
+    for module, y in zip(layers, outputs(images), strict=True):
         y = np.asarray(y)
         shape = tuple(int(size) for size in str(shapes[module]).split("x"))
         y = (y.transpose(0, 3, 1, 2) if y.ndim == 4 else y).reshape(shape)

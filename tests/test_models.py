@@ -12,6 +12,7 @@ import pytest
 import keras_rescnet as kr
 from keras_rescnet import models
 from keras_rescnet.layers import RCLayer, SqueezeExcite
+from keras_rescnet.models.complexity import outline, parameters
 
 # Trainable parameters with 10 and 100 classes, of the reference; the paper's Table 1 rounds them.
 PARAMETERS_CIFAR = {
@@ -50,29 +51,27 @@ PARAMETERS_IMAGENET = {
 }
 
 
-def parameters(builder, **kwargs):
-    with keras.StatelessScope(initialize_variables=False):  # shapes, without drawing weights
-        model = builder(**kwargs)
-    return sum(math.prod(weight.shape) for weight in model.trainable_weights)
+def count(builder, **kwargs):
+    return parameters(outline(builder, **kwargs))
 
 
 @pytest.mark.parametrize("name", PARAMETERS_CIFAR)
 def test_parameters_for_cifar(name):
     builder = getattr(models, name)
-    assert parameters(builder) == PARAMETERS_CIFAR[name][0]
-    assert parameters(builder, classes=100) == PARAMETERS_CIFAR[name][1]
+    assert count(builder) == PARAMETERS_CIFAR[name][0]
+    assert count(builder, classes=100) == PARAMETERS_CIFAR[name][1]
 
 
 @pytest.mark.parametrize("name", PARAMETERS_IMAGENET)
 def test_parameters_for_imagenet(name):
-    assert parameters(getattr(models, name)) == PARAMETERS_IMAGENET[name]
+    assert count(getattr(models, name)) == PARAMETERS_IMAGENET[name]
 
 
 def test_parameters_of_table_4():
     # The paper's Table 4 on CIFAR-100: two dense layers, and reductions 2 and 4 of three.
     for reduction, expected in {None: 527_636, 2: 514_476, 4: 494_176}.items():
         rc = partial(RCLayer, reduction=reduction)
-        assert parameters(models.CifarResCNet32, calibration=rc, classes=100) == expected
+        assert count(models.CifarResCNet32, calibration=rc, classes=100) == expected
 
 
 # Initial weights: (layer, weight) -> standard deviation, of a uniform or a normal distribution.

@@ -2,6 +2,7 @@
 
 from keras_rescnet.models.alexnet import AlexNet
 from keras_rescnet.models.cait import CaiT, CaiTXXS24
+from keras_rescnet.models.features import feature_extractor
 from keras_rescnet.models.resnet import (
     CifarResCNet32,
     CifarResCNet50,

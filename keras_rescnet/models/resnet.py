@@ -164,8 +164,9 @@ SENet152 = partial(ResNet152, calibration=SqueezeExcite, name="senet152")
 ResCNet18 = partial(ResNet18, calibration=RCLayer, name="rescnet18")
 ResCNet34 = partial(ResNet34, calibration=RCLayer, name="rescnet34")
 ResCNet50 = partial(ResNet50, calibration=RCLayer, name="rescnet50")
-ResCNet101 = partial(ResNet101, calibration=RCLayer, name="rescnet101")
-ResCNet152 = partial(ResNet152, calibration=RCLayer, name="rescnet152")
+_RC_16_UNITS = [partial(RCLayer, reduction=reduction) for reduction in (16, 32, 64, 128)]
+ResCNet101 = partial(ResNet101, calibration=_RC_16_UNITS, name="rescnet101")
+ResCNet152 = partial(ResNet152, calibration=_RC_16_UNITS, name="rescnet152")
 
 # CIFAR, three stages of basic blocks (Table 1).
 
@@ -226,8 +227,4 @@ CifarResNet50D = partial(
     name="cifar_resnet50d",
 )
 CifarResCNet50D = partial(CifarResNet50D, calibration=RCLayer, name="cifar_rescnet50d")
-CifarResCNet50DV2 = partial(
-    CifarResNet50D,
-    calibration=[partial(RCLayer, reduction=reduction) for reduction in (16, 32, 64, 128)],
-    name="cifar_rescnet50dv2",
-)
+CifarResCNet50DV2 = partial(CifarResNet50D, calibration=_RC_16_UNITS, name="cifar_rescnet50dv2")
