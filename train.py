@@ -8,13 +8,14 @@
     --workdir DIR          folder of the run; runs/<recipe name> by default
     --data_dir DIR         where TensorFlow Datasets keeps its data
     --devices N            devices to use; all GPUs by default, one CPU without any
+    --timeout SECONDS      of several processes: how long one waits for the others; 300 by default
     --record DIR           writes a record of the finished run into this folder
 
 The same command again goes on with a run that was stopped, and prints the results of a finished
 one. KERAS_BACKEND=jax trains with JAX. TF_CPP_MIN_LOG_LEVEL=0 shows TensorFlow's own messages.
 
-Exit codes: 0 trained, 2 a mistake in what was asked for, 3 the loss is no longer finite,
-130 and 143 stopped by Ctrl-C and SIGTERM, and saved.
+Exit codes: 0 trained, 2 a mistake in what was asked for, 3 the loss is no longer finite, 4 another
+process of the run is gone, 130 and 143 stopped by Ctrl-C and SIGTERM, and saved.
 """
 
 import contextlib

@@ -44,11 +44,7 @@ def gclu(x, approximate=None):
     >>> np.asarray(gclu(np.array([-1.0, 0.0, 1.0], "float32")))
     array([-0.15865526,  0.        ,  1.1586553 ], dtype=float32)
     """
-    if approximate not in _FUNCTIONS:
-        raise ValueError(
-            '`approximate` must be None, "sigmoid" or "tanh". '
-            f"Received: approximate={approximate!r}."
-        )
+    check_approximate(approximate)
     if isinstance(x, keras.KerasTensor):
         return GCLUOperation(approximate)(x)
     return _FUNCTIONS[approximate](ops.convert_to_tensor(x))
@@ -64,6 +60,15 @@ def gclu_sigmoid(x):
 def gclu_tanh(x):
     """`gclu(x, approximate="tanh")`: GCLU with the tanh form of `Phi`, Eq. 8."""
     return gclu(x, approximate="tanh")
+
+
+def check_approximate(approximate):
+    """Raises a `ValueError` unless `approximate` names a form of GCLU."""
+    if approximate not in (None, "sigmoid", "tanh"):
+        raise ValueError(
+            '`approximate` must be None, "sigmoid" or "tanh". '
+            f"Received: approximate={approximate!r}."
+        )
 
 
 @keras.saving.register_keras_serializable(package="keras_rescnet")

@@ -9,7 +9,7 @@ from keras import ops
 from keras_rescnet.initial_weights import load_initial_weights
 
 
-def make_engine(devices=None):
+def make_engine(devices=None, timeout=300):
     """Returns the engine of Keras's backend."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
@@ -20,7 +20,7 @@ def make_engine(devices=None):
         raise ValueError(
             f"Training runs with Keras on TensorFlow or JAX. Received: KERAS_BACKEND={backend}."
         )
-    return Engine(devices)
+    return Engine(devices, timeout)
 
 
 def check_batch(recipe, replicas):

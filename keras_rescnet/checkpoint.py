@@ -20,10 +20,12 @@ class Checkpoints:
 
     Args:
         folder: Where they lie.
+        writes: Whether this process writes them: one of a run does, the others read.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, writes=True):
         self.folder = pathlib.Path(folder)
+        self.writes = writes
         self._writer = concurrent.futures.ThreadPoolExecutor(max_workers=1)
         self._pending = None
 
@@ -40,6 +42,8 @@ class Checkpoints:
             best_step: A step whose checkpoint stays.
         """
         self.wait()
+        if not self.writes:
+            return
         self._pending = self._writer.submit(self._save, step, arrays, facts, best_step)
 
     def wait(self):
@@ -60,14 +64,16 @@ class Checkpoints:
 
         Files left behind by a process that was killed while it wrote are removed.
         """
-        for aside in self.folder.glob("*.tmp"):
-            aside.unlink()
+        if self.writes:
+            for aside in self.folder.glob("*.tmp"):
+                aside.unlink()
         for path in reversed(self._paths()):
             try:
                 return _read(path)
             except ValueError as error:
                 print(f"{error} The one before it is used.", flush=True)
-                path.rename(f"{path}.damaged")
+                if self.writes:
+                    path.rename(f"{path}.damaged")
         return None
 
     def _paths(self):

@@ -1,9 +1,12 @@
 """How every command begins and ends."""
 
+import os
 import pathlib
 import sys
 import traceback
 
+import keras
+import tensorflow as tf
 from absl import flags
 
 
@@ -11,8 +14,8 @@ def run_command(name, help_text, arguments, values, function, takes_words=False)
     """Parses flags, calls `function` with the words that are no flags, and ends the process.
 
     A `ValueError` or `TypeError` that this package raised is the user's to mend: one line, exit
-    code 2. Any other is a defect, and keeps its traceback. A loss that is not finite ends with 3,
-    Ctrl-C with 130.
+    code 2. Any other is a defect, and keeps its traceback. A loss that is not finite ends with 3, a
+    run that lost another of its processes with 4, Ctrl-C with 130.
 
     Args:
         name: The command's name in messages.
@@ -31,6 +34,8 @@ def run_command(name, help_text, arguments, values, function, takes_words=False)
             raise flags.Error(f"Arguments are given as --flag value. Received: {' '.join(words)}")
     except flags.Error as error:
         _end(name, error, 2)
+    keras.config.disable_traceback_filtering()  # it would hide who raised what
+    tf.debugging.disable_traceback_filtering()
     try:
         function(words)
     except (ValueError, TypeError) as error:
@@ -40,6 +45,9 @@ def run_command(name, help_text, arguments, values, function, takes_words=False)
         _end(name, error, 2)
     except FloatingPointError as error:
         _end(name, error, 3)
+    except ConnectionError as error:
+        print(f"{name}: {error}", file=sys.stderr, flush=True)
+        os._exit(4)  # an orderly exit would wait for the process that is gone
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -11,9 +11,13 @@ class Events:
     Args:
         folder: Where they go; what an earlier part of the run left there is written anew.
         rows: The rows there are already.
+        writes: Whether this process writes them: one of a run does.
     """
 
-    def __init__(self, folder, rows):
+    def __init__(self, folder, rows, writes=True):
+        self.writer = None
+        if not writes:
+            return
         shutil.rmtree(folder, ignore_errors=True)
         self.writer = tf.summary.create_file_writer(str(folder))
         # What `tf.summary.scalar` writes; that function itself is in the package tensorboard
@@ -24,6 +28,8 @@ class Events:
 
     def add(self, row):
         """Adds an epoch's row."""
+        if self.writer is None:
+            return
         with self.writer.as_default(step=row["epoch"]):
             for name, value in row.items():
                 if name != "epoch" and value != "":

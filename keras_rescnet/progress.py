@@ -11,12 +11,14 @@ class Progress:
         recipe: The `Recipe` of the run.
         steps_per_epoch: Steps of an epoch.
         step: Steps that were done before.
+        speaks: Whether this process prints: one of a run does.
     """
 
-    def __init__(self, recipe, steps_per_epoch, step):
+    def __init__(self, recipe, steps_per_epoch, step, speaks=True):
+        self.speaks = speaks
         self.epochs, self.batch_size = recipe.epochs, recipe.batch_size
         self.steps_per_epoch = steps_per_epoch
-        self.terminal = sys.stdout.isatty()
+        self.terminal = speaks and sys.stdout.isatty()
         self._begin(step)
 
     def _begin(self, step):
@@ -24,10 +26,9 @@ class Progress:
 
     def update(self, step, sums):
         """Draws the bar after `step` steps; `sums` are those of the running epoch."""
-        if not self.terminal:
-            self._step = step
-            return
         self._step = step
+        if not self.terminal:
+            return
         epoch, done = divmod(step - 1, self.steps_per_epoch)
         done += 1
         rate = (step - self._start_step) / (time.monotonic() - self._start)
@@ -45,6 +46,8 @@ class Progress:
 
     def end_epoch(self, row):
         """Prints an epoch's row of the log."""
+        if not self.speaks:
+            return
         seconds = time.monotonic() - self._start
         rate = (self._step - self._start_step) * self.batch_size / seconds
         left = (self.epochs - row["epoch"]) * self.steps_per_epoch * self.batch_size / rate

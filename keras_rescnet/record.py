@@ -21,7 +21,7 @@ def write_record(folder, recipe, path, overrides, workdir):
     Returns:
         The path of the record.
     """
-    with WorkDir(workdir, recipe) as work:
+    with WorkDir(workdir, recipe, writes=False) as work:
         run, results = work.run, work.results
     record = {
         "recipe": str(path),

@@ -19,6 +19,7 @@ def main(arguments):
     folder = flags.DEFINE_string("workdir", None, "Folder of the run.", flag_values=values)
     data_dir = flags.DEFINE_string("data_dir", None, "TFDS's folder.", flag_values=values)
     devices = flags.DEFINE_integer("devices", None, "Devices to use.", flag_values=values)
+    timeout = flags.DEFINE_integer("timeout", 300, "Seconds.", flag_values=values)
     record = flags.DEFINE_string("record", None, "Folder of records.", flag_values=values)
 
     def command(words):
@@ -26,7 +27,13 @@ def main(arguments):
             raise ValueError("--recipe FILE is missing; --help says more. Received: no recipe.")
         recipe = load_recipe(path.value, overrides.value)
         workdir = folder.value or os.path.join("runs", recipe_name(path.value))
-        results = train(recipe, workdir, data_dir=data_dir.value, devices=devices.value)
+        results = train(
+            recipe,
+            workdir,
+            data_dir=data_dir.value,
+            devices=devices.value,
+            timeout=timeout.value,
+        )
         print(json.dumps(results, indent=2))
         if recipe.reference is not None:
             print(f"The paper has {recipe.reference:.2f} %, its best epoch's test accuracy.")

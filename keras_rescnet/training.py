@@ -1,5 +1,6 @@
 """`train`: from a recipe to a trained, tested and exported model."""
 
+import dataclasses
 import functools
 import time
 
@@ -25,7 +26,7 @@ from keras_rescnet.signals import StopRequest
 from keras_rescnet.workdir import WorkDir
 
 
-def train(recipe: Recipe, workdir, *, data_dir=None, devices=None) -> dict[str, float]:
+def train(recipe: Recipe, workdir, *, data_dir=None, devices=None, timeout=300) -> dict[str, float]:
     """Trains what a recipe says, in a folder of its own.
 
     The same call on the same folder goes on where it stopped: whatever ended the run, on a CPU
@@ -41,6 +42,7 @@ def train(recipe: Recipe, workdir, *, data_dir=None, devices=None) -> dict[str, 
         workdir: The run's folder.
         data_dir: Where TensorFlow Datasets keeps its data; its own default if `None`.
         devices: How many devices to use; `None` for all GPUs, or else the CPU.
+        timeout: Of several processes, seconds after which one that waits for the others gives up.
 
     Returns:
         The results: losses and accuracies (in [0, 1]) on the test set after the last epoch, the
@@ -49,14 +51,16 @@ def train(recipe: Recipe, workdir, *, data_dir=None, devices=None) -> dict[str, 
     Raises:
         ValueError: if something that the recipe or the call says cannot be used.
         FloatingPointError: if the loss is no longer finite.
+        ConnectionError: if another process of the run is gone.
         KeyboardInterrupt: after Ctrl-C, when the run is saved.
         SystemExit: with 143, after SIGTERM, when the run is saved.
     """
-    with WorkDir(workdir, recipe) as folder:
+    engine = make_engine(devices, timeout)
+    with WorkDir(workdir, recipe, writes=engine.chief) as folder:
         if folder.results is not None:
             print(f"{folder.path} holds a finished run: nothing is done again.", flush=True)
             return folder.results
-        run = Run(recipe, folder, data_dir, devices)
+        run = Run(recipe, folder, engine, data_dir)
         with StopRequest() as stop:
             run.fit(stop)
         return run.finish()
@@ -68,17 +72,19 @@ class Run:
     Args:
         recipe: What to train.
         folder: The `WorkDir` of the run.
+        engine: What runs its steps.
         data_dir: Where TensorFlow Datasets keeps its data.
-        devices: How many devices to use.
     """
 
-    def __init__(self, recipe, folder, data_dir, devices):
-        self.recipe, self.folder = recipe, folder
-        self.engine = engine = make_engine(devices)
+    def __init__(self, recipe, folder, engine, data_dir):
+        self.recipe, self.folder, self.engine = recipe, folder, engine
         check_batch(recipe, engine.replicas)
         self.transforms = recipe.augment() if recipe.augment else []
         self.train_examples = data.load(recipe.dataset, "train", data_dir)
         self.test_examples = data.load(recipe.dataset, "test", data_dir)
+        # A folder of pictures knows its classes and statistics when it has been read.
+        recipe = dataclasses.replace(recipe, dataset=self.train_examples.dataset)
+        self.recipe = recipe
         self.steps_per_epoch = steps_in_epoch(recipe, len(self.train_examples))
         self.total_steps = recipe.epochs * self.steps_per_epoch
 
@@ -99,7 +105,7 @@ class Run:
             batch_size=recipe.batch_size,
             accumulation_steps=recipe.gradient_accumulation_steps,
         )
-        self.checkpoints = Checkpoints(folder.checkpoints)
+        self.checkpoints = Checkpoints(folder.checkpoints, writes=engine.chief)
         splits = ["test"] if recipe.ema_momentum is None else ["test", "test_ema"]
         self.columns = [name for split in splits for name in _means(split, np.zeros(3), 1)]
         self.step, self.history, self.sums = 0, [], np.zeros(3)
@@ -118,27 +124,29 @@ class Run:
             steps_per_epoch=self.steps_per_epoch,
             reproducible=not stateful,
         )
-        print(
+        self._say(
             f"{self.model.name}: {count_parameters(self.model):,} parameters, {recipe.precision}, "
             f"on {', '.join(self.engine.devices)}.\n"
             f"{recipe.dataset.name}: {len(self.train_examples):,} training and "
             f"{len(self.test_examples):,} test images; {recipe.epochs} epochs of "
-            f"{self.steps_per_epoch} steps of {recipe.batch_size} images.",
-            flush=True,
+            f"{self.steps_per_epoch} steps of {recipe.batch_size} images."
         )
         if stateful:
-            print(
+            self._say(
                 f"Not reproducible to the bit: {', '.join(stateful)} draw from a generator whose "
-                "state depends on timing and is not saved.",
-                flush=True,
+                "state depends on timing and is not saved."
             )
+
+    def _say(self, text):
+        if self.engine.chief:
+            print(text, flush=True)
 
     def fit(self, stop):
         """Trains up to the last step, from the last checkpoint if there is one."""
         self._restore()
         self._feed()
-        events = Events(self.folder.path / "tensorboard", self.history)
-        progress = Progress(self.recipe, self.steps_per_epoch, self.step)
+        events = Events(self.folder.path / "tensorboard", self.history, self.engine.chief)
+        progress = Progress(self.recipe, self.steps_per_epoch, self.step, self.engine.chief)
         started = saved = time.monotonic()
         earlier = self.folder.run.get("seconds", 0.0)
         count = 1
@@ -158,17 +166,18 @@ class Run:
                     self.sums += row
                 self.step += count
                 progress.update(self.step, self.sums)
-                count = self.recipe.steps_per_execution or int(np.clip(1.0 / seconds, 1, 256))
+                count = self._next_count(seconds)
                 ended = self.step % self.steps_per_epoch == 0
                 if ended:
                     self._end_epoch(epoch)
                     progress.end_epoch(self.history[-1])
                     events.add(self.history[-1])
                 late = time.monotonic() - saved > 60.0 * self.recipe.checkpoint_minutes
-                if ended or late or stop.requested:
+                stopping = self.engine.any(bool(stop.requested))
+                if ended or late or stopping:
                     self._save()
                     saved = time.monotonic()
-                if stop.requested and self.step < self.total_steps:
+                if stopping and self.step < self.total_steps:
                     self.checkpoints.wait()
                     stop.leave(f"Stopped after step {self.step} of {self.total_steps}, and saved.")
         finally:
@@ -188,7 +197,14 @@ class Run:
         }
         if self.recipe.ema_momentum is not None:
             self._average()
-        self.model.save(self.folder.path / "model.keras")
+        if self.engine.chief:
+            self._export()
+            self.folder.results = results  # last: it says that all the rest is there
+        self.engine.any(False)  # the others wait: who serves their collectives must not leave
+        return results
+
+    def _export(self):
+        self.engine.save(self.model, self.folder.path / "model.keras")
         if keras.backend.backend() == "tensorflow":
             dataset = self.recipe.dataset
             export.saved_model(
@@ -198,11 +214,6 @@ class Run:
                 std=dataset.std,
                 class_names=self.train_examples.class_names,
             )
-        self._draw_curves()
-        self.folder.results = results  # last: it says that all the rest is there
-        return results
-
-    def _draw_curves(self):
         try:
             curves.plot(
                 {self.folder.path.name: curves.read_log(self.folder.path)},
@@ -210,6 +221,14 @@ class Run:
             )
         except ValueError as error:
             print(f"No curves.png. {error}", flush=True)
+
+    def _next_count(self, seconds):
+        """Returns how many steps to run until the next look at signals and numbers."""
+        if self.recipe.steps_per_execution is not None:
+            return self.recipe.steps_per_execution
+        if self.engine.processes > 1:
+            return 16  # clocks differ, and all must look at the same step
+        return int(np.clip(1.0 / seconds, 1, 256))
 
     def _feed(self):
         batches = data.train_batches(
@@ -263,8 +282,14 @@ class Run:
         facts = {"history": self.history, "sums": list(self.sums), "rollbacks": self.rollbacks}
         self.checkpoints.save(self.step, arrays, facts, best["epoch"] * self.steps_per_epoch)
 
+    def _last_checkpoint(self):
+        """The chief sets damaged ones aside, then the others look."""
+        found = self.checkpoints.last() if self.engine.chief else None
+        self.engine.any(False)
+        return found if self.engine.chief else self.checkpoints.last()
+
     def _restore(self):
-        found = self.checkpoints.last()
+        found = self._last_checkpoint()
         if found is None:
             return
         facts, arrays = found
@@ -273,7 +298,7 @@ class Run:
         self.sums, self.rollbacks = np.array(facts["sums"]), facts["rollbacks"]
         if self.history:
             self.folder.write_log(self.history)
-        print(f"Goes on after step {self.step} of {self.total_steps}.", flush=True)
+        self._say(f"Goes on after step {self.step} of {self.total_steps}.")
 
     def _handle_not_finite(self, what, step):
         """Goes back to the last checkpoint if the recipe allows and there is one; else raises."""
@@ -284,9 +309,9 @@ class Run:
         if hasattr(self.optimizer, "dynamic_scale"):
             message += f", loss scale {float(self.optimizer.dynamic_scale):g}"
         self.checkpoints.wait()
-        found = self.checkpoints.last()
+        found = self._last_checkpoint()
         if self.recipe.nan_policy == "rollback" and not self.rollbacks and found:
-            print(f"{message}. Goes back to the last checkpoint, with another order.", flush=True)
+            self._say(f"{message}. Goes back to the last checkpoint, with another order.")
             self._restore()
             self.rollbacks = 1
             self._feed()

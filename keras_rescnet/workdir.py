@@ -1,5 +1,6 @@
 """The folder of a run: who may write into it, and its small files."""
 
+import contextlib
 import csv
 import fcntl
 import importlib.metadata
@@ -26,17 +27,21 @@ class WorkDir:
     Args:
         path: The folder; made if it is not there.
         recipe: The `Recipe` of the run.
+        writes: Whether this process holds and writes it: one of a run does, the others read.
 
     Raises:
         ValueError: if the folder cannot be written, is in use, or belongs to another recipe.
     """
 
-    def __init__(self, path, recipe):
+    def __init__(self, path, recipe, writes=True):
         self.path = pathlib.Path(path)
         self.checkpoints = self.path / "checkpoints"
-        self._take()
-        self._lock = self._hold()
-        self._check_recipe(recipe)
+        self.writes = writes
+        self._lock = contextlib.ExitStack()
+        if writes:
+            self._take()
+            self._lock.enter_context(self._hold())
+            self._check_recipe(recipe)
 
     def __enter__(self):
         return self
@@ -91,6 +96,8 @@ class WorkDir:
 
     def update_run(self, **facts):
         """Adds facts to `run.json`."""
+        if not self.writes:
+            return
         base = {
             "recipe": self.recipe,
             "command": " ".join(sys.argv),
@@ -126,6 +133,8 @@ class WorkDir:
             return None
 
     def _write(self, name, text):
+        if not self.writes:
+            return
         aside = self.path / f".{name}.tmp"
         with open(aside, "w") as file:
             file.write(text)

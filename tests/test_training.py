@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import fcntl
-import functools
 import json
 import os
 import pathlib
@@ -12,68 +11,29 @@ import subprocess
 import sys
 
 import keras
+import noise
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import keras_rescnet
-from keras_rescnet import Recipe, augment, load_recipe
-from keras_rescnet.data import DIGITS
-from keras_rescnet.data.array_examples import ArrayExamples
-from keras_rescnet.optimizers import SGD
+from keras_rescnet import load_recipe
 
 ROOT = pathlib.Path(__file__).parent.parent
 PATHS = sorted((ROOT / "recipes").glob("*.py"))
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 
 
-def random_pictures(dataset, split, data_dir=None):
-    """What a dataset reads in these tests: 40 training and 20 test pictures of noise."""
-    generator = np.random.default_rng(0)
-    count = 40 if split == "train" else 20
-    images = generator.integers(0, 256, (count, *dataset.image_shape), "uint8")
-    labels = generator.integers(0, dataset.classes, count)
-    names = dataset.class_names or tuple(f"class {i}" for i in range(dataset.classes))
-    return ArrayExamples(dataset, images, labels, names)
-
-
 def with_random_pictures(recipe, **changes):
-    dataset = dataclasses.replace(recipe.dataset, read=random_pictures)
+    dataset = dataclasses.replace(recipe.dataset, read=noise.random_pictures)
+    if dataset.classes is None:  # a folder of pictures: known when it is read
+        facts = {"classes": 3, "mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.4)}
+        dataset = dataclasses.replace(dataset, **facts)
     return dataclasses.replace(recipe, dataset=dataset, **changes)
 
 
-def dropout_model(input_shape, classes):
-    """Small, with all that a checkpoint must hold: normalization, dropout, GCLU."""
-    return keras.Sequential(
-        [
-            keras.Input(input_shape),
-            keras.layers.Conv2D(4, 3, strides=4),
-            keras.layers.BatchNormalization(),
-            keras_rescnet.layers.GCLU(),
-            keras.layers.GlobalAveragePooling2D(),
-            keras.layers.Dropout(0.5),
-            keras.layers.Dense(classes, dtype="float32"),
-        ],
-        name="small",
-    )
-
-
-def transforms():
-    return [augment.RandomCrop(padding=4), augment.RandomFlip()]
-
-
 def small_recipe(**changes):
-    fields = {
-        "dataset": dataclasses.replace(DIGITS, read=random_pictures),
-        "augment": transforms,
-        "model": dropout_model,
-        "optimizer": functools.partial(SGD, momentum=0.9, weight_decay=5e-4),
-        "batch_size": 8,
-        "epochs": 3,
-        "learning_rate": 0.1,
-        "warmup_epochs": 1,
-    }
-    return Recipe(**{**fields, **changes})
+    return dataclasses.replace(noise.recipe, **changes)
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
@@ -162,7 +122,7 @@ def test_results_are_those_of_keras(tmp_path):
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy", keras.metrics.SparseTopKCategoricalAccuracy(5)],
     )
-    examples = random_pictures(recipe.dataset, "test")
+    examples = noise.random_pictures(recipe.dataset, "test")
     images = (examples.images / 255.0 - recipe.dataset.mean) / recipe.dataset.std
     expected = model.evaluate(images.astype("float32"), examples.labels, verbose=0, batch_size=20)
     ours = [results[f"test_{name}"] for name in ("loss", "accuracy", "top5_accuracy")]
@@ -202,7 +162,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
 
 
 def two_logits(input_shape, classes):
-    return dropout_model(input_shape, 2)
+    return noise.model(input_shape, 2, dropout=0.5)
 
 
 @pytest.mark.parametrize(

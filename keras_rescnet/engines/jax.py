@@ -1,35 +1,56 @@
-"""Steps of training and evaluation in JAX, on one device."""
+"""Steps of training and evaluation in JAX, on one device or several, of one process or several."""
 
 import contextlib
+import os
+import sys
+import threading
 
 import jax
 import jax.numpy as jnp
+import keras
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 
 class Engine:
-    """Runs jitted steps on JAX's first device.
+    """Runs jitted steps; several devices share a batch by `keras.distribution.DataParallel`.
+
+    With `KERAS_DISTRIBUTION_NUM_PROCESSES`, `KERAS_DISTRIBUTION_PROCESS_ID` and
+    `KERAS_DISTRIBUTION_JOB_ADDRESSES` it is one process of several. Batch statistics are those of
+    the whole batch, wherever its rows are.
 
     Args:
-        devices: How many devices to use; `None` or 1.
+        devices: How many devices to use; `None` for all.
+        timeout: Seconds after which a process that waits for the others gives up.
 
     Raises:
-        ValueError: if more are asked for.
+        ValueError: if there are not that many.
     """
 
-    replicas = 1
-
-    def __init__(self, devices=None):
-        if devices not in (None, 1):
-            raise ValueError(
-                "With Keras on JAX a run uses one device; several need the TensorFlow backend. "
-                f"Received: devices={devices}."
+    def __init__(self, devices=None, timeout=300):
+        self.timeout = timeout
+        if int(os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES", 1)) > 1:
+            keras.distribution.initialize()
+        there = jax.devices()
+        if devices is not None and devices > len(there):
+            raise ValueError(f"There are {len(there)} devices. Received: devices={devices}.")
+        there = there[:devices]
+        self.processes, self.chief = jax.process_count(), jax.process_index() == 0
+        self.replicas = len(there)
+        self.devices = [str(device) for device in there]
+        self.distribution = self._of_rows = self._of_all = None
+        if self.replicas > 1:
+            self.distribution = keras.distribution.DataParallel(
+                devices=[f"{device.platform}:{device.id}" for device in there],
+                auto_shard_dataset=False,
             )
-        self.devices = [str(jax.devices()[0])]
+            mesh = self.distribution.device_mesh.backend_mesh
+            self._of_rows = NamedSharding(mesh, PartitionSpec("batch"))
+            self._of_all = NamedSharding(mesh, PartitionSpec())
 
     def scope(self):
         """Returns the context in which model and optimizer must be made."""
-        return contextlib.nullcontext()
+        return _Distribution(self.distribution)
 
     def build(
         self, model, optimizer, train_statistics, test_statistics, *, batch_size, accumulation_steps
@@ -69,8 +90,8 @@ class Engine:
             logits, _ = model.stateless_call(trainable, fixed, images, training=False)
             return jnp.sum(test_statistics(labels, logits) * weights[:, None], axis=0)
 
-        self._step = jax.jit(step, donate_argnums=0)
-        self._evaluate = jax.jit(evaluate)
+        self._step = jax.jit(step, donate_argnums=0, out_shardings=self._of_all)
+        self._evaluate = jax.jit(evaluate, out_shardings=self._of_all)
         if hasattr(optimizer, "dynamic_scale"):
             paths = [variable.path for variable in optimizer.variables]
             self._scale_index = paths.index(optimizer.dynamic_scale.path)
@@ -84,23 +105,77 @@ class Engine:
         groups = self._groups()
         state = tuple([variable.value for variable in group] for group in groups)
         rows = []
-        for _ in range(count):
-            batch = next(self._iterator)
-            state, sums = self._step(state, batch["images"], batch["labels"])
-            rows.append(sums)
-        for group, values in zip(groups, state, strict=True):
-            for variable, value in zip(group, values, strict=True):
-                variable.assign(value)
-        return np.stack(jax.device_get(rows))
+        with self._others():
+            for _ in range(count):
+                batch = self._place(next(self._iterator))
+                state, sums = self._step(state, batch["images"], batch["labels"])
+                rows.append(sums)
+            for group, values in zip(groups, state, strict=True):
+                for variable, value in zip(group, values, strict=True):
+                    variable.assign(value)
+            return np.stack([np.asarray(sums) for sums in rows])
 
     def evaluate(self, batches):
         """Returns the sums of the statistics over all rows that have weight, `(k,)`."""
         trainable, fixed, _ = ([variable.value for variable in group] for group in self._groups())
-        sums = [
-            self._evaluate(trainable, fixed, batch["images"], batch["labels"], batch["weights"])
-            for batch in batches.as_numpy_iterator()
-        ]
-        return sum(array.astype("float64") for array in jax.device_get(sums))
+        with self._others():
+            sums = [
+                self._evaluate(trainable, fixed, batch["images"], batch["labels"], batch["weights"])
+                for batch in map(self._place, batches.as_numpy_iterator())
+            ]
+            return sum(np.asarray(array).astype("float64") for array in sums)
+
+    def any(self, flag):
+        """Returns whether `flag` holds in any process; all of them must ask."""
+        if self.processes == 1:
+            return flag
+        from jax.experimental import multihost_utils
+
+        with self._others():
+            return bool(multihost_utils.process_allgather(np.array(float(flag))).max() > 0)
+
+    def save(self, model, path):
+        """Writes a `.keras` file; the chief alone does, so what it makes on the way is its own."""
+        with _Distribution(None):
+            model.save(path)
+
+    def _place(self, batch):
+        """Gives every device its rows of the global batch; a process hands over its own alone."""
+        if self._of_rows is None:
+            return batch
+        rows = len(batch["images"]) // self.processes
+        first = rows * jax.process_index()
+        return {
+            name: jax.make_array_from_process_local_data(
+                self._of_rows, array[first : first + rows], array.shape
+            )
+            for name, array in batch.items()
+        }
+
+    @contextlib.contextmanager
+    def _others(self):
+        """Ends this process when another is gone, or has not answered in time."""
+        if self.processes == 1:
+            yield
+            return
+        message = (
+            "Another process of this run is gone, or did not answer in time ({}). Start all of "
+            "them again: they go on from the last checkpoint."
+        )
+
+        def give_up():  # a hanging collective cannot be interrupted
+            print(message.format("timeout"), file=sys.stderr, flush=True)
+            os._exit(4)
+
+        timer = threading.Timer(self.timeout, give_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except (jax.errors.JaxRuntimeError, ValueError) as error:
+            raise ConnectionError(message.format(type(error).__name__)) from error
+        finally:
+            timer.cancel()
 
     def variables(self):
         """Returns the values of all variables, as a list of numpy arrays."""
@@ -120,3 +195,17 @@ class Engine:
             self.model.non_trainable_variables,
             self.optimizer.variables,
         )
+
+
+class _Distribution:
+    """A context in which a distribution holds: what makes variables asks for it."""
+
+    def __init__(self, distribution):
+        self.distribution = distribution
+
+    def __enter__(self):
+        self.before = keras.distribution.distribution()
+        keras.distribution.set_distribution(self.distribution)
+
+    def __exit__(self, *_):
+        keras.distribution.set_distribution(self.before)

@@ -1,4 +1,8 @@
-"""Steps of training and evaluation in TensorFlow, on one device or several."""
+"""Steps of training and evaluation in TensorFlow, on one device, several, or several machines."""
+
+import contextlib
+import json
+import os
 
 import numpy as np
 import tensorflow as tf
@@ -7,21 +11,51 @@ import tensorflow as tf
 class Engine:
     """Runs steps under a `tf.distribute` strategy.
 
+    With a cluster in `TF_CONFIG` it is one process of several, each with all of its devices.
+
     Args:
         devices: How many devices to use; `None` for all GPUs, or else the CPU.
+        timeout: Seconds after which a process that waits for the others gives up.
 
     Raises:
         ValueError: if there are not that many devices.
     """
 
-    def __init__(self, devices=None):
+    def __init__(self, devices=None, timeout=300):
+        cluster = json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {})
+        self.processes = len([host for hosts in cluster.values() for host in hosts]) or 1
+        self.chief = True
+        if self.processes > 1:
+            self._join(cluster, devices, timeout)
+        else:
+            self._take_devices(devices)
+        self.replicas = self.strategy.num_replicas_in_sync
+
+    def _join(self, cluster, devices, timeout):
+        if devices is not None:
+            raise ValueError(
+                "With several processes each uses all devices that it sees (CUDA_VISIBLE_DEVICES). "
+                f"Received: devices={devices}."
+            )
+        kind = tf.distribute.experimental.CommunicationImplementation
+        options = tf.distribute.experimental.CommunicationOptions(
+            timeout_seconds=timeout,
+            implementation=kind.AUTO if tf.config.list_physical_devices("GPU") else kind.RING,
+        )
+        self.strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+        resolver = self.strategy.cluster_resolver
+        self.chief = resolver.task_type == "chief" or (
+            "chief" not in cluster and resolver.task_id == 0
+        )
+        self.devices = [f"{self.strategy.num_replicas_in_sync} in {self.processes} processes"]
+
+    def _take_devices(self, devices):
         kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
         there = tf.config.list_logical_devices(kind)
         count = devices or (len(there) if kind == "GPU" else 1)
         if count > len(there):
             raise ValueError(f"There are {len(there)} {kind} devices. Received: devices={devices}.")
         self.devices = [device.name for device in there[:count]]
-        self.replicas = count
         self.strategy = tf.distribute.get_strategy()
         if count > 1:
             # On CPUs the default, collective operations, fails for a second strategy in a process
@@ -80,9 +114,16 @@ class Engine:
             rows = test_statistics(batch["labels"], model(batch["images"], training=False))
             return tf.reduce_sum(rows * batch["weights"][:, None], axis=0)
 
-        def add_up(function, batch):
-            sums = strategy.run(function, args=(batch,))
-            return strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)
+        def add_up(function, argument):
+            def replica(argument):
+                sums = function(argument)
+                if replicas == 1:
+                    return sums
+                context = tf.distribute.get_replica_context()
+                return context.all_reduce(tf.distribute.ReduceOp.SUM, sums)
+
+            sums = strategy.run(replica, args=(argument,))
+            return strategy.experimental_local_results(sums)[0]
 
         @tf.function(reduce_retracing=True)
         def run_steps(iterator, count):
@@ -95,7 +136,11 @@ class Engine:
         def run_evaluation(batch):
             return add_up(replica_sums, batch)
 
-        self._run_steps, self._run_evaluation = run_steps, run_evaluation
+        @tf.function(reduce_retracing=True, autograph=False)
+        def run_any(flag):
+            return add_up(tf.identity, flag)
+
+        self._run_steps, self._run_evaluation, self._run_any = run_steps, run_evaluation, run_any
 
     def feed(self, batches):
         """Sets where the next steps take their global batches from."""
@@ -103,13 +148,37 @@ class Engine:
 
     def steps(self, count):
         """Trains for `count` steps; returns each one's sums of the statistics, `(count, k)`."""
-        return self._run_steps(self._iterator, tf.constant(count)).numpy()
+        with self._others():
+            return self._run_steps(self._iterator, tf.constant(count)).numpy()
 
     def evaluate(self, batches):
         """Returns the sums of the statistics over all rows that have weight, `(k,)`."""
-        return sum(
-            self._run_evaluation(batch).numpy().astype("float64") for batch in self._split(batches)
-        )
+        with self._others():
+            return sum(
+                self._run_evaluation(batch).numpy().astype("float64")
+                for batch in self._split(batches)
+            )
+
+    def any(self, flag):
+        """Returns whether `flag` holds in any process; all of them must ask."""
+        if self.processes == 1:
+            return flag
+        with self._others():
+            return bool(self._run_any(tf.constant(float(flag))) > 0)
+
+    @contextlib.contextmanager
+    def _others(self):
+        """Turns what TensorFlow says when another process is gone into one line."""
+        try:
+            yield
+        except tf.errors.OpError as error:
+            if self.processes == 1:
+                raise
+            raise ConnectionError(
+                f"Another process of this run is gone, or did not answer in time "
+                f"({type(error).__name__}). Start all of them again: they go on from the last "
+                "checkpoint."
+            ) from error
 
     def variables(self):
         """Returns the values of all variables, as a list of numpy arrays."""
@@ -120,6 +189,10 @@ class Engine:
         for variable, array in zip(self._variables(), arrays, strict=True):
             variable.assign(array)
 
+    def save(self, model, path):
+        """Writes a `.keras` file; only the chief does."""
+        model.save(path)
+
     def _variables(self):
         return [*self.model.variables, *self.optimizer.variables]
 
@@ -128,17 +201,23 @@ class Engine:
         replicas = self.replicas
         if replicas == 1:
             return batches
-
-        def parts(batch):
-            def split(tensor):
-                return tf.reshape(tensor, [replicas, -1, *tensor.shape[1:]])
-
-            return tf.data.Dataset.from_tensor_slices(
-                {name: split(tensor) for name, tensor in batch.items()}
-            )
-
         options = tf.data.Options()
         options.autotune.enabled = False
-        return self.strategy.distribute_datasets_from_function(
-            lambda _: batches.flat_map(parts).with_options(options)
-        )
+
+        def of_process(context):
+            local = replicas // context.num_input_pipelines
+            first = local * context.input_pipeline_id
+
+            def parts(batch):
+                return tf.data.Dataset.from_tensor_slices(
+                    {
+                        name: tf.reshape(tensor, [replicas, -1, *tensor.shape[1:]])[
+                            first : first + local
+                        ]
+                        for name, tensor in batch.items()
+                    }
+                )
+
+            return batches.flat_map(parts).with_options(options)
+
+        return self.strategy.distribute_datasets_from_function(of_process)

@@ -1,0 +1,63 @@
+"""Recipes that train small models on pictures of noise, for the tests of the trainer."""
+
+import dataclasses
+import functools
+
+import keras
+import numpy as np
+
+import keras_rescnet
+from keras_rescnet import Recipe, augment
+from keras_rescnet.data import DIGITS
+from keras_rescnet.data.array_examples import ArrayExamples
+from keras_rescnet.layers.batch_normalization import BatchNormalization
+from keras_rescnet.optimizers import SGD
+
+
+def random_pictures(dataset, split, data_dir=None):
+    """What a dataset reads in these tests: 40 training and 20 test pictures of noise."""
+    generator = np.random.default_rng(0)
+    count = 40 if split == "train" else 20
+    images = generator.integers(0, 256, (count, *dataset.image_shape), "uint8")
+    labels = generator.integers(0, dataset.classes, count)
+    names = dataset.class_names or tuple(f"class {i}" for i in range(dataset.classes))
+    return ArrayExamples(dataset, images, labels, names)
+
+
+def model(input_shape, classes, dropout):
+    """Small, with all that a checkpoint must hold: normalization, dropout, GCLU."""
+    return keras.Sequential(
+        [
+            keras.Input(input_shape),
+            keras.layers.Conv2D(4, 3, strides=4),
+            BatchNormalization(),
+            keras_rescnet.layers.GCLU(),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dropout(dropout),
+            keras.layers.Dense(classes, dtype="float32", name="logits"),
+        ],
+        name="small",
+    )
+
+
+def transforms():
+    """Returns the transforms of most recipes."""
+    return [augment.RandomCrop(padding=4), augment.RandomFlip()]
+
+
+recipe = Recipe(
+    dataset=dataclasses.replace(DIGITS, read=random_pictures),
+    augment=transforms,
+    model=functools.partial(model, dropout=0.5),
+    optimizer=functools.partial(SGD, momentum=0.9, weight_decay=5e-4),
+    batch_size=8,
+    epochs=3,
+    learning_rate=0.1,
+    warmup_epochs=1,
+)
+recipes = {
+    "dropout": recipe,
+    "same_everywhere": dataclasses.replace(
+        recipe, model=functools.partial(model, dropout=0.0), synchronized_bn=True
+    ),
+}
