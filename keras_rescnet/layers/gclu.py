@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_rescnet.activations import gclu
+from keras_rescnet.activations import check_approximate, gclu
 
 
 @keras.saving.register_keras_serializable(package="keras_rescnet")
@@ -26,11 +26,7 @@ class GCLU(keras.layers.Layer):
 
     def __init__(self, approximate=None, **kwargs):
         super().__init__(**kwargs)
-        if approximate not in (None, "sigmoid", "tanh"):
-            raise ValueError(
-                '`approximate` must be None, "sigmoid" or "tanh". '
-                f"Received: approximate={approximate!r}."
-            )
+        check_approximate(approximate)
         self.approximate = approximate
         self.supports_masking = True
         self._build_at_init()
