@@ -85,9 +85,6 @@ class Run:
         # A folder of pictures knows its classes and statistics when it has been read.
         recipe = dataclasses.replace(recipe, dataset=self.train_examples.dataset)
         self.recipe = recipe
-        # A folder of pictures knows its classes and statistics when it has been read.
-        recipe = dataclasses.replace(recipe, dataset=self.train_examples.dataset)
-        self.recipe = recipe
         self.steps_per_epoch = steps_in_epoch(recipe, len(self.train_examples))
         self.total_steps = recipe.epochs * self.steps_per_epoch
 

@@ -29,9 +29,6 @@ def with_random_pictures(recipe, **changes):
     if dataset.classes is None:  # a folder of pictures: known when it is read
         facts = {"classes": 3, "mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.4)}
         dataset = dataclasses.replace(dataset, **facts)
-    if dataset.classes is None:  # a folder of pictures: known when it is read
-        facts = {"classes": 3, "mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.4)}
-        dataset = dataclasses.replace(dataset, **facts)
     return dataclasses.replace(recipe, dataset=dataset, **changes)
 
 
