@@ -311,7 +311,7 @@ def test_exam_saving(name, tmp_path):
 
 
 @exam
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_exam_policies(name, policy):
     expected = np.asarray(build(name)(IMAGES))
     keras.config.set_dtype_policy(policy)
@@ -321,7 +321,7 @@ def test_exam_policies(name, policy):
         keras.config.set_dtype_policy("float32")
     logits = model(IMAGES)
     assert keras.backend.standardize_dtype(logits.dtype) == "float32"
-    error = {"float32": 0, "mixed_bfloat16": 2**-4, "mixed_float16": 2**-7}[policy]
+    error = {"mixed_bfloat16": 2**-4, "mixed_float16": 2**-7}[policy]
     np.testing.assert_allclose(logits, expected, rtol=0, atol=error * np.max(np.abs(expected)))
     assert np.all(np.isfinite(model(IMAGES, training=True)))
 
@@ -331,20 +331,11 @@ def test_exam_policies(name, policy):
 def test_exam_trains_every_weight(name, eager):
     model = compiled(build(name), run_eagerly=eager)
     before = {weight.path: np.asarray(weight) for weight in model.weights}
-    model.fit(IMAGES, LABELS, batch_size=6, epochs=2, verbose=0)
+    model.fit(IMAGES, LABELS, batch_size=4, verbose=0)  # four rows, then two
     for weight in model.weights:
         convolution_bias = weight.path.endswith("_conv/bias")  # its normalization undoes it
         moved = np.asarray(weight) != before[weight.path]
         assert np.any(moved) or convolution_bias, weight.path
-
-
-@exam
-def test_exam_dynamic_batch(name):
-    model = compiled(build(name))
-    assert model.input_shape == (None, *SHAPE)
-    assert model.output_shape == (None, CLASSES)
-    one_by_one = np.concatenate([model(IMAGES[i : i + 1]) for i in range(6)])
-    np.testing.assert_allclose(model.predict(IMAGES, 4, verbose=0), one_by_one, 1e-4, 1e-5)
 
 
 @exam
@@ -353,10 +344,12 @@ def test_exam_saved_model(name, tmp_path):
     import tensorflow as tf
 
     model = build(name)
+    assert (model.input_shape, model.output_shape) == ((None, *SHAPE), (None, CLASSES))
     model.export(str(tmp_path), verbose=False)
     served = tf.saved_model.load(str(tmp_path))
-    for rows in (1, 6):
-        np.testing.assert_allclose(served.serve(IMAGES[:rows]), model(IMAGES[:rows]), 1e-4, 1e-5)
+    expected = np.asarray(model(IMAGES))
+    for rows in (slice(6), slice(2, 3)):
+        np.testing.assert_allclose(served.serve(IMAGES[rows]), expected[rows], 1e-4, 1e-5)
 
 
 def test_a_fresh_process_restores_a_model(tmp_path):
