@@ -1,0 +1,221 @@
+"""Images per second and core of input pipelines, side by side.
+
+    python benchmarks/pipeline.py [--rounds 3] [--seconds 2] [--memory]
+
+Each chain ends in the same normalized float32 batches. `ours` is keras_rescnet.augment,
+`keras-cv` and `keras` the nearest layers those have (neither has AutoAugment), both fed by the
+same reader, and `tf.image` the usual pipeline of one image at a time.
+"""
+
+import argparse
+import resource
+import statistics
+import sys
+import time
+
+import keras
+import keras_cv
+import numpy as np
+import tensorflow as tf
+
+from keras_rescnet import augment, data
+from keras_rescnet.data.array_examples import ArrayExamples
+from keras_rescnet.data.encoded_examples import EncodedExamples
+
+MEAN = [255 * mean for mean in data.CIFAR100.mean]
+STD = [255 * std for std in data.CIFAR100.std]
+PIXELS = {"value_range": (0, 255)}
+cv, kl = keras_cv.layers, keras.layers
+
+
+def pad(batch, seed):
+    """Four zero pixels on every side, which no keras-cv or Keras image layer adds."""
+    return {**batch, "images": tf.pad(batch["images"], [[0, 0], [4, 4], [4, 4], [0, 0]])}
+
+
+CROP_FLIP = {
+    "ours": lambda: [augment.RandomCrop(padding=4), augment.RandomFlip()],
+    "keras-cv": lambda: [pad, cv.RandomCrop(32, 32), cv.RandomFlip("horizontal")],
+    "keras (one crop a batch)": lambda: [pad, kl.RandomCrop(32, 32), kl.RandomFlip("horizontal")],
+}
+TABLE_3 = {
+    "ours": lambda: [
+        *CROP_FLIP["ours"](),
+        augment.AutoAugment("cifar10"),
+        augment.RandomErasing(scale=(0.0625, 0.1), ratio=(0.99, 1.0), value=MEAN),
+        augment.RandomChoice([augment.MixUp(), augment.CutMix()]),
+    ],
+    "keras-cv (RandAugment)": lambda: [
+        *CROP_FLIP["keras-cv"](),
+        cv.RandAugment(augmentations_per_image=2, magnitude=0.3, **PIXELS),
+        cv.RandomCutout(0.28, 0.28),
+        cv.RandomChoice([cv.MixUp(), cv.CutMix()], batchwise=True),
+    ],
+    "keras (RandAugment)": lambda: [
+        *CROP_FLIP["keras (one crop a batch)"](),
+        kl.RandAugment(num_ops=2, factor=0.3, **PIXELS),
+        kl.RandomErasing(0.5, scale=(0.0625, 0.1)),
+        kl.MixUp(),
+    ],
+}
+
+
+def small_images(count=10_000):
+    """Smooth pictures of 32x32, as compressible as photographs are."""
+    rng = np.random.default_rng(0)
+    coarse = rng.uniform(0, 255, (count, 8, 8, 3)).astype("float32")
+    images = tf.image.resize(coarse, (32, 32)).numpy().astype("uint8")
+    names = [str(i) for i in range(100)]
+    return ArrayExamples(data.CIFAR100, images, rng.integers(0, 100, count), names)
+
+
+def jpegs(count=64):
+    """ImageNet's usual 500x375 pictures."""
+    rng = np.random.default_rng(0)
+    encoded = []
+    for _ in range(count):
+        coarse = rng.uniform(0, 255, (24, 32, 3)).astype("float32")
+        picture = tf.image.resize(coarse, (375, 500)).numpy() + rng.normal(0, 6, (375, 500, 3))
+        encoded.append(tf.io.encode_jpeg(np.clip(picture, 0, 255).astype("uint8")).numpy())
+    encoded = np.array(encoded * 100, object)
+    labels = np.zeros(len(encoded), "int64")
+    names = [str(i) for i in range(1000)]
+
+    def fetch(rows):
+        return encoded[rows], labels[rows]
+
+    return EncodedExamples(data.IMAGENET, len(encoded), fetch, names), encoded[:count]
+
+
+def batches(examples, transforms, batch_size):
+    """The project's pipeline with any list of transforms."""
+    return data.train_batches(
+        examples, transforms, batch_size=batch_size, seed=0, start=0, stop=10**9, parallel_calls=1
+    )
+
+
+def one_at_a_time(examples, batch_size):
+    """The tf.image pipeline of most tutorials, for 32x32."""
+
+    def change(image, label):
+        image = tf.image.pad_to_bounding_box(image, 4, 4, 40, 40)
+        image = tf.image.random_crop(image, (32, 32, 3))
+        image = tf.image.random_flip_left_right(image)
+        return (tf.cast(image, "float32") - MEAN) / STD, tf.one_hot(label, 100)
+
+    images = tf.data.Dataset.from_tensor_slices((examples.images, examples.labels))
+    images = images.shuffle(len(examples)).repeat().map(change, num_parallel_calls=1)
+    return images.batch(batch_size).prefetch(1)
+
+
+def one_jpeg_at_a_time(encoded, batch_size):
+    """The tf.image pipeline of most tutorials, for ImageNet."""
+
+    def change(picture):
+        box = tf.image.sample_distorted_bounding_box(
+            tf.image.extract_jpeg_shape(picture),
+            tf.zeros((1, 0, 4)),
+            area_range=(0.08, 1.0),
+            use_image_if_no_bounding_boxes=True,
+        )
+        window = tf.concat([box[0][:2], box[1][:2]], axis=0)
+        image = tf.image.decode_and_crop_jpeg(picture, window, channels=3)
+        image = tf.image.random_flip_left_right(tf.image.resize(image, (224, 224)))
+        return (image - MEAN) / STD
+
+    pictures = tf.data.Dataset.from_tensor_slices(encoded.astype("S")).repeat()
+    return pictures.map(change, num_parallel_calls=1).batch(batch_size).prefetch(1)
+
+
+def keras_cv_from_jpeg(encoded, batch_size):
+    """Whole pictures decoded, then keras-cv's crop."""
+    crop = cv.RandomCropAndResize((224, 224), (0.08, 1.0), (3 / 4, 4 / 3))
+    flip = cv.RandomFlip("horizontal")
+
+    def decode(picture):
+        return tf.ensure_shape(tf.io.decode_jpeg(picture, channels=3), (375, 500, 3))
+
+    def change(images):
+        return (flip(crop(tf.cast(images, "float32"))) - MEAN) / STD
+
+    pictures = tf.data.Dataset.from_tensor_slices(encoded.astype("S")).repeat()
+    pictures = pictures.map(decode, num_parallel_calls=1).batch(batch_size)
+    return pictures.map(change, num_parallel_calls=1).prefetch(1)
+
+
+def compare(title, pipelines, batch_size, seconds, rounds):
+    """Prints images per second of each pipeline, measured in turns."""
+    print(f"\n{title}, batch {batch_size}", flush=True)
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.threading.private_threadpool_size = 1
+    options.threading.max_intra_op_parallelism = 1
+    iterators = {name: iter(make().with_options(options)) for name, make in pipelines.items()}
+    speeds = {name: [] for name in pipelines}
+    for iterator in iterators.values():
+        for _ in range(3):
+            next(iterator)
+    for _ in range(rounds):
+        for name, iterator in iterators.items():
+            count, start, cpu = 0, time.perf_counter(), time.process_time()
+            while time.perf_counter() - start < seconds or count < 2:
+                next(iterator)
+                count += 1
+            speeds[name].append(count * batch_size / (time.process_time() - cpu))
+    best = statistics.median(speeds["ours"])
+    for name, values in speeds.items():
+        speed = statistics.median(values)
+        ratio = "" if name == "ours" else f"   ours is {best / speed:.1f} times as fast"
+        print(f"  {name:<28}{speed:>10,.0f} images/s{ratio}", flush=True)
+
+
+def memory(examples):
+    """Prints the resident memory over 1,000 batches of the Table 3 chain."""
+    iterator = iter(batches(examples, TABLE_3["ours"](), 128))
+    print("\nresident memory of the Table 3 chain")
+    for step in range(1, 1001):
+        next(iterator)
+        if step in (50, 100, 200, 500, 1000):
+            with open("/proc/self/statm") as statm:
+                pages = int(statm.read().split()[1])
+            size = pages * resource.getpagesize() / 2**20
+            print(f"  after {step:>5} batches{size:>8,.0f} MiB", flush=True)
+
+
+def main():
+    """Runs all comparisons."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each pipeline and round")
+    parser.add_argument("--memory", action="store_true", help="also watch memory")
+    arguments = parser.parse_args()
+    print("python", *sys.argv)
+    versions = {"tensorflow": tf, "keras": keras, "keras-cv": keras_cv, "numpy": np}
+    print(", ".join(f"{name} {module.__version__}" for name, module in versions.items()))
+    print(f"images per second of CPU time, one thread each, median of {arguments.rounds} rounds")
+    small = small_images()
+
+    def chains(examples, lists, size):
+        return {
+            name: lambda make=make: batches(examples, make(), size) for name, make in lists.items()
+        }
+
+    crop_flip = chains(small, CROP_FLIP, 128)
+    crop_flip["tf.image"] = lambda: one_at_a_time(small, 128)
+    timing = {"seconds": arguments.seconds, "rounds": arguments.rounds}
+    compare("32x32: crop, flip, normalize", crop_flip, 128, **timing)
+    title = "32x32: crop, flip, AutoAugment, erasing, MixUp or CutMix, normalize"
+    compare(title, chains(small, TABLE_3, 128), 128, **timing)
+    large, encoded = jpegs()
+    pipelines = {
+        "ours": lambda: batches(large, [augment.RandomResizedCrop(224), augment.RandomFlip()], 64),
+        "keras-cv": lambda: keras_cv_from_jpeg(encoded, 64),
+        "tf.image (no antialiasing)": lambda: one_jpeg_at_a_time(encoded, 64),
+    }
+    compare("224x224 from JPEG: crop, resize, flip, normalize", pipelines, 64, **timing)
+    if arguments.memory:
+        memory(small)
+
+
+if __name__ == "__main__":
+    main()
