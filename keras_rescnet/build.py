@@ -55,7 +55,8 @@ def build_model(recipe, replicas):
             f"`model` must return a keras.Model with logits of shape (None, {dataset.classes}). "
             f"Received: {getattr(model, 'output_shape', model)!r}."
         )
-    if recipe.synchronized_bn and replicas > 1:
+    # On JAX they are of the whole batch anyway
+    if recipe.synchronized_bn and replicas > 1 and keras.backend.backend() == "tensorflow":
         for layer in model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = True

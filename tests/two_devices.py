@@ -1,0 +1,13 @@
+"""`train.py` on a machine whose CPU is split into two devices."""
+
+import sys
+
+import tensorflow as tf
+
+if __name__ == "__main__":
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    half = tf.config.LogicalDeviceConfiguration()
+    tf.config.set_logical_device_configuration(cpu, [half, half])
+    from keras_rescnet.train_command import main
+
+    main(sys.argv)
