@@ -7,6 +7,7 @@ COMMANDS = {
     "train": "trains a recipe",
     "evaluate": "measures a run on any split of any data",
     "predict": "names what is in pictures",
+    "browse": "draws the pictures a recipe trains on",
     "curves": "draws the errors of runs by epoch",
 }
 

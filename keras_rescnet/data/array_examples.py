@@ -1,5 +1,7 @@
 """Examples that fit in memory."""
 
+import functools
+
 import tensorflow as tf
 
 
@@ -35,11 +37,15 @@ class ArrayExamples:
 
     def reading(self, transforms):
         """Returns what reads a batch, and the transforms that are then left to do: all."""
-        images = tf.constant(self.images)
-        labels = tf.constant(self.labels, "int32")
+        images, labels = self._tensors
 
         def read(rows, seed):
             one_hot = tf.one_hot(tf.gather(labels, rows), self.dataset.classes)
             return {"images": tf.gather(images, rows), "labels": one_hot}
 
         return read, transforms
+
+    @functools.cached_property
+    def _tensors(self):
+        with tf.device("CPU"):  # where tf.data gathers, also when there is a GPU
+            return tf.constant(self.images), tf.constant(self.labels, "int32")

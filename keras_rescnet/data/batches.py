@@ -1,6 +1,7 @@
 """Batches as a pure function of the seed and the step."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 
@@ -122,11 +123,8 @@ def stateful_transforms(transforms):
 def _normalization(dataset):
     height, width, channels = dataset.image_shape
     # Written out for a whole row: broadcasting over three channels is five times slower.
-    scale = tf.constant([1 / (255 * std) for std in dataset.std] * width, "float32")
-    offset = tf.constant(
-        [mean / std for mean, std in zip(dataset.mean, dataset.std, strict=True)] * width,
-        "float32",
-    )
+    mean, std = (np.tile(np.array(v, "float64"), width) for v in (dataset.mean, dataset.std))
+    scale, offset = (1 / (255 * std)).astype("float32"), (mean / std).astype("float32")
 
     def normalize(batch, batch_size):
         shape = (batch_size, *dataset.image_shape)

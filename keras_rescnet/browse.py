@@ -1,0 +1,95 @@
+"""What a model sees: a page of augmented training pictures with their labels.
+
+    python -m keras_rescnet.browse --recipe recipes/cifar10_rescnet32.py --output pictures.png
+
+Shows the very batch that the run trains on at a step, before normalization.
+"""
+
+import pathlib
+import sys
+
+import numpy as np
+from absl import flags
+
+from keras_rescnet import data
+from keras_rescnet.command import run_command
+from keras_rescnet.curves import import_pyplot
+from keras_rescnet.recipe import load_recipe, recipe_name
+
+
+def training_pictures(recipe, step=0, data_dir=None):
+    """Returns the batch that a run trains on at a step, as pictures and captions.
+
+    Args:
+        recipe: A `Recipe`.
+        step: Number of the step, from 0.
+        data_dir: Where TensorFlow Datasets keeps its data.
+
+    Returns:
+        float32 `(N, H, W, C)` in [0, 1], and N strings such as `"cat"` or `"0.7 cat 0.3 dog"`.
+    """
+    examples = data.load(recipe.dataset, "train", data_dir)
+    batches = data.train_batches(
+        examples,
+        recipe.augment() if recipe.augment else [],
+        batch_size=recipe.batch_size,
+        seed=recipe.seed,
+        start=step,
+        stop=step + 1,
+        steps_per_epoch=recipe.steps_per_epoch,
+    )
+    batch = next(batches.as_numpy_iterator())
+    pictures = batch["images"] * examples.dataset.std + examples.dataset.mean
+    captions = [_caption(label, examples.class_names) for label in batch["labels"]]
+    return np.clip(pictures, 0, 1).astype("float32"), captions
+
+
+def draw_pictures(pictures, captions, path):
+    """Draws pictures with captions, in rows, into a PNG file."""
+    pyplot = import_pyplot()
+    columns = int(np.ceil(np.sqrt(len(pictures))))
+    rows = -(-len(pictures) // columns)
+    figure, axes = pyplot.subplots(
+        rows, columns, figsize=(1.4 * columns, 1.6 * rows), squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, picture, caption in zip(axes.flat, pictures, captions, strict=False):
+        axis.imshow(picture, interpolation="nearest")
+        axis.set_title(caption, fontsize="x-small")
+    figure.savefig(path, dpi=100)
+    pyplot.close(figure)
+
+
+def _caption(label, class_names):
+    parts = [(label[i], class_names[i]) for i in np.argsort(-label, kind="stable") if label[i] > 0]
+    if len(parts) == 1:
+        return parts[0][1]
+    return " ".join(f"{share:.2g} {name}" for share, name in parts)
+
+
+def main(arguments):
+    """Draws a page of pictures."""
+    values = flags.FlagValues()
+    recipe = flags.DEFINE_string("recipe", None, "FILE or FILE:NAME.", flag_values=values)
+    overrides = flags.DEFINE_multi_string("set", [], "field=value.", flag_values=values)
+    data_dir = flags.DEFINE_string("data_dir", None, "Where the data is.", flag_values=values)
+    step = flags.DEFINE_integer("step", 0, "Step of the run.", 0, flag_values=values)
+    count = flags.DEFINE_integer("count", 64, "Pictures at most.", 1, flag_values=values)
+    output = flags.DEFINE_string("output", "pictures.png", "PNG file.", flag_values=values)
+
+    def command(_):
+        if recipe.value is None:
+            raise ValueError("--recipe FILE is missing. Received: none.")
+        if not pathlib.Path(output.value).resolve().parent.is_dir():
+            raise ValueError(f"--output must lie in an existing folder. Received: {output.value}.")
+        loaded = load_recipe(recipe.value, overrides.value)
+        pictures, captions = training_pictures(loaded, step.value, data_dir.value)
+        draw_pictures(pictures[: count.value], captions[: count.value], output.value)
+        print(f"{recipe_name(recipe.value)}, step {step.value}: {output.value}")
+
+    run_command("browse", __doc__, arguments, values, command)
+
+
+if __name__ == "__main__":
+    main(sys.argv)
