@@ -1,0 +1,220 @@
+"""What may happen to a run, and what must not be lost by it."""
+
+import dataclasses
+import functools
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import noise
+import numpy as np
+import pytest
+
+import keras_rescnet
+from keras_rescnet.checkpoint import Checkpoints
+
+ROOT = pathlib.Path(__file__).parent.parent
+FILES = ("log.csv", "results.json")
+
+
+def contents(workdir):
+    return {name: (pathlib.Path(workdir) / name).read_bytes() for name in FILES}
+
+
+def weights(workdir):
+    model = keras.models.load_model(pathlib.Path(workdir) / "model.keras")
+    return [keras.ops.convert_to_numpy(weight) for weight in model.weights]
+
+
+def assert_same_bytes(ours, theirs):
+    assert contents(ours) == contents(theirs)
+    for one, other in zip(weights(ours), weights(theirs), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def launch(workdir, *arguments):
+    command = [sys.executable, "train.py", "--recipe=tests/noise.py:dropout"]
+    return subprocess.Popen(
+        [*command, f"--workdir={workdir}", "--set=epochs=12", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("undisturbed")
+    recipe = dataclasses.replace(noise.recipe, epochs=12)
+    keras_rescnet.train(recipe, workdir)
+    return workdir
+
+
+# KILLS=20 pytest -m slow tests/test_faults.py is the long exam.
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_last_bit(undisturbed, tmp_path):
+    generator = random.Random(0)
+    kills = int(os.environ.get("KILLS", 5))
+    for _ in range(kills):
+        process = launch(tmp_path)
+        while not (tmp_path / "checkpoints").exists() and process.poll() is None:
+            time.sleep(0.01)
+        deadline = time.monotonic() + 4.0 + generator.uniform(0.0, 5.0)
+        while time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    output, error = launch(tmp_path).communicate()
+    assert (tmp_path / "results.json").exists(), error[-2000:]
+    assert_same_bytes(tmp_path, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_says_how_to_go_on(number, code, undisturbed, tmp_path):
+    process = launch(tmp_path, "--set=steps_per_execution=1")
+    while not (tmp_path / "log.csv").exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(number)
+    output, error = process.communicate()
+    assert process.returncode == code, error
+    assert "The same command goes on from there." in output and "Traceback" not in error
+    assert "Goes on after step" in launch(tmp_path, "--set=steps_per_execution=1").communicate()[0]
+    assert contents(tmp_path) == contents(undisturbed)
+
+
+DAMAGE = {
+    "truncated": lambda data: data[: len(data) // 2],
+    "empty": lambda data: b"",
+    "a bit flipped": lambda data: data[:-900] + bytes([data[-900] ^ 1]) + data[-899:],
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
+    kind, undisturbed, tmp_path, monkeypatch, capsys
+):
+    interrupt_after(monkeypatch, steps=11)
+    recipe = dataclasses.replace(noise.recipe, epochs=12, steps_per_execution=1)
+    with pytest.raises(KeyboardInterrupt):
+        keras_rescnet.train(recipe, tmp_path)
+    monkeypatch.undo()
+    before, last = sorted((tmp_path / "checkpoints").glob("step-*.npz"))[-2:]
+    last.write_bytes(DAMAGE[kind](last.read_bytes()))
+    (tmp_path / "checkpoints" / "step-00000012.0.npz.tmp").write_bytes(b"half")
+    capsys.readouterr()
+    keras_rescnet.train(recipe, tmp_path)
+    output = capsys.readouterr().out
+    assert f"damaged, its checksum differs. Received: {last}" in output
+    assert f"Goes on after step {int(before.name[5:13])} of 60" in output
+    assert not list((tmp_path / "checkpoints").glob("*.tmp"))
+    assert_same_bytes(tmp_path, undisturbed)
+
+
+def interrupt_after(monkeypatch, steps):
+    """Sends this process a Ctrl-C when the engine has done so many steps."""
+    engine = type(keras_rescnet.build.make_engine())
+    original, done = engine.steps, 0
+
+    def count_steps(self, count):
+        nonlocal done
+        rows = original(self, count)
+        done += count
+        if done == steps:
+            os.kill(os.getpid(), signal.SIGINT)
+        return rows
+
+    monkeypatch.setattr(engine, "steps", count_steps)
+
+
+def test_the_last_two_checkpoints_and_the_best_stay(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    for step in (5, 10, 15, 20):
+        checkpoints.save(step, [np.full(3, step)], {}, best_step=5)
+    checkpoints.close()
+    assert [int(path.name[5:13]) for path in sorted(tmp_path.iterdir())] == [5, 15, 20]
+    facts, (array,) = Checkpoints(tmp_path).last()
+    assert facts["step"] == 20
+    np.testing.assert_array_equal(array, [20, 20, 20])
+
+
+def test_a_full_disk_is_said_and_harms_nothing(tmp_path, capsys):
+    if (
+        os.geteuid() != 0
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", tmp_path], capture_output=True
+        ).returncode
+    ):
+        pytest.skip("only root can mount the small disk that this test fills")
+    try:
+        checkpoints = Checkpoints(tmp_path)
+        checkpoints.save(1, [np.zeros(1000, "uint8")], {})
+        checkpoints.save(2, [np.zeros(200_000, "uint8")], {})
+        checkpoints.close()
+        assert "of step 2 could not be written (No space left" in capsys.readouterr().out
+        facts, _ = Checkpoints(tmp_path).last()
+        assert facts["step"] == 1
+        assert not list(tmp_path.glob("*.tmp"))
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+def exploding(epoch, epochs):
+    """A learning rate that nothing survives in the third epoch."""
+    return 1e30 if epoch == 1 else 1.0
+
+
+def test_a_loss_that_explodes_leaves_the_last_good_checkpoint(tmp_path):
+    recipe = dataclasses.replace(noise.recipe, decay=exploding, epochs=6)
+    message = r"not finite at step 1\d, learning rate 1e\+29. .*checkpoint is that of step 10\."
+    with pytest.raises(FloatingPointError, match=message):
+        keras_rescnet.train(recipe, tmp_path)
+    facts, arrays = Checkpoints(tmp_path / "checkpoints").last()
+    assert facts["step"] == 10
+    assert all(np.all(np.isfinite(array)) for array in arrays)
+
+
+class ExplodeOnce:
+    """As `exploding`, until it has been told to stop."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, epoch, epochs):
+        self.calls += epoch == 1
+        return 1e30 if epoch == 1 and self.calls == 1 else 1.0
+
+    def __repr__(self):
+        return "ExplodeOnce()"
+
+
+def test_rollback_goes_back_once_with_another_order(tmp_path, capsys):
+    recipe = dataclasses.replace(noise.recipe, decay=ExplodeOnce(), epochs=6, nan_policy="rollback")
+    results = keras_rescnet.train(recipe, tmp_path / "once")
+    assert results["epoch"] == 6
+    assert "Goes back to the last checkpoint, with another order." in capsys.readouterr().out
+    always = dataclasses.replace(recipe, decay=exploding)
+    with pytest.raises(FloatingPointError, match="is not finite at step"):
+        keras_rescnet.train(always, tmp_path / "always")
+
+
+def test_a_weight_that_explodes_in_the_last_step_is_not_saved(tmp_path):
+    recipe = dataclasses.replace(
+        noise.recipe,
+        optimizer=functools.partial(keras.optimizers.SGD),
+        learning_rate=float("1e38"),
+        warmup_epochs=0,
+        epochs=1,
+        steps_per_epoch=1,
+        decay=lambda epoch, epochs: 1e5,
+    )
+    with pytest.raises(FloatingPointError, match="The weight is not finite at step 1"):
+        keras_rescnet.train(recipe, tmp_path)
+    assert not (tmp_path / "model.keras").exists()
