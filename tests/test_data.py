@@ -15,8 +15,7 @@ import tensorflow_datasets as tfds
 from sklearn.datasets import load_digits
 
 from keras_rescnet import augment, data
-from keras_rescnet.data import tfds_arrays, tfds_builder
-from keras_rescnet.data.array_examples import ArrayExamples
+from keras_rescnet.data import ArrayExamples, tfds_arrays, tfds_builder
 
 SHAPE = (4, 4, 3)
 
@@ -127,6 +126,13 @@ def test_tfds_splits_add_up(data_dir):
     assert sorted(both.images[:, 0, 0, 0]) == list(range(13))
 
 
+@pytest.mark.parametrize("label", [-1, 2])
+def test_labels_are_checked(label):
+    labels = np.array([0, 1, label])
+    with pytest.raises(ValueError, match="from 0 to 1.*1 other labels"):
+        ArrayExamples(tiny(), np.zeros((3, *SHAPE), "uint8"), labels, ["even", "odd"])
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -139,6 +145,45 @@ def test_tfds_splits_add_up(data_dir):
 def test_tfds_facts_are_checked(data_dir, changes, message):
     with pytest.raises(ValueError, match=message):
         data.load(tiny(**changes), "train", data_dir)
+
+
+def test_the_first_use_prepares(tmp_path):
+    """What needs no download needs no network either."""
+    assert len(data.load(tiny(), "train", tmp_path)) == 10
+    assert (tmp_path / "tiny_pictures" / "1.0.0" / "dataset_info.json").exists()
+
+
+ARCHIVE = bytes(range(10))
+
+
+class TinyArchive(TinyPictures):
+    """The same pictures, out of a file that must be downloaded."""
+
+    url_infos = {
+        "https://pictures.invalid/tiny.bin": tfds.download.checksums.UrlInfo(
+            size=10, checksum=hashlib.sha256(ARCHIVE).hexdigest(), filename="tiny.bin"
+        )
+    }
+
+    def _split_generators(self, dl_manager):
+        path = dl_manager.download("https://pictures.invalid/tiny.bin")
+        return {"train": self._from_archive(path)}
+
+    def _from_archive(self, path):
+        for i in path.read_bytes():
+            yield i, {"image": np.full(SHAPE, i, "uint8"), "label": i % 2}
+
+
+def test_the_original_archive_can_be_put_there_by_hand(tmp_path, monkeypatch):
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    dataset = tiny(name="tiny_archive")
+    with pytest.raises(ValueError, match="put the original tiny.bin in .*/downloads/manual"):
+        data.load(dataset, "train", tmp_path)
+    manual = tmp_path / "downloads" / "manual"
+    manual.mkdir(parents=True)
+    (manual / "tiny.bin").write_bytes(ARCHIVE)
+    examples = data.load(dataset, "train", tmp_path)
+    assert sorted(examples.images[:, 0, 0, 0]) == list(range(10))
 
 
 def test_data_dir_must_exist(tmp_path):

@@ -1,5 +1,6 @@
 """Datasets and the batches a run trains on and is judged by."""
 
+from keras_rescnet.data.array_examples import ArrayExamples
 from keras_rescnet.data.batches import evaluation_batches, stateful_transforms, train_batches
 from keras_rescnet.data.dataset import (
     CIFAR10,
@@ -11,4 +12,5 @@ from keras_rescnet.data.dataset import (
     Dataset,
     load,
 )
+from keras_rescnet.data.encoded_examples import EncodedExamples
 from keras_rescnet.data.folder import image_folder

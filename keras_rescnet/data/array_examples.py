@@ -2,6 +2,7 @@
 
 import functools
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -22,10 +23,13 @@ class ArrayExamples:
                 f"Images of {dataset.name} must be uint8 of shape {expected}. "
                 f"Received: {images.dtype} of shape {images.shape}."
             )
-        if len(class_names) != dataset.classes or labels.max(initial=0) >= dataset.classes:
+        labels = np.asarray(labels)
+        outside = labels[(labels < 0) | (labels >= dataset.classes)]
+        if len(class_names) != dataset.classes or len(outside):
             raise ValueError(
-                f"{dataset.name} must have {dataset.classes} classes, labels below that. Received: "
-                f"{len(class_names)} class names, labels up to {labels.max(initial=0)}."
+                f"{dataset.name} must have {dataset.classes} classes, with labels from 0 to "
+                f"{dataset.classes - 1}. Received: {len(class_names)} class names, "
+                f"{len(outside)} other labels."
             )
         self.dataset = dataset
         self.class_names = tuple(class_names)

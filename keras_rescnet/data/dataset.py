@@ -11,9 +11,16 @@ from keras_rescnet.data import digits, tfds_arrays, tfds_encoded
 class Dataset:
     """Facts about a set of labelled pictures; `load` reads it.
 
+    One's own arrays are a dataset too:
+
+        def read(dataset, split, data_dir):
+            file = numpy.load(f"{split}.npz")
+            return ArrayExamples(dataset, file["images"], file["labels"], dataset.class_names)
+
     Args:
         name: Name of the set, TFDS's where it comes from there.
-        read: What reads it, called as `read(dataset, split, data_dir)`; returns examples.
+        read: What reads it, called as `read(dataset, split, data_dir)`; returns `ArrayExamples`
+            or `EncodedExamples`. For sets of TFDS `tfds_arrays.read` or `tfds_encoded.read`.
         image_shape: Height, width and channels of the images a model is given.
         classes: Number of classes.
         mean: Mean of each channel over the training pixels divided by 255.

@@ -23,11 +23,11 @@ TOLERANCE = 0.01  # share of pictures that may be unreadable
 def image_folder(path=None, *, size=224):
     """A dataset of one's own pictures: `train/<class>/*` and `val/<class>/*`.
 
-    Grey, RGB, RGBA, palette and CMYK pictures of any size, in JPEG, PNG, BMP or GIF files
-    (transparency, animation and EXIF orientation are dropped). The first time it is loaded every picture is
-    decoded once: its mean and standard deviation are found, and what cannot be read is named
-    and from then on left out. That is kept in the folder, in `image_folder.json`, and used
-    as long as the files stay the same.
+    Grey, RGB, RGBA, palette and CMYK pictures of any size, in JPEG, PNG, BMP or GIF files;
+    transparency, animation and EXIF orientation are dropped. The first time it is loaded, every
+    picture is decoded once: its mean and standard deviation are found, and what cannot be read
+    is named and from then on left out. That is kept in the folder, in `image_folder.json`, and
+    used as long as the files stay the same.
 
     Classes are the folders in `train`, in alphabetical order, or in the order of a file
     `labels.txt`, if there is one: one folder's name a line.

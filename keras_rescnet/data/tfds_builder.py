@@ -33,11 +33,11 @@ def prepared(dataset, data_dir=None):
             f"TFDS has no dataset {dataset.name!r}, and none of that name is prepared in "
             f"data_dir={str(data_dir or '~/tensorflow_datasets')!r}."
         ) from None
-    if builder.is_prepared():
+    if builder.data_path.exists() and builder.is_prepared():  # TFDS warns where there is nothing
         return builder
     # <data_dir>/<name>/<version> -> <data_dir>/downloads/manual
     manual = pathlib.Path(builder.data_path).parents[1] / "downloads" / "manual"
-    urls = list(builder.url_infos)
+    urls = list(builder.url_infos or ())  # None: nothing to download
     names = [url.rsplit("/", 1)[-1] for url in urls]
     by_hand = builder.MANUAL_DOWNLOAD_INSTRUCTIONS
     if not by_hand and not all((manual / name).exists() for name in names):
