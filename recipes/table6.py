@@ -1,0 +1,40 @@
+"""Table 6 of the paper: three forms of GCLU in ResNet-32.
+
+    python train.py --recipe recipes/table6.py:cifar10-resnet32-gclu-tanh
+
+By the distribution of the Gaussian, a sigmoid (Eq. 7) and a hyperbolic tangent (Eq. 8). The first
+is Table 5's ResNet-32 with GCLU. The paper also has times, which benchmarks/activations.py measures
+of the activations. The paper's accuracies were not to be had for any cell of this table.
+"""
+
+from functools import partial
+
+from keras_rescnet import Recipe, augment, gclu, gclu_sigmoid, gclu_tanh
+from keras_rescnet.data import CIFAR10, CIFAR100
+from keras_rescnet.models import CifarResNet32
+from keras_rescnet.optimizers import SGD
+
+
+def transforms():
+    """Returns what every training batch goes through, in order; pixels are in [0, 255]."""
+    return [augment.RandomCrop(padding=4), augment.RandomFlip()]
+
+
+datasets = {"cifar10": CIFAR10, "cifar100": CIFAR100}
+activations = {"gclu-exact": gclu, "gclu-sigmoid": gclu_sigmoid, "gclu-tanh": gclu_tanh}
+recipes = {
+    f"{data}-resnet32-{name}": Recipe(
+        dataset=dataset,
+        augment=transforms,
+        model=partial(CifarResNet32, activation=activation),
+        # src/classification/seq_c100_train.sh of github.com/tcmyxc/CV-Tutorial
+        optimizer=partial(SGD, momentum=0.9, weight_decay=5e-4),
+        batch_size=128,
+        epochs=200,
+        learning_rate=0.1,
+        warmup_epochs=5,
+    )
+    for name, activation in activations.items()
+    for data, dataset in datasets.items()
+}
+columns = {"CIFAR-10": "cifar10-resnet32-*", "CIFAR-100": "cifar100-resnet32-*"}
