@@ -1,6 +1,7 @@
 """Weights to start from: a Keras model, Keras weights, or a PyTorch state dict."""
 
 import pathlib
+import warnings
 
 import keras
 import numpy as np
@@ -9,22 +10,23 @@ from keras_rescnet.convert import load_torch_weights
 
 
 def load_initial_weights(model, path, build):
-    """Sets the weights of `model` from a file; a head for other classes keeps its own.
+    """Sets the weights of `model` from a file; a last layer for other classes keeps its own.
 
     Args:
-        model: A model of `keras_rescnet.models`, or another whose last layer is named `logits`.
+        model: A model whose last layer gives the logits.
         path: A `.keras` or `.weights.h5` file, or an `.npz` file of a PyTorch state dict:
             `np.savez(path, **{name: tensor.numpy() for name, tensor in state_dict.items()})`.
         build: Makes the same model for other classes, called as `build(classes=...)`.
 
     Raises:
-        ValueError: if the file is not there, or is of another kind or another model.
+        ValueError: if the file is not there, or is of another kind or another model; no weight
+            is changed then.
     """
     file = pathlib.Path(path)
     if not file.is_file():
         raise ValueError(f"`initial_weights` must be a file. Received: {path}, which is none.")
     if file.name.endswith(".keras"):
-        found = _by_path(keras.models.load_model(file, compile=False))
+        found = _arrays(keras.models.load_model(file, compile=False))
     elif file.name.endswith(".weights.h5"):
         found = _read_h5(model, file)
     elif file.name.endswith(".npz"):
@@ -34,40 +36,44 @@ def load_initial_weights(model, path, build):
             "`initial_weights` must be a .keras or .weights.h5 file, or an .npz file of a PyTorch "
             f"state dict. Received: {path}."
         )
-    ours = {variable.path: variable for variable in model.weights}
-    unfit = [
-        name
-        for name, variable in ours.items()
-        if not name.startswith("logits/")
-        and (name not in found or found[name].shape != tuple(variable.shape))
+    head = {id(variable) for variable in model.layers[-1].weights}
+    fits = [
+        array is not None and array.shape == tuple(variable.shape)
+        for variable, array in zip(model.weights, found, strict=False)
     ]
-    if unfit:
+    unfit = [
+        variable.path
+        for variable, fit in zip(model.weights, fits, strict=False)
+        if not fit and id(variable) not in head
+    ]
+    if unfit or len(found) != len(model.weights):
         raise ValueError(
             f"`initial_weights` must hold every weight of {model.name} but those of its head. "
-            f"Received: {path}, which lacks or misshapes {len(unfit)} of {len(ours)}: "
-            f"{', '.join(unfit[:5])}{', ...' if len(unfit) > 5 else ''}."
+            f"Received: {path}, with {len(found)} weights for {len(model.weights)}, unfit: "
+            f"{', '.join(unfit[:5]) or 'none'}{', ...' if len(unfit) > 5 else ''}."
         )
-    for name, variable in ours.items():
-        if name in found and found[name].shape == tuple(variable.shape):
-            variable.assign(found[name])
+    for variable, array, fit in zip(model.weights, found, fits, strict=True):
+        if fit:
+            variable.assign(array)
 
 
-def _by_path(model):
-    return {variable.path: keras.ops.convert_to_numpy(variable) for variable in model.weights}
+def _arrays(model):
+    return [keras.ops.convert_to_numpy(variable) for variable in model.weights]
 
 
 def _read_h5(model, file):
-    before = _by_path(model)
-    model.load_weights(file, skip_mismatch=True)
-    after = _by_path(model)
-    for variable in model.weights:
-        variable.assign(before[variable.path])
+    before = _arrays(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what was skipped is found out below
+        model.load_weights(file, skip_mismatch=True)
+    after = _arrays(model)
+    for variable, array in zip(model.weights, before, strict=True):
+        variable.assign(array)
     # A kernel is random at first: one that stayed as it was is not in the file
-    return {
-        name: array
-        for name, array in after.items()
-        if np.any(array != before[name]) or not name.endswith("kernel")
-    }
+    return [
+        None if variable.path.endswith("kernel") and np.array_equal(new, old) else new
+        for variable, new, old in zip(model.weights, after, before, strict=True)
+    ]
 
 
 def _read_torch(file, build):
@@ -78,4 +84,4 @@ def _read_torch(file, build):
         raise ValueError(f"`initial_weights` must hold a PyTorch state dict. Received: {file}.")
     source = build(classes=len(state_dict[biases[-1]]))
     load_torch_weights(source, state_dict)
-    return _by_path(source)
+    return _arrays(source)

@@ -1,0 +1,194 @@
+"""The commands around a finished run, and the weights one can start from."""
+
+import csv
+import dataclasses
+import functools
+import json
+import pathlib
+import sys
+
+import keras
+import noise
+import numpy as np
+import pytest
+import tensorflow as tf
+from golden.make_weights import load_state
+
+import keras_rescnet
+from keras_rescnet import __main__ as console
+from keras_rescnet import curves, evaluate, predict, train_command
+from keras_rescnet.initial_weights import load_initial_weights
+from keras_rescnet.models import CifarResNet8
+from keras_rescnet.record import read_record
+
+RECIPE = noise.__file__
+GOLDEN = pathlib.Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    arguments = ["--recipe", f"{RECIPE}:dropout", "--workdir", str(folder / "run")]
+    train_command.main(["train", *arguments, "--set=epochs=2", f"--record={folder / 'results'}"])
+    return folder
+
+
+def test_evaluate_agrees_with_training(finished, capsys, tmp_path):
+    files = [f"--json={tmp_path / 'out.json'}", f"--confusion={tmp_path / 'matrix.png'}"]
+    evaluate.main(["evaluate", f"--workdir={finished / 'run'}", *files])
+    results = json.loads((finished / "run" / "results.json").read_text())
+    measured = json.loads((tmp_path / "out.json").read_text())
+    for name in ("loss", "accuracy", "top5_accuracy"):
+        assert measured[name] == pytest.approx(results[f"test_{name}"], rel=1e-5)
+    confusion = np.array(measured["confusion"])
+    labels = noise.random_pictures(noise.recipe.dataset, "test").labels
+    np.testing.assert_array_equal(confusion.sum(1), np.bincount(labels, minlength=10))
+    assert np.trace(confusion) == round(20 * measured["accuracy"])
+    assert "digits, test: 20 images" in capsys.readouterr().out
+    assert (tmp_path / "matrix.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_calibration_error():
+    # bins of 1/15: two guesses at 0.9, one right: |0.9 - 0.5| for 2 of 3; one at 0.3, right
+    expected = (2 * abs(0.9 - 0.5) + abs(0.3 - 1.0)) / 3
+    assert evaluate.calibration_error([0.9, 0.9, 0.3], [1, 0, 1]) == pytest.approx(expected)
+
+
+def fails(main, arguments, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["command", *map(str, arguments)])
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_evaluate_refuses_what_is_no_run(finished, tmp_path, capsys):
+    fails(evaluate.main, [], "--workdir DIR is missing", capsys)
+    fails(evaluate.main, [f"--workdir={tmp_path}"], "which has no recipe.py", capsys)
+    run = f"--workdir={finished / 'run'}"
+    fails(evaluate.main, [run, "--split=dev"], "Received: split='dev'", capsys)
+    fails(evaluate.main, [run, "stray"], "Received: stray", capsys)
+
+
+def test_predict_names_pictures(finished, tmp_path, capsys):
+    pixels = np.full((50, 70, 3), 200, "uint8")
+    (tmp_path / "sub").mkdir()
+    tf.io.write_file(str(tmp_path / "sub" / "a.png"), tf.io.encode_png(pixels))
+    tf.io.write_file(str(tmp_path / "b.jpg"), tf.io.encode_jpeg(pixels))
+    predict.main(["predict", f"--model={finished / 'run'}", "--json", str(tmp_path)])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["picture"] for line in lines] == [
+        str(tmp_path / "b.jpg"),
+        str(tmp_path / "sub" / "a.png"),
+    ]
+    served = tf.saved_model.load(str(finished / "run" / "saved_model"))
+    expected = np.sort(served.serve(np.full((1, 32, 32, 3), 200.0, "float32"))[0])[::-1][:5]
+    for line in lines:
+        assert list(line["guesses"].values()) == pytest.approx(expected.tolist(), abs=1e-4)
+
+
+def test_predict_refuses_what_is_no_picture(finished, tmp_path, capsys):
+    run = f"--model={finished / 'run'}"
+    fails(predict.main, [run], "at least one picture", capsys)
+    fails(predict.main, [run, tmp_path / "no*.png"], "no file", capsys)
+    fails(predict.main, [f"--model={tmp_path}", "x.png"], "the folder of a run", capsys)
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    fails(predict.main, [run, tmp_path / "broken.png"], "Received: " + str(tmp_path), capsys)
+
+
+def test_curves_draw_runs_and_write_their_numbers(finished, tmp_path, capsys):
+    picture = tmp_path / "both.png"
+    curves.main(["curves", str(finished / "run"), f"--output={picture}"])
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    with open(tmp_path / "both.csv") as ours, open(finished / "run" / "log.csv") as theirs:
+        for row, logged in zip(csv.DictReader(ours), csv.DictReader(theirs), strict=True):
+            assert row.pop("run") == "run"
+            assert {name: float(text) for name, text in row.items()} == {
+                name: float(text) for name, text in logged.items()
+            }
+    fails(curves.main, [], "Name at least one run's folder", capsys)
+    fails(curves.main, [tmp_path], "must hold a log.csv", capsys)
+
+
+def test_a_record_that_was_edited_is_refused(finished, tmp_path):
+    (file,) = (finished / "results").glob("*.json")
+    record = read_record(file)
+    assert (record["epochs"], record["seed"]) == (2, 0)
+    assert record["overrides"] == ["epochs=2"]
+    assert record["results"] == json.loads((finished / "run" / "results.json").read_text())
+    edited = tmp_path / "edited.json"
+    edited.write_text(file.read_text().replace('"test_accuracy": ', '"test_accuracy": 1'))
+    with pytest.raises(ValueError, match="its checksum differs. Received: .*edited.json"):
+        read_record(edited)
+
+
+def test_console_script_lists_and_calls_commands(monkeypatch, capsys, finished):
+    monkeypatch.setattr(sys, "argv", ["keras-rescnet"])
+    with pytest.raises(SystemExit) as caught:
+        console.main()
+    assert caught.value.code == 2
+    assert "evaluate" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["keras-rescnet", "evaluate", f"--workdir={finished / 'run'}"])
+    console.main()
+    assert "digits, test: 20 images" in capsys.readouterr().out
+
+
+def arrays(model):
+    return {weight.path: keras.ops.convert_to_numpy(weight) for weight in model.weights}
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5", ".npz"])
+@pytest.mark.parametrize("classes", [10, 3])
+def test_initial_weights_keep_the_head_of_other_classes(suffix, classes, tmp_path):
+    source, model = CifarResNet8(), CifarResNet8(classes=classes)
+    file = tmp_path / f"source{suffix}"
+    if suffix == ".npz":
+        state = load_state(np.load(GOLDEN / "resnet8_mos_nc10.npz"))
+        keras_rescnet.convert.load_torch_weights(source, state)
+        np.savez(file, **state)
+    elif suffix == ".keras":
+        source.save(file)
+    else:
+        source.save_weights(file)
+    before = arrays(model)
+    load_initial_weights(model, file, CifarResNet8)
+    for name, array in arrays(model).items():
+        own_head = name.startswith("logits/") and classes == 3
+        expected = before[name] if own_head else arrays(source)[name]
+        np.testing.assert_array_equal(array, expected, err_msg=name)
+
+
+def test_initial_weights_refuse_what_does_not_fit(tmp_path):
+    model = CifarResNet8()
+    before = arrays(model)
+    with pytest.raises(ValueError, match="must be a file. Received: .*none"):
+        load_initial_weights(model, tmp_path / "none.keras", CifarResNet8)
+    (tmp_path / "weights.pt").write_bytes(b"")
+    with pytest.raises(ValueError, match="must be a .keras or .weights.h5 file, or an .npz"):
+        load_initial_weights(model, tmp_path / "weights.pt", CifarResNet8)
+    other = functools.partial(CifarResNet8, widths=(8, 16, 32))
+    other().save(tmp_path / "other.keras")
+    with pytest.raises(ValueError, match="every weight of cifar_resnet8 but those of its head"):
+        load_initial_weights(model, tmp_path / "other.keras", CifarResNet8)
+    for name, array in arrays(model).items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_training_starts_from_initial_weights(finished, tmp_path):
+    recipe = dataclasses.replace(
+        noise.recipe,
+        initial_weights=str(finished / "run" / "model.keras"),
+        learning_rate=1e-9,
+        warmup_epochs=0,
+        epochs=1,
+    )
+    results = keras_rescnet.train(recipe, tmp_path)
+    before = json.loads((finished / "run" / "results.json").read_text())
+    # the weights are those; the moving statistics move on
+    ours = keras.models.load_model(tmp_path / "model.keras").trainable_weights
+    theirs = keras.models.load_model(finished / "run" / "model.keras").trainable_weights
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(one), keras.ops.convert_to_numpy(other), atol=1e-6
+        )
+    assert results["test_loss"] == pytest.approx(before["test_loss"], abs=0.3)
