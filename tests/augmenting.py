@@ -1,0 +1,27 @@
+"""A batch of noise, and ways to run a transform on it, for the tests of augmentations."""
+
+import numpy as np
+import tensorflow as tf
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, (64, 12, 10, 3)).astype("uint8")
+LABELS = np.eye(4, dtype="float32")[RNG.integers(0, 4, 64)]
+
+
+def run(transform, images=IMAGES, labels=LABELS, seed=0):
+    batch = {"images": tf.constant(images), "labels": tf.constant(labels)}
+    return {key: value.numpy() for key, value in transform(batch, tf.constant([seed, 1])).items()}
+
+
+def repeated(transform, runs, **batch):
+    """The results of many runs, compiled once."""
+    batch = {key: tf.constant(value) for key, value in batch.items()}
+    compiled = tf.function(lambda seed: transform(batch, seed))
+    for seed in range(runs):
+        yield {k: v.numpy() for k, v in compiled(tf.constant([seed, 1])).items()}
+
+
+def chi_square(draws, outcomes):
+    counts = np.bincount(draws, minlength=outcomes)
+    expected = len(draws) / outcomes
+    return np.sum((counts - expected) ** 2 / expected)
