@@ -8,7 +8,9 @@ COMMANDS = {
     "evaluate": "measures a run on any split of any data",
     "predict": "names what is in pictures",
     "browse": "draws the pictures a recipe trains on",
+    "export": "writes a run's model as ONNX or LiteRT",
     "curves": "draws the errors of runs by epoch",
+    "report": "tells results beside the paper's",
 }
 
 
