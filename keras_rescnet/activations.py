@@ -1,6 +1,8 @@
 """The Gaussian cumulative linear unit (GCLU) in its three forms, each with a written gradient."""
 
+import contextlib
 import math
+from functools import partial
 
 import keras
 from keras import ops
@@ -88,26 +90,23 @@ class GCLUOperation(keras.Operation):
         return keras.KerasTensor(x.shape, dtype=x.dtype)
 
 
-def fused(function):
+def fused(function, *, forward=False):
     """Compiles elementwise operations into one loop where the backend itself would not.
 
-    TensorFlow walks over memory once an operation; XLA, three times faster here, walks once. It
-    is for backward passes in graphs: eagerly each new shape would wait for its compilation, and
-    the forward pass of a SavedModel must also run where XLA is not linked in (TF Serving).
+    A `forward` function must be covered by a written gradient. See `tensorflow_ops.compiled`.
     """
     if keras.backend.backend() != "tensorflow":
         return function
-    import tensorflow as tf
+    from keras_rescnet import tensorflow_ops
 
-    compiled = tf.function(function, jit_compile=True, autograph=False, reduce_retracing=True)
-
-    def run(*arguments):
-        return function(*arguments) if tf.executing_eagerly() else compiled(*arguments)
-
-    return run
+    return tensorflow_ops.compiled(function, forward=forward)
 
 
 def _with_written_gradient(approximate):
+    @partial(fused, forward=True)
+    def value(x):
+        return ops.cast(_value(_widen(x), approximate), x.dtype)
+
     @fused
     def pull_back(x, upstream):
         wide = _widen(x)
@@ -118,7 +117,7 @@ def _with_written_gradient(approximate):
         def gradient(*args, upstream=None):
             return pull_back(x, args[0] if upstream is None else upstream)
 
-        return ops.cast(_value(_widen(x), approximate), x.dtype), gradient
+        return value(x), gradient
 
     return function
 
@@ -170,9 +169,48 @@ def _density(distance, tail, approximate):
 
 def normal_tail(distance):
     """`Phi(-distance)` of N(0, 1) for `distance >= 0`, accurate to its last digits far out too."""
+    if _portable:
+        return _portable_tail(distance)
     return 0.5 * ops.erfc(distance * math.sqrt(0.5))
 
 
 def normal_density(x):
     """`phi(x)`, the density of N(0, 1)."""
     return ops.exp(-0.5 * ops.square(x)) / math.sqrt(2.0 * math.pi)
+
+
+_portable = []
+
+
+@contextlib.contextmanager
+def portable():
+    """A context in which what is traced has no `erfc`, which ONNX and LiteRT do not know."""
+    _portable.append(True)
+    try:
+        yield
+    finally:
+        _portable.pop()
+
+
+def _portable_tail(distance):
+    """`normal_tail` by exp alone, to 1.2e-7 of itself (Numerical Recipes, section 6.2, erfcc)."""
+    z = distance * math.sqrt(0.5)
+    t = 1.0 / (1.0 + 0.5 * z)
+    series = 0.0
+    for coefficient in _ERFCC:
+        series = coefficient + t * series
+    return 0.5 * t * ops.exp(series - ops.square(z))
+
+
+_ERFCC = (
+    0.17087277,
+    -0.82215223,
+    1.48851587,
+    -1.13520398,
+    0.27886807,
+    -0.18628806,
+    0.09678418,
+    0.37409196,
+    1.00002368,
+    -1.26551223,
+)
