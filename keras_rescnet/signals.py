@@ -30,8 +30,11 @@ class StopRequest:
         signal.signal(number, self._handlers[number])
 
     def leave(self, message):
-        """Prints `message`, and raises what the signal would have raised."""
+        """Prints `message`, and raises what the signal would have raised.
+
+        A process that stops because another of its run was signalled ends as after SIGTERM.
+        """
         print(f"{message} The same command goes on from there.", flush=True)
         if self.requested == signal.SIGINT:
             raise KeyboardInterrupt
-        raise SystemExit(128 + self.requested)
+        raise SystemExit(128 + (self.requested or signal.SIGTERM))

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
@@ -161,3 +162,15 @@ def test_a_process_that_dies_ends_the_other_and_all_go_on(pair, tmp_path):
     finish(*pair(*arguments))
     assert len(numbers(tmp_path / "run")) == 40
     assert (tmp_path / "run" / "results.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", [tensorflow_pair, jax_pair])
+def test_a_signal_to_one_process_saves_and_stops_all(pair, tmp_path):
+    chief, worker = pair(f"--workdir={tmp_path}", "--set=epochs=400")
+    while not (tmp_path / "log.csv").exists() and chief.poll() is None:
+        time.sleep(0.05)
+    worker.send_signal(signal.SIGTERM)
+    finish(chief, worker, codes=(143,))
+    assert 1 <= len(numbers(tmp_path)) < 400
+    assert list((tmp_path / "checkpoints").glob("step-*.npz"))
