@@ -11,6 +11,7 @@ COMMANDS = {
     "export": "writes a run's model as ONNX or LiteRT",
     "curves": "draws the errors of runs by epoch",
     "report": "tells results beside the paper's",
+    "responses": "draws how Gaussian and how discriminative responses are",
 }
 
 
