@@ -38,24 +38,37 @@ class BatchNormalization(keras.layers.BatchNormalization):
         """Returns the normalized inputs; in training, moves the statistics."""
         if not (training and self.trainable):
             return super().call(inputs, training=False)
+        outputs, mean, variance = self._normalize(inputs)
+        for moving, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            new = ops.cast(new, moving.dtype)
+            moving.assign(moving * self.momentum + new * (1.0 - self.momentum))
+        return ops.cast(outputs, self.compute_dtype)
+
+    def _normalize(self, inputs):
+        """Returns the normalized inputs, their mean and their unbiased variance."""
+        if keras.backend.backend() == "tensorflow" and self.scale and self.center:
+            from keras_rescnet import tensorflow_ops
+
+            whole = self.synchronized and tensorflow_ops.replicas() > 1
+            if not whole and tensorflow_ops.takes_fused_batch_normalization(inputs, self.axis):
+                return tensorflow_ops.batch_normalization(
+                    inputs, self.gamma, self.beta, self.epsilon
+                )
         x = ops.cast(inputs, self.variable_dtype)
         mean, variance = ops.moments(x, self._reduction_axes, synchronized=self.synchronized)
         count = ops.cast(ops.size(x) // x.shape[self.axis] * self._replicas(), x.dtype)
         unbiased = variance * (count / ops.maximum(count - 1.0, 1.0))
-        for moving, new in ((self.moving_mean, mean), (self.moving_variance, unbiased)):
-            moving.assign(moving * self.momentum + new * (1.0 - self.momentum))
         outputs = ops.batch_normalization(
             x, mean, variance, self.axis, self.beta, self.gamma, self.epsilon
         )
-        return ops.cast(outputs, self.compute_dtype)
+        return outputs, mean, unbiased
 
     def _replicas(self):
         if not self.synchronized:
             return 1
-        import tensorflow as tf  # Keras has `synchronized` on TensorFlow only
+        from keras_rescnet import tensorflow_ops  # Keras has `synchronized` on TensorFlow only
 
-        context = tf.distribute.get_replica_context()
-        return context.num_replicas_in_sync if context else 1
+        return tensorflow_ops.replicas()
 
     def get_config(self):
         """Returns the arguments that make this layer again."""

@@ -1,5 +1,7 @@
 """The RC Layer: response calibration."""
 
+from functools import partial
+
 import keras
 from keras import ops
 
@@ -134,9 +136,14 @@ def _calibrate(x, mean, stddev):
     def gradient(*args, upstream=None):
         return _pull_back(x, mean, stddev, args[0] if upstream is None else upstream)
 
+    return _value(x, mean, stddev), gradient
+
+
+@partial(fused, forward=True)
+def _value(x, mean, stddev):
     wide = ops.cast(x, mean.dtype)
     z = (wide - mean) / stddev
-    return ops.cast(wide + wide * normal_tail(ops.abs(z)), x.dtype), gradient
+    return ops.cast(wide + wide * normal_tail(ops.abs(z)), x.dtype)
 
 
 @fused
