@@ -42,6 +42,7 @@ _PASSED = (
     layers.AveragePooling2D,
     layers.Dropout,
     layers.SpatialDropout2D,
+    layers.LayerNormalization,  # of all blocks together, in transformers
     layers.Reshape,
     layers.ZeroPadding2D,
 )

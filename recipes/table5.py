@@ -4,8 +4,8 @@
 
 Convolutional networks: the paper's 200 epochs of SGD from 0.1; weight decay is the scripts'. There
 is none for AlexNet on CIFAR, and those for VGG-16 differ on mixed precision, which is not taken.
-No gradient is clipped here, as in the scripts; VGG-16 with GCLU is close to diverging while the
-learning rate is high, and recipes/cifar10_gclu_vgg16.py is the same row with clipping.
+No gradient is clipped here, as in the scripts. VGG-16 with GCLU needs the warm-up for that: without
+one it diverges within ten steps, and recipes/cifar10_gclu_vgg16.py is the same row with clipping.
 
 Transformers: the paper does not say how they were trained. Taken is the scripts' AdamW over 300
 epochs, in mixed precision and with clipped gradients; the activation is that of the MLPs alone.

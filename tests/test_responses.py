@@ -111,6 +111,10 @@ def outputs(model, name):
         ),
         (lambda: models.AlexNet(widths=(4,) * 5, hidden=8), "conv5"),
         (lambda: models.ViT(8, width=16, depth=2, heads=2), "block2_out"),
+        (
+            lambda: models.Swin(8, width=8, depths=(1, 1), heads=(2, 2), window_size=2),
+            "stage2_block1_out",
+        ),
     ],
 )
 def test_responses_are_those_of_the_last_block_before_its_activation(build, name):
