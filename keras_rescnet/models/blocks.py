@@ -48,7 +48,7 @@ def conv_bn(
     Args:
         x: Symbolic images `(N, H, W, C)`.
         filters: Channels of the output.
-        kernel_size: Odd side of the kernel.
+        kernel_size: Odd side of the kernel; above 1 if strided.
         strides: Output is `ceil(H / strides)` high, padded as PyTorch pads.
         activation: A Keras activation, or `None`.
         use_bias: Whether the convolution has a bias.
@@ -58,7 +58,7 @@ def conv_bn(
     Returns:
         Symbolic images.
     """
-    if strides > 1 and kernel_size > 1:  # "same" would pad (0, 1) where PyTorch pads (1, 1)
+    if strides > 1:  # "same" would pad (0, 1) where PyTorch pads (1, 1)
         x = layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
     initializers = fan_in_uniform(kernel_size**2 * x.shape[-1])
     if kernel_initializer is not None:

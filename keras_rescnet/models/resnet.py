@@ -139,10 +139,15 @@ def residual_block(
     if calibration is not None:
         y = calibration(name=f"{name}_calibration")(y)
     if x.shape[-1] != filters or strides != 1:
-        if pooled_shortcut and strides != 1:
-            x = layers.AveragePooling2D(strides, padding="same", name=f"{name}_shortcut_pool")(x)
-            strides = 1
-        x = conv(x, filters, 1, strides=strides, name=f"{name}_shortcut")
+        if strides != 1:
+            # Of 1x1, it picks pixels: in TensorFlow 2.21 the gradient of a strided 1x1
+            # convolution writes beyond its memory on CPUs, and the process dies.
+            size = strides if pooled_shortcut else 1
+            pool = layers.AveragePooling2D(
+                size, strides, padding="same", name=f"{name}_shortcut_pool"
+            )
+            x = pool(x)
+        x = conv(x, filters, 1, name=f"{name}_shortcut")
     y = layers.Add(name=f"{name}_add")([x, y])
     return layers.Activation(activation, name=f"{name}_out")(y)
 
