@@ -47,28 +47,31 @@ def saved_model(model, path, *, mean, std, class_names=()):
     names = class_names or [str(number) for number in range(model.output_shape[-1])]
 
     archive = tf.Module()
-    archive.model = model  # owns the weights
+    archive.weights = [variable.value for variable in model.variables]
 
     @tf.function(input_signature=[], autograph=False)
     def name_classes():
         return tf.constant(list(names))
 
-    @tf.function(autograph=False)
-    def serve(pixels):
-        images = tf.cast(pixels, tf.float32) * scale + offset
-        return tf.nn.softmax(tf.cast(model(images, training=False), tf.float32))
-
-    archive.serve, archive.class_names = serve, name_classes
     shape = model.input_shape
-    serve.get_concrete_function(tf.TensorSpec(shape, tf.uint8))
-    serve.get_concrete_function(tf.TensorSpec(shape, tf.float32))
-
     signature = [tf.TensorSpec(shape, tf.float32, name="pixels")]
 
     @tf.function(input_signature=signature, autograph=False)
-    def serving_default(pixels):
-        return {"probabilities": serve(pixels), "class_names": name_classes()}
+    def classify(pixels):  # the one place where the model is traced, which takes long
+        logits = model(pixels * scale + offset, training=False)
+        return tf.nn.softmax(tf.cast(logits, tf.float32))
 
+    @tf.function(autograph=False)
+    def serve(pixels):
+        return classify(tf.cast(pixels, tf.float32))
+
+    @tf.function(input_signature=signature, autograph=False)
+    def serving_default(pixels):
+        return {"probabilities": classify(pixels), "class_names": name_classes()}
+
+    archive.serve, archive.class_names = serve, name_classes
+    serve.get_concrete_function(tf.TensorSpec(shape, tf.uint8))
+    serve.get_concrete_function(tf.TensorSpec(shape, tf.float32))
     tf.saved_model.save(archive, str(path), signatures=serving_default)
 
 
