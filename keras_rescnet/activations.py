@@ -93,13 +93,20 @@ class GCLUOperation(keras.Operation):
 def fused(function, *, forward=False):
     """Compiles elementwise operations into one loop where the backend itself would not.
 
-    A `forward` function must be covered by a written gradient. See `tensorflow_ops.compiled`.
+    A `forward` function must be covered by a written gradient. See `tensorflow_ops.compiled`. In
+    one loop, `portable` arithmetic is also the faster: a slope's tail and density share one `exp`.
     """
     if keras.backend.backend() != "tensorflow":
         return function
     from keras_rescnet import tensorflow_ops
 
-    return tensorflow_ops.compiled(function, forward=forward)
+    def loop(*arguments):
+        if any(argument.dtype == "float64" for argument in arguments):
+            return function(*arguments)
+        with portable():
+            return function(*arguments)
+
+    return tensorflow_ops.compiled(loop, eager=function, forward=forward)
 
 
 def _with_written_gradient(approximate):
@@ -193,24 +200,26 @@ def portable():
 
 
 def _portable_tail(distance):
-    """`normal_tail` by exp alone, to 1.2e-7 of itself (Numerical Recipes, section 6.2, erfcc)."""
-    z = distance * math.sqrt(0.5)
-    t = 1.0 / (1.0 + 0.5 * z)
+    """`normal_tail` by exp alone, to 2e-7 of itself (7e-7 in float32).
+
+    A polynomial in `u = 0.3 d / (1 + 0.3 d)` for Mills' ratio, least in its largest relative error
+    on 0 <= d <= 14.5, and 1/2 exactly at 0.
+    """
+    share = 1.0 / (1.0 + 0.3 * distance)
+    u = 0.3 * distance * share
     series = 0.0
-    for coefficient in _ERFCC:
-        series = coefficient + t * series
-    return 0.5 * t * ops.exp(series - ops.square(z))
+    for coefficient in _MILLS:
+        series = coefficient + u * series
+    return share * series * ops.exp(-0.5 * ops.square(distance))
 
 
-_ERFCC = (
-    0.17087277,
-    -0.82215223,
-    1.48851587,
-    -1.13520398,
-    0.27886807,
-    -0.18628806,
-    0.09678418,
-    0.37409196,
-    1.00002368,
-    -1.26551223,
+_MILLS = (
+    -0.035515897,
+    0.092115624,
+    -0.011923303,
+    -0.13149924,
+    -0.0819017,
+    0.61816128,
+    -0.82980512,
+    0.5,
 )

@@ -8,10 +8,10 @@ import tensorflow as tf
 from tensorflow.python.eager import record  # private: no public function tells of active tapes
 
 
-def compiled(function, *, forward=False):
+def compiled(function, *, eager, forward=False):
     """Compiles a function of tensors with XLA wherever it becomes part of a graph.
 
-    Eagerly every new shape would wait for its compilation, so there `function` runs as it is. With
+    Eagerly every new shape would wait for its compilation, so there `eager` runs instead. With
     `forward`, also where no tape records: what is evaluated or exported must run where XLA is not
     linked in (TensorFlow Serving). A forward function must be covered by a custom gradient.
     """
@@ -19,7 +19,7 @@ def compiled(function, *, forward=False):
 
     def run(*arguments):
         if tf.executing_eagerly() or (forward and not record.could_possibly_record()):
-            return function(*arguments)
+            return eager(*arguments)
         if forward:  # or TensorFlow would also differentiate the loop, and keep all it computes
             arguments = [tf.stop_gradient(argument) for argument in arguments]
         return loop(*arguments)

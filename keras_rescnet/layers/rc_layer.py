@@ -150,8 +150,9 @@ def _value(x, mean, stddev):
 def _pull_back(x, mean, stddev, upstream):
     wide, upstream = ops.cast(x, mean.dtype), ops.cast(upstream, mean.dtype)
     z = (wide - mean) / stddev
-    by_z = upstream * wide * normal_density(z) * ops.sign(z) / stddev
-    by_x = upstream * (1.0 + normal_tail(ops.abs(z))) - by_z
+    distance = ops.abs(z)
+    by_z = upstream * wide * normal_density(distance) * ops.sign(z) / stddev
+    by_x = upstream * (1.0 + normal_tail(distance)) - by_z
     by_mean = ops.sum(by_z, axis=(1, 2), keepdims=True)
     by_stddev = ops.sum(by_z * z, axis=(1, 2), keepdims=True)
     return ops.cast(by_x, x.dtype), by_mean, by_stddev
