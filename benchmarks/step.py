@@ -7,7 +7,8 @@ Every round makes one step of each contestant of a comparison, in a new order, o
 threads; a ratio is the median over the rounds of one round's times. On a machine with other work
 compare with `--threads 1` too: PyTorch's threads wait for each other in every operation. The
 PyTorch networks are in `torch_models.py` (channels last); SGD with momentum and weight decay, one
-batch of noise, the input pipeline left out. `plain` is the same network with Keras's own BatchNormalization.
+batch of noise, the input pipeline left out. `plain` is the same network with Keras's own
+BatchNormalization.
 """
 
 import argparse

@@ -134,7 +134,10 @@ def _calibrate(x, mean, stddev):
     """`x + x Phi(-|z|)`, `z = (x - mean) / stddev`; keeps its three arguments."""
 
     def gradient(*args, upstream=None):
-        return _pull_back(x, mean, stddev, args[0] if upstream is None else upstream)
+        upstream = args[0] if upstream is None else upstream
+        by_x, by_mean, by_stddev = _pull_back(x, mean, stddev, upstream)
+        by_mean = ops.sum(by_mean, axis=(1, 2), keepdims=True)
+        return by_x, by_mean, ops.sum(by_stddev, axis=(1, 2), keepdims=True)
 
     return _value(x, mean, stddev), gradient
 
@@ -148,14 +151,13 @@ def _value(x, mean, stddev):
 
 @fused
 def _pull_back(x, mean, stddev, upstream):
+    """The gradients, those of the statistics still to be summed: XLA is slow at that on CPUs."""
     wide, upstream = ops.cast(x, mean.dtype), ops.cast(upstream, mean.dtype)
     z = (wide - mean) / stddev
     distance = ops.abs(z)
     by_z = upstream * wide * normal_density(distance) * ops.sign(z) / stddev
     by_x = upstream * (1.0 + normal_tail(distance)) - by_z
-    by_mean = ops.sum(by_z, axis=(1, 2), keepdims=True)
-    by_stddev = ops.sum(by_z * z, axis=(1, 2), keepdims=True)
-    return ops.cast(by_x, x.dtype), by_mean, by_stddev
+    return ops.cast(by_x, x.dtype), by_z, by_z * z
 
 
 def statistics_dtype(layer):
