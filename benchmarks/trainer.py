@@ -116,7 +116,7 @@ def main():
 def time_train(recipe, steps, seconds):
     """Times `Run.fit` after its compilation; without the evaluation, which (a) has not either."""
     with tempfile.TemporaryDirectory() as folder, training.WorkDir(folder, recipe) as work:
-        run = training.Run(recipe, work, None, None)
+        run = training.Run(recipe, work, build.make_engine(), None)
         run._evaluate = lambda name: dict.fromkeys(run.columns, 0.0)
         run._feed()
         run.engine.steps(1)  # compiles; the run then starts from its own first step again
