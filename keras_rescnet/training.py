@@ -19,6 +19,7 @@ from keras_rescnet.build import (
 )
 from keras_rescnet.checkpoint import Checkpoints
 from keras_rescnet.events import Events
+from keras_rescnet.history import best_row, means, not_measured, results_of
 from keras_rescnet.optimizers import learning_rate_at
 from keras_rescnet.progress import Progress
 from keras_rescnet.recipe import Recipe
@@ -106,8 +107,7 @@ class Run:
             accumulation_steps=recipe.gradient_accumulation_steps,
         )
         self.checkpoints = Checkpoints(folder.checkpoints, writes=engine.chief)
-        splits = ["test"] if recipe.ema_momentum is None else ["test", "test_ema"]
-        self.columns = [name for split in splits for name in _means(split, np.zeros(3), 1)]
+        self.splits = ["test"] if recipe.ema_momentum is None else ["test", "test_ema"]
         self.step, self.history, self.sums = 0, [], np.zeros(3)
         self.rollbacks = 0
         self._describe()
@@ -172,7 +172,8 @@ class Run:
                     self._end_epoch(epoch)
                     progress.end_epoch(self.history[-1])
                     events.add(self.history[-1])
-                late = time.monotonic() - saved > 60.0 * self.recipe.checkpoint_minutes
+                minutes = (time.monotonic() - saved) / 60.0
+                late = self.engine.any(minutes > self.recipe.checkpoint_minutes)
                 stopping = self.engine.any(bool(stop.requested))
                 if ended or late or stopping:
                     self._save()
@@ -186,15 +187,7 @@ class Run:
 
     def finish(self):
         """Writes results, model and SavedModel."""
-        last = self.history[-1]
-        tested = [row for row in self.history if row["test_accuracy"] != ""]
-        best = max(tested, key=lambda row: row["test_accuracy"])  # the first of equals
-        results = {
-            **{name: value for name, value in last.items() if name != "learning_rate"},
-            "best_test_accuracy": best["test_accuracy"],
-            "best_epoch": best["epoch"],
-            "parameters": count_parameters(self.model),
-        }
+        results = {**results_of(self.history), "parameters": count_parameters(self.model)}
         if self.recipe.ema_momentum is not None:
             self._average()
         if self.engine.chief:
@@ -248,7 +241,7 @@ class Run:
         row = {
             "epoch": epoch + 1,
             "learning_rate": learning_rate_at(epoch, recipe),
-            **_means("train", self.sums, images),
+            **means("train", self.sums, images),
         }
         if (epoch + 1) % recipe.evaluate_every == 0 or epoch + 1 == recipe.epochs:
             row.update(self._evaluate("test"))
@@ -258,14 +251,14 @@ class Run:
                 row.update(self._evaluate("test_ema"))
                 self.engine.assign(weights)
         else:
-            row.update(dict.fromkeys(self.columns, ""))
+            row.update(not_measured(*self.splits))
         self.history.append(row)
         self.sums = np.zeros(3)
         self.folder.write_log(self.history)
 
     def _evaluate(self, name):
         batches = data.evaluation_batches(self.test_examples, batch_size=self.recipe.batch_size)
-        return _means(name, self.engine.evaluate(batches), len(self.test_examples))
+        return means(name, self.engine.evaluate(batches), len(self.test_examples))
 
     def _average(self):
         """Gives the weights the values of their averages."""
@@ -277,8 +270,7 @@ class Run:
         if not all(np.all(np.isfinite(array)) for array in arrays):
             self._handle_not_finite("weight", self.step)
             return
-        tested = [row for row in self.history if row["test_accuracy"] != ""]
-        best = max(tested, key=lambda row: row["test_accuracy"], default={"epoch": 0})
+        best = best_row(self.history) or {"epoch": 0}
         facts = {"history": self.history, "sums": list(self.sums), "rollbacks": self.rollbacks}
         self.checkpoints.save(self.step, arrays, facts, best["epoch"] * self.steps_per_epoch)
 
@@ -318,9 +310,3 @@ class Run:
             return
         where = f"that of step {found[0]['step']}" if found else "none"
         raise FloatingPointError(f"{message}. The last good checkpoint is {where}.")
-
-
-def _means(split, sums, count):
-    names = ("loss", "accuracy", "top5_accuracy")
-    values = [float(value) / count for value in sums]
-    return {f"{split}_{name}": value for name, value in zip(names, values, strict=True)}
