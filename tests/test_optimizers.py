@@ -13,7 +13,7 @@ from golden.make_weights import load_state
 from keras_rescnet import gclu
 from keras_rescnet.build import make_engine, statistics
 from keras_rescnet.convert import load_torch_weights
-from keras_rescnet.models import CifarResNet8
+from keras_rescnet.models import CifarResNet8, ViTTiny
 from keras_rescnet.optimizers import SGD, AdamW, cosine_decay, learning_rate_at, step_decay
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
@@ -71,6 +71,33 @@ def test_five_steps_of_sgd_follow_pytorch():
         )
     logits = model(golden["eval_x"].transpose(0, 2, 3, 1).astype("float32"), training=False)
     np.testing.assert_allclose(numpy_of(logits), golden["eval_logits"], rtol=2e-5, atol=5e-5)
+
+
+def test_three_clipped_steps_of_adamw_follow_pytorch():
+    golden = load("train_adamw_vit_gclu.npz")
+    model = ViTTiny(activation=gclu)
+    load_torch_weights(model, load_state(np.load(GOLDEN / "vit_tiny_patch4_32_nc10.npz")))
+    optimizer = AdamW(weight_decay=float(golden["weight_decay"]), global_clipnorm=1.0)
+    rates = [float(golden["lr"])] * 3
+    losses = run_steps(model, optimizer, reference_batches(golden, 3), rates, 4)
+    np.testing.assert_allclose(losses, golden["loss"], rtol=2e-5)
+
+    # Adam's steps are as long as the learning rate however small the gradient, so that float32
+    # rounding of a tiny one moves a weight by up to 3 steps; nearly all move by far less
+    final = {
+        "logits/kernel": golden["final/head.weight"].T,
+        "logits/bias": golden["final/head.bias"],
+        "norm/gamma": golden["final/norm.weight"],
+        "patch_embedding/kernel": golden["final/patch_embed.proj.weight"].transpose(2, 3, 1, 0),
+        "position_embedding/embedding": golden["final/pos_embed"],
+    }
+    ours = {weight.path: numpy_of(weight) for weight in model.weights}
+    for path, theirs in final.items():
+        difference = np.abs(ours[path] - theirs.reshape(ours[path].shape))
+        assert difference.max() < 3 * rates[0], path
+        assert np.median(difference) < 1e-3 * rates[0], path
+    logits = model(golden["eval_x"].transpose(0, 2, 3, 1).astype("float32"), training=False)
+    np.testing.assert_allclose(numpy_of(logits), golden["eval_logits"], rtol=1e-4, atol=1e-4)
 
 
 def dense_model():
@@ -134,6 +161,37 @@ def test_a_batch_in_parts_is_the_same_step():
         run_steps(model, optimizer, random_batches(3, 6), [0.1] * 3, 6, accumulation_steps)
     for ours, theirs in zip(parts.weights, whole.weights, strict=True):
         np.testing.assert_allclose(numpy_of(ours), numpy_of(theirs), rtol=1e-5, atol=1e-7)
+
+
+def test_averaged_weights_follow_their_equation():
+    model = dense_model()
+    optimizer = SGD(use_ema=True, ema_momentum=0.75)
+    optimizer.build(model.trainable_variables)
+    engine = make_engine()
+    engine.build(model, optimizer, statistics, statistics, batch_size=6, accumulation_steps=1)
+    engine.feed(random_batches(3, 6))
+    optimizer.learning_rate = 0.5
+    averages = None
+    for _ in range(3):
+        engine.steps(1)
+        weights = [numpy_of(weight).astype("float64") for weight in model.weights]
+        averages = averages or weights  # the first step's weights start the average
+        averages = [0.75 * a + 0.25 * w for a, w in zip(averages, weights, strict=True)]
+    optimizer.finalize_variable_values(model.trainable_variables)
+    for ours, theirs in zip(model.weights, averages, strict=True):
+        np.testing.assert_allclose(numpy_of(ours), theirs, rtol=1e-5, atol=1e-7)
+
+
+def test_statistics():
+    logits = np.array([[3.0, 1.0, 0.5, 0.2, 0.1, -1.0, 2.0], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]])
+    labels = np.eye(7)[[6, 1]]
+    log = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    soft = 0.9 * labels + 0.1 / 7
+    rows = numpy_of(statistics(labels.astype("float32"), logits.astype("float32"), 0.1))
+    np.testing.assert_allclose(rows[:, 0], -(soft * log).sum(1), rtol=1e-6)
+    np.testing.assert_array_equal(rows[:, 1:], [[0, 1], [0, 0]])
+    rows = numpy_of(statistics(np.eye(3, dtype="float32"), np.eye(3, dtype="float32")[[0, 2, 2]]))
+    np.testing.assert_array_equal(rows[:, 1:], [[1, 1], [0, 1], [1, 1]])  # 3 classes: all in 5
 
 
 def test_excluded_variables_do_not_decay():

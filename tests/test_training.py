@@ -69,10 +69,19 @@ def weights_of(workdir):
     return [keras.ops.convert_to_numpy(weight) for weight in model.weights]
 
 
-def test_a_stopped_run_goes_on_to_the_last_bit(tmp_path, monkeypatch):
-    whole = keras_rescnet.train(small_recipe(), tmp_path / "whole")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"precision": "mixed_float16", "ema_momentum": 0.9, "global_clipnorm": 1.0},
+        {"precision": "mixed_bfloat16", "gradient_accumulation_steps": 2, "evaluate_every": 2},
+    ],
+    ids=["plain", "float16", "bfloat16"],
+)
+def test_a_stopped_run_goes_on_to_the_last_bit(changes, tmp_path, monkeypatch):
+    whole = keras_rescnet.train(small_recipe(**changes), tmp_path / "whole")
     # 5 steps an epoch: the run is stopped within the first, at the end of it, and in the second
-    recipe = small_recipe(steps_per_execution=1)
+    recipe = small_recipe(steps_per_execution=1, **changes)
     for steps in (3, 2, 4):
         stop_after(monkeypatch, steps)
         with pytest.raises(SystemExit) as caught:
