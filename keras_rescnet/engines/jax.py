@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
+import tensorflow as tf
 from jax.sharding import NamedSharding, PartitionSpec
 
 
@@ -29,6 +30,8 @@ class Engine:
 
     def __init__(self, devices=None, timeout=300):
         self.timeout = timeout
+        with contextlib.suppress(RuntimeError):  # if it runs already
+            tf.config.set_visible_devices([], "GPU")  # it only feeds, and would take all memory
         if int(os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES", 1)) > 1:
             keras.distribution.initialize()
         there = jax.devices()
