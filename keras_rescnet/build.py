@@ -49,6 +49,8 @@ def build_model(recipe, replicas):
     """Returns the recipe's model, with the weights to start from."""
     dataset = recipe.dataset
     build = functools.partial(recipe.model, input_shape=dataset.image_shape)
+    if recipe.drop_path is not None:
+        build = functools.partial(build, drop_path=recipe.drop_path)
     model = build(classes=dataset.classes)
     if not isinstance(model, keras.Model) or model.output_shape != (None, dataset.classes):
         raise ValueError(

@@ -39,6 +39,7 @@ class Recipe:
     warmup_epochs: int = 0  # linear, from 1 % of the learning rate
     decay: Callable = cosine_decay  # called with (epoch, epochs) after the warm-up: a factor
     label_smoothing: float = 0.0
+    drop_path: float | None = None  # of a model that takes it; None: the model's own
     exclude_from_weight_decay: tuple = ()  # parts of variable names, such as "bias", "gamma"
     global_clipnorm: float | None = None  # largest norm of all gradients together
     gradient_accumulation_steps: int = 1  # parts that a batch goes through the model in
@@ -77,6 +78,7 @@ class Recipe:
         self._check("warmup_epochs", lambda value: value >= 0, "be at least 0")
         self._check("minimum_learning_rate", lambda value: value >= 0, "be at least 0")
         self._check("label_smoothing", lambda value: 0 <= value < 1, "be at least 0 and below 1")
+        self._check("drop_path", lambda value: 0 <= value < 1, "be at least 0 and below 1")
         self._check("ema_momentum", lambda value: 0 < value < 1, "lie between 0 and 1")
         self._check("precision", lambda value: value in _PRECISIONS, f"be one of {_PRECISIONS}")
         self._check("nan_policy", lambda v: v in ("stop", "rollback"), "be 'stop' or 'rollback'")

@@ -444,3 +444,16 @@ def test_channels_first_is_refused():
             models.CifarResNet8()
     finally:
         keras.config.set_image_data_format("channels_last")
+
+
+def test_stochastic_depth_drops_whole_branches():
+    small = {"small_images": True, "widths": (4, 4, 8), "input_shape": (8, 8, 3)}
+    model = models.ResNet((2, 2, 1), drop_path=0.6, **small)
+    rates = [layer.rate for layer in model.layers if layer.name.endswith("_drop_path")]
+    np.testing.assert_allclose(rates, [0.15, 0.3, 0.45, 0.6])  # none in the first block
+    layer = model.get_layer("stage3_block1_drop_path")
+    y = keras.ops.convert_to_numpy(layer(np.ones((4000, 2, 2, 8), "float32"), training=True))
+    assert set(np.unique(y.round(4))) == {0.0, 2.5}
+    assert np.all(y == y[:, :1, :1, :1])  # one draw an image
+    assert abs(y.mean() - 1.0) < 0.08  # 4 standard deviations
+    np.testing.assert_array_equal(layer(np.ones((1, 2, 2, 8), "float32"), training=False), 1.0)

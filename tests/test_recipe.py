@@ -53,6 +53,7 @@ def test_overrides_replace_fields():
         ("steps_per_epoch=0", ValueError, "`steps_per_epoch` must be at least 1"),
         ("learning_rate=-1", ValueError, "`learning_rate` must be positive"),
         ("label_smoothing=1.0", ValueError, "`label_smoothing` must be at least 0 and below 1"),
+        ("drop_path=1.0", ValueError, "`drop_path` must be at least 0 and below 1"),
         ("ema_momentum=1.5", ValueError, "`ema_momentum` must lie between 0 and 1"),
         ("precision=half", ValueError, "`precision` must be one of .*Received: precision='half'"),
         ("nan_policy=ignore", ValueError, "`nan_policy` must be 'stop' or 'rollback'"),

@@ -180,11 +180,12 @@ def two_logits(input_shape, classes):
     [
         ({"batch_size": 41}, "40 training images, 0 steps an epoch. Received: batch_size=41"),
         ({"steps_per_epoch": 6}, "5 steps an epoch. Received: batch_size=8, steps_per_epoch=6"),
+        ({"drop_path": 0.1}, "unexpected keyword argument 'drop_path'"),
         ({"model": two_logits}, r"logits of shape \(None, 10\). Received: \(None, 2\)"),
     ],
 )
 def test_recipes_that_do_not_fit_are_refused(changes, message, tmp_path):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         keras_rescnet.train(small_recipe(**changes), tmp_path)
 
 

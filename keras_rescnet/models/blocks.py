@@ -94,6 +94,11 @@ def logits(x, classes, kernel_initializer=None):
     return layers.Dense(classes, dtype="float32", name="logits", **initializers)(x)
 
 
+def linear_rates(last, depth):
+    """Returns `depth` rates from 0 to `last`."""
+    return [last * i / max(depth - 1, 1) for i in range(depth)]
+
+
 def _clone(initializer):
     """A new draw: an unseeded initializer gives the same numbers whenever it is asked."""
     return keras.initializers.get(initializer).clone()

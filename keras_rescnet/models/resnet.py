@@ -10,7 +10,7 @@ from keras import layers, ops
 from keras.initializers import RandomNormal, VarianceScaling
 
 from keras_rescnet.layers import RCLayer, SqueezeExcite
-from keras_rescnet.models.blocks import conv_bn, image_input, logits
+from keras_rescnet.models.blocks import conv_bn, image_input, linear_rates, logits
 
 HE_FAN_IN = VarianceScaling(2.0, "fan_in", "untruncated_normal")
 HE_FAN_OUT = VarianceScaling(2.0, "fan_out", "untruncated_normal")
@@ -28,6 +28,7 @@ def ResNet(
     activation="relu",
     activate_before_calibration=False,
     use_bias=False,
+    drop_path=0.0,
     kernel_initializer=HE_FAN_OUT,
     logits_initializer=None,
     input_shape=(224, 224, 3),
@@ -59,6 +60,8 @@ def ResNet(
         activate_before_calibration: Whether the branch is activated before its calibration
             too.
         use_bias: Whether convolutions have biases.
+        drop_path: Rate at which the last block's branch is dropped from an image in training
+            (stochastic depth); it grows linearly from 0 in the first block.
         kernel_initializer: Of the convolutions. Defaults to a normal distribution of variance
             `2 / fan_out`; `None` is PyTorch's default.
         logits_initializer: Of the last kernel, with zero biases. Defaults to `None`, which is
@@ -94,6 +97,7 @@ def ResNet(
         # Not zeros, which would win over the negative values that GCLU and GELU have.
         x = ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=float("-inf"))
         x = layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
+    rates = iter(linear_rates(drop_path, sum(depths)))
     stages = zip(depths, widths, strides, calibration, strict=True)
     for stage, (depth, width, stride, calibrate) in enumerate(stages, start=1):
         for block in range(1, depth + 1):
@@ -106,6 +110,7 @@ def ResNet(
                 calibration=calibrate,
                 activation=activation,
                 activate_before_calibration=activate_before_calibration,
+                drop_path=next(rates),
                 conv=conv,
                 name=f"stage{stage}_block{block}",
             )
@@ -123,6 +128,7 @@ def residual_block(
     calibration,
     activation,
     activate_before_calibration,
+    drop_path,
     conv,
     name,
 ):
@@ -138,6 +144,8 @@ def residual_block(
         y = conv(y, filters, 3, activation=last, name=f"{name}_2")
     if calibration is not None:
         y = calibration(name=f"{name}_calibration")(y)
+    if drop_path:
+        y = layers.Dropout(drop_path, (None, 1, 1, 1), name=f"{name}_drop_path")(y)
     if x.shape[-1] != filters or strides != 1:
         if strides != 1:
             # Of 1x1, it picks pixels: in TensorFlow 2.21 the gradient of a strided 1x1

@@ -7,8 +7,8 @@ from keras import layers
 
 from keras_rescnet.initializers import small_normal
 from keras_rescnet.layers import PatchMerging, WindowAttention
-from keras_rescnet.models.blocks import logits
-from keras_rescnet.models.transformer import image_patches, linear_rates, transformer_block
+from keras_rescnet.models.blocks import linear_rates, logits
+from keras_rescnet.models.transformer import image_patches, transformer_block
 
 
 def Swin(

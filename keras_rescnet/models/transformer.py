@@ -90,8 +90,3 @@ def transformer_block(
 def dense(x, units, *, name):
     """A dense layer that starts as N(0, 0.02^2)."""
     return layers.Dense(units, kernel_initializer=small_normal(), name=name)(x)
-
-
-def linear_rates(last, depth):
-    """Returns `depth` rates from 0 to `last`."""
-    return [last * i / max(depth - 1, 1) for i in range(depth)]
