@@ -47,11 +47,17 @@ class SGD(keras.optimizers.Optimizer):
         g = ops.cast(gradient, variable.dtype)
         if self.weight_decay and self._use_weight_decay(variable):
             g = g + self.weight_decay * variable
+        rate = ops.cast(learning_rate, variable.dtype)
         if self.momentum:
             velocity = self.velocities[self._get_variable_index(variable)]
+            if keras.backend.backend() == "tensorflow":
+                from keras_rescnet import tensorflow_ops
+
+                tensorflow_ops.apply_momentum(variable, velocity.value, rate, g, self.momentum)
+                return
             g = self.momentum * velocity + g
             self.assign(velocity, g)
-        self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * g)
+        self.assign_sub(variable, rate * g)
 
     def _apply_weight_decay(self, variables):
         pass  # `update_step` adds it to the gradient; the base class would decay a second time

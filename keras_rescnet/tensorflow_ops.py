@@ -1,7 +1,8 @@
 """What runs faster on TensorFlow when it is said in TensorFlow; other backends never import this.
 
-TensorFlow walks over memory once an operation. Here stand the two ways to walk less: loops that
-XLA compiles from several elementwise operations, and its one operation for batch normalization.
+TensorFlow walks over memory once an operation. Here stand the ways to walk less: loops that XLA
+compiles from several elementwise operations, and TensorFlow's own single operations for batch
+normalization and for a step of momentum.
 """
 
 import tensorflow as tf
@@ -55,6 +56,17 @@ def batch_normalization(x, gamma, beta, epsilon):
         is_training=True,
     )
     return outputs, mean, variance
+
+
+def apply_momentum(variable, velocity, learning_rate, gradient, momentum):
+    """Moves `velocity` to `momentum * velocity + gradient` and `variable` against it, in place."""
+    tf.raw_ops.ResourceApplyMomentum(
+        var=variable.handle,
+        accum=velocity.handle,
+        lr=learning_rate,
+        grad=gradient,
+        momentum=momentum,
+    )
 
 
 def replicas():
