@@ -1,25 +1,26 @@
-"""Time and memory of GCLU beside GELU and ReLU, forward and backward, in one run.
+"""Time and memory of GCLU and the RC Layer beside GELU and ReLU, forward and backward.
 
     python benchmarks/activations.py [--rounds 15] [--shape 128 32 32 64] [--dtype float32]
 
-Every round times each activation once, in a new order; a ratio is the median over the rounds of
-one round's time by the same round's exact GELU. Bytes kept are counted on the graph: the tensors
-that forward operations make (or are given) and backward operations read.
+Every round times each once, in a new order; a ratio is the median over the rounds of one round's
+times. Bytes kept are counted on the graph: the tensors that forward operations make (or are given)
+and backward operations read. The bandwidth is that of numpy's copy between two arrays of the same
+size by all cores; the limit is the time in which the bytes that must move pass at it.
 """
 
 import argparse
-import platform
-import random
-import statistics
-import sys
-import time
+import concurrent.futures
+import os
 
 import keras
+import numpy as np
 import tensorflow as tf
+from measurement import alternate, arguments_of, milliseconds, publish, ratio, table
 
 from keras_rescnet import gclu, gclu_sigmoid, gclu_tanh
+from keras_rescnet.layers import RCLayer
 
-BASELINE = "gelu, exact"
+GELU = "exact GELU, Keras's"
 
 
 def gclu_autodiff(x):
@@ -29,13 +30,16 @@ def gclu_autodiff(x):
 
 
 ACTIVATIONS = {
-    "relu": keras.activations.relu,
-    BASELINE: lambda x: keras.activations.gelu(x, approximate=False),
-    "gclu": gclu,
-    "gclu, sigmoid": gclu_sigmoid,
-    "gclu, tanh": gclu_tanh,
-    "gclu, autodiff": gclu_autodiff,
+    "ReLU": keras.activations.relu,
+    GELU: lambda x: keras.activations.gelu(x, approximate=False),
+    "GCLU": gclu,
+    "GCLU, sigmoid form": gclu_sigmoid,
+    "GCLU, tanh form": gclu_tanh,
+    "GCLU, differentiated by TensorFlow": gclu_autodiff,
 }
+# Tensors read and written: y of x, then the gradient of both; the RC Layer also needs the mean
+# before it can start, and the gradient of its statistics before it can end.
+MOVES = {"ReLU": 5, "GCLU": 5, "RC Layer": 8}
 
 
 def compiled(activation):
@@ -49,6 +53,15 @@ def compiled(activation):
         return y, tape.gradient(y, x, upstream)
 
     return step
+
+
+def copy_of(size):
+    """Returns a function that reads and writes so many bytes, all cores sharing them."""
+    cores = os.cpu_count()
+    sources = np.array_split(np.ones(size, "uint8"), cores)
+    targets = np.array_split(np.zeros(size, "uint8"), cores)
+    pool = concurrent.futures.ThreadPoolExecutor(cores)
+    return lambda: list(pool.map(np.copyto, targets, sources))
 
 
 def bytes_kept(activation, shape, dtype):
@@ -74,44 +87,54 @@ def bytes_kept(activation, shape, dtype):
     return sum(kept.values())
 
 
-def seconds(step, *arguments):
-    """Returns the wall time of one call."""
-    start = time.perf_counter()
-    step(*arguments)[1].numpy()
-    return time.perf_counter() - start
-
-
 def main():
+    """Measures and publishes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--shape", type=int, nargs="+", default=[128, 32, 32, 64])
+    parser.add_argument("--shape", type=int, nargs=4, default=[128, 32, 32, 64])
     parser.add_argument("--dtype", default="float32")
-    arguments = parser.parse_args()
+    arguments = arguments_of(parser)
 
     x = tf.cast(tf.random.stateless_normal(arguments.shape, (0, 1)), arguments.dtype)
     upstream = tf.cast(tf.random.stateless_normal(arguments.shape, (0, 2)), arguments.dtype)
-    steps = {name: compiled(activation) for name, activation in ACTIVATIONS.items()}
-    for step in steps.values():
-        seconds(step, x, upstream)
-        seconds(step, x, upstream)
-    rounds = []
-    for _ in range(arguments.rounds):
-        order = random.sample(list(steps), len(steps))
-        rounds.append({name: seconds(steps[name], x, upstream) for name in order})
-
-    print("python " + " ".join(sys.argv))
-    print(
-        f"Python {platform.python_version()}, TensorFlow {tf.__version__}, "
-        f"Keras {keras.__version__}, {', '.join(d.name for d in tf.config.list_logical_devices())}"
-    )
-    print(f"shape {tuple(arguments.shape)}, {arguments.dtype}, {arguments.rounds} rounds\n")
-    print(f"{'':16} {'median ms':>10} {'x exact GELU':>13} {'bytes kept / input':>19}")
+    layer = RCLayer(dtype=arguments.dtype)
+    layer.build(x.shape)
+    functions = {**ACTIVATIONS, "RC Layer": layer}
+    steps = {name: compiled(function) for name, function in functions.items()}
+    contestants = {
+        name: lambda step=step: step(x, upstream)[1].numpy() for name, step in steps.items()
+    }
     size = x.shape.num_elements() * x.dtype.size
-    for name, activation in ACTIVATIONS.items():
-        ratio = statistics.median(timed[name] / timed[BASELINE] for timed in rounds)
-        median = 1e3 * statistics.median(timed[name] for timed in rounds)
-        kept = bytes_kept(activation, arguments.shape, arguments.dtype) / size
-        print(f"{name:16} {median:10.1f} {ratio:13.2f} {kept:19.2f}")
+    contestants["copy"] = copy_of(size)
+    times = alternate(contestants, arguments.rounds)
+
+    rows = []
+    for name, function in functions.items():
+        limit = MOVES[name] / 2 * milliseconds(times, "copy") if name in MOVES else None
+        kept = ""
+        if name in ACTIVATIONS:
+            kept = f"{bytes_kept(function, arguments.shape, arguments.dtype) / size:.2f}"
+        rows.append(
+            (
+                name,
+                f"{milliseconds(times, name):.1f}",
+                f"{ratio(times, name, GELU):.2f}",
+                kept,
+                f"{milliseconds(times, name) / limit:.2f}" if limit else "",
+            )
+        )
+    head = ("", "median ms", "x exact GELU", "kept for the backward pass, x the input")
+    bandwidth = 2e-9 * size / (1e-3 * milliseconds(times, "copy"))
+    publish(
+        arguments.json,
+        table((*head, "x the bandwidth limit"), rows)
+        + f"\n\n{arguments.dtype} {tuple(arguments.shape)}, {arguments.rounds} rounds; a copy "
+        f"moves {bandwidth:.1f} GB/s.",
+        {
+            "GCLU / exact GELU": ratio(times, "GCLU", GELU),
+            "GCLU / differentiated": ratio(times, "GCLU", "GCLU, differentiated by TensorFlow"),
+        },
+    )
 
 
 if __name__ == "__main__":

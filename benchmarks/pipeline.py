@@ -10,13 +10,13 @@ same reader, and `tf.image` the usual pipeline of one image at a time.
 import argparse
 import resource
 import statistics
-import sys
 import time
 
 import keras
 import keras_cv
 import numpy as np
 import tensorflow as tf
+from measurement import arguments_of, publish, table
 
 from keras_rescnet import augment, data
 from keras_rescnet.data.array_examples import ArrayExamples
@@ -143,9 +143,8 @@ def keras_cv_from_jpeg(encoded, batch_size):
     return pictures.map(change, num_parallel_calls=1).prefetch(1)
 
 
-def compare(title, pipelines, batch_size, seconds, rounds):
-    """Prints images per second of each pipeline, measured in turns."""
-    print(f"\n{title}, batch {batch_size}", flush=True)
+def compare(pipelines, batch_size, seconds, rounds):
+    """Returns images per second of each pipeline, measured in turns, `{name: float}`."""
     options = tf.data.Options()
     options.autotune.enabled = False
     options.threading.private_threadpool_size = 1
@@ -162,37 +161,29 @@ def compare(title, pipelines, batch_size, seconds, rounds):
                 next(iterator)
                 count += 1
             speeds[name].append(count * batch_size / (time.process_time() - cpu))
-    best = statistics.median(speeds["ours"])
-    for name, values in speeds.items():
-        speed = statistics.median(values)
-        ratio = "" if name == "ours" else f"   ours is {best / speed:.1f} times as fast"
-        print(f"  {name:<28}{speed:>10,.0f} images/s{ratio}", flush=True)
+    return {name: statistics.median(values) for name, values in speeds.items()}
 
 
 def memory(examples):
-    """Prints the resident memory over 1,000 batches of the Table 3 chain."""
+    """Returns the resident memory in MiB after 200 and after 1,000 batches of Table 3's chain."""
     iterator = iter(batches(examples, TABLE_3["ours"](), 128))
-    print("\nresident memory of the Table 3 chain")
+    sizes = []
     for step in range(1, 1001):
         next(iterator)
-        if step in (50, 100, 200, 500, 1000):
+        if step in (200, 1000):
             with open("/proc/self/statm") as statm:
                 pages = int(statm.read().split()[1])
-            size = pages * resource.getpagesize() / 2**20
-            print(f"  after {step:>5} batches{size:>8,.0f} MiB", flush=True)
+            sizes.append(pages * resource.getpagesize() / 2**20)
+    return sizes
 
 
 def main():
-    """Runs all comparisons."""
+    """Measures and publishes."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each pipeline and round")
     parser.add_argument("--memory", action="store_true", help="also watch memory")
-    arguments = parser.parse_args()
-    print("python", *sys.argv)
-    versions = {"tensorflow": tf, "keras": keras, "keras-cv": keras_cv, "numpy": np}
-    print(", ".join(f"{name} {module.__version__}" for name, module in versions.items()))
-    print(f"images per second of CPU time, one thread each, median of {arguments.rounds} rounds")
+    arguments = arguments_of(parser)
     small = small_images()
 
     def chains(examples, lists, size):
@@ -201,20 +192,34 @@ def main():
         }
 
     crop_flip = chains(small, CROP_FLIP, 128)
-    crop_flip["tf.image"] = lambda: one_at_a_time(small, 128)
-    timing = {"seconds": arguments.seconds, "rounds": arguments.rounds}
-    compare("32x32: crop, flip, normalize", crop_flip, 128, **timing)
-    title = "32x32: crop, flip, AutoAugment, erasing, MixUp or CutMix, normalize"
-    compare(title, chains(small, TABLE_3, 128), 128, **timing)
+    crop_flip["tf.image, one by one"] = lambda: one_at_a_time(small, 128)
     large, encoded = jpegs()
-    pipelines = {
+    from_jpeg = {
         "ours": lambda: batches(large, [augment.RandomResizedCrop(224), augment.RandomFlip()], 64),
         "keras-cv": lambda: keras_cv_from_jpeg(encoded, 64),
-        "tf.image (no antialiasing)": lambda: one_jpeg_at_a_time(encoded, 64),
+        "tf.image, one by one, no antialiasing": lambda: one_jpeg_at_a_time(encoded, 64),
     }
-    compare("224x224 from JPEG: crop, resize, flip, normalize", pipelines, 64, **timing)
+    comparisons = (
+        ("crop, flip", 128, crop_flip),
+        ("crop, flip, AutoAugment, erasing, MixUp or CutMix", 128, chains(small, TABLE_3, 128)),
+        ("JPEG to 224 x 224: crop, flip", 64, from_jpeg),
+    )
+    rows, figures = [], {}
+    for title, size, pipelines in comparisons:
+        speeds = compare(pipelines, size, arguments.seconds, arguments.rounds)
+        for name, speed in speeds.items():
+            factor = speeds["ours"] / speed
+            rows.append((title, name, size, f"{speed:,.0f}", f"{factor:.1f}"))
+            figures[f"{title}: ours / {name}"] = factor
+        figures[f"{title}: images/s"] = speeds["ours"]
+    tables = table(("chain", "", "batch", "images/s of one core", "ours is x as fast"), rows)
+    tables += f"\n\nAll normalize, and all but the last chain are of 32 x 32; {arguments.rounds} "
+    tables += f"rounds of {arguments.seconds:g} s."
     if arguments.memory:
-        memory(small)
+        early, late = memory(small)
+        tables += f" Resident memory of the second chain: {early:,.0f} MiB after 200 batches, "
+        tables += f"{late:,.0f} MiB after 1,000."
+    publish(arguments.json, tables, figures)
 
 
 if __name__ == "__main__":

@@ -8,15 +8,13 @@ threads; a ratio is the median over the rounds of one round's times. On a machin
 compare with `--threads 1` too: PyTorch's threads wait for each other in every operation. The
 PyTorch networks are in `torch_models.py` (channels last); SGD with momentum and weight decay, one
 batch of noise, the input pipeline left out. `plain` is the same network with Keras's own
-BatchNormalization.
+BatchNormalization. Two contestants are floors: `a square` is the cheapest activation that has to
+keep its input as GCLU has, `forward only` a ResCNet whose calibration leaves the gradient alone.
 """
 
 import argparse
 import os
-import random
 import statistics
-import sys
-import time
 from functools import partial
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -25,9 +23,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 import torch
+from measurement import alternate, arguments_of, publish, ratio, table
 from torch_models import GCLU, RCLayer, ViT, cifar_resnet, training_step, vgg16
 
 from keras_rescnet import gclu, models, optimizers
+from keras_rescnet.activations import fused
+from keras_rescnet.layers import RCLayer as CalibrationLayer
 from keras_rescnet.models import blocks
 
 
@@ -67,6 +68,36 @@ def plain(build):
     return build_plain
 
 
+class Square(keras.layers.Layer):
+    """`x |x|`, compiled and differentiated as GCLU is."""
+
+    def call(self, inputs):
+        """Returns the squares with the signs of `inputs`."""
+        return _square(inputs)
+
+
+@tf.custom_gradient
+def _square(x):
+    value = fused(lambda x: x * abs(x), forward=True)
+    return value(x), partial(fused(lambda x, upstream: 2.0 * upstream * abs(x)), x)
+
+
+class ForwardOnly(CalibrationLayer):
+    """An RC Layer whose gradient is that of the identity."""
+
+    def call(self, inputs):
+        """Returns `inputs` with every response calibrated."""
+
+        @tf.custom_gradient
+        def calibrate(x):
+            def gradient(upstream, variables=()):
+                return upstream, [tf.zeros_like(variable) for variable in variables]
+
+            return CalibrationLayer.call(self, x), gradient
+
+        return calibrate(inputs)
+
+
 # name: batch size, contestants here, contestants in PyTorch
 COMPARISONS = {
     "resnet": (
@@ -76,7 +107,13 @@ COMPARISONS = {
     ),
     "rescnet": (
         128,
-        {"ResNet-32": models.CifarResNet32, "ResCNet-32": models.CifarResCNet32},
+        {
+            "ResNet-32": models.CifarResNet32,
+            "ResCNet-32": models.CifarResCNet32,
+            "ResCNet-32, forward only": partial(
+                models.CifarResNet32, calibration=partial(ForwardOnly, reduction=4)
+            ),
+        },
         {"ResCNet-32": partial(cifar_resnet, 5, calibration=RCLayer)},
     ),
     "gclu": (
@@ -84,37 +121,18 @@ COMPARISONS = {
         {
             "ResNet-8": models.CifarResNet8,
             "ResNet-8 + GCLU": partial(models.CifarResNet8, activation=gclu),
+            "ResNet-8 + a square": partial(models.CifarResNet8, activation=Square()),
         },
         {"ResNet-8 + GCLU": lambda: cifar_resnet(1, activation=GCLU())},
     ),
     "vgg": (128, {"VGG-16": models.VGG16}, {"VGG-16": vgg16}),
     "vit": (128, {"ViT-Tiny": models.ViTTiny}, {"ViT-Tiny": ViT}),
     "bottleneck": (
-        16,
-        {"ResNet-50": models.CifarResNet50, "ResCNet-50": models.CifarResCNet50},
+        32,
+        {"ResNet-50, CIFAR": models.CifarResNet50, "ResCNet-50, CIFAR": models.CifarResCNet50},
         {},
     ),
 }
-
-
-def alternate(steps, rounds):
-    """Returns the seconds of every step, `{name: [rounds]}`."""
-    for step in steps.values():
-        step()
-        step()
-    times = {name: [] for name in steps}
-    for _ in range(rounds):
-        for name in random.sample(list(steps), len(steps)):
-            start = time.perf_counter()
-            steps[name]()
-            times[name].append(time.perf_counter() - start)
-    return times
-
-
-def ratio(times, name, base):
-    """Returns the median over the rounds of `name`'s time by `base`'s."""
-    pairs = zip(times[name], times[base], strict=True)
-    return statistics.median(a / b for a, b in pairs)
 
 
 def compare(name, rounds):
@@ -137,26 +155,39 @@ def use_threads(count):
 
 
 def main():
-    """Prints milliseconds, images per second and ratios to the first contestant."""
+    """Measures and publishes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", default=list(COMPARISONS))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
-    arguments = parser.parse_args()
+    arguments = arguments_of(parser)
     use_threads(arguments.threads)
-    print("python", *sys.argv)
-    print(f"TensorFlow {tf.__version__}, Keras {keras.__version__}, PyTorch {torch.__version__}")
+    rows, figures = [], {}
     for name in arguments.names:
         batch, times = compare(name, arguments.rounds)
         first = next(iter(times))
-        print(f"\nbatch {batch}, {arguments.rounds} rounds")
         for title, seconds in times.items():
             median = statistics.median(seconds)
-            print(
-                f"  {title:24}{1e3 * median:9.1f} ms{batch / median:9.1f} images/s"
-                f"   {ratio(times, title, first):6.2f} x {first}",
-                flush=True,
+            factor = ratio(times, title, first)
+            rows.append(
+                (
+                    title,
+                    batch,
+                    f"{1e3 * median:.1f}",
+                    f"{batch / median:.1f}",
+                    f"{factor:.2f} x {first}" if title != first else "",
+                )
             )
+            figures[f"{title} / {first}"] = factor
+            reference = f"{title}, PyTorch"
+            if reference in times:
+                figures[f"{reference} / {title}"] = ratio(times, reference, title)
+    head = ("", "batch", "ms a step", "images/s", "time by that of")
+    publish(
+        arguments.json,
+        table(head, rows) + f"\n\n{arguments.threads} threads, {arguments.rounds} rounds.",
+        figures,
+    )
 
 
 if __name__ == "__main__":

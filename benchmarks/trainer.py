@@ -10,13 +10,12 @@ batches: (a) a bare `tf.function` of one step, called in a Python loop over a pr
 
 import argparse
 import functools
-import platform
-import statistics as averages
 import tempfile
 import time
 
 import keras
 import tensorflow as tf
+from measurement import arguments_of, milliseconds, publish, ratio, table
 
 import keras_rescnet as kr
 from keras_rescnet import build, data, training
@@ -69,11 +68,11 @@ def bare_step(recipe):
 
 
 def main():
-    """Prints the table."""
+    """Measures and publishes."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--steps", type=int, default=11)
     parser.add_argument("--rounds", type=int, default=7)
-    arguments = parser.parse_args()
+    arguments = arguments_of(parser)
     recipe, steps = recipe_of(arguments.steps), arguments.steps
 
     step = bare_step(recipe)
@@ -103,15 +102,18 @@ def main():
         measure("bare compiled step", bare)
         measure("fit", lambda: fitted.fit(pairs(), verbose=0))
         time_train(recipe, steps, seconds)
-    base = seconds["bare compiled step"]
-    print(
-        f"keras {keras.__version__}, tensorflow {tf.__version__}, python "
-        f"{platform.python_version()}; ResNet-8 + GCLU, batch 128, {2 * steps} steps a round, "
-        f"{arguments.rounds} rounds"
+    base = "bare compiled step"
+    rows = [
+        (name, f"{milliseconds(seconds, name):.1f}", f"{ratio(seconds, name, base):.3f}")
+        for name in seconds
+    ]
+    publish(
+        arguments.json,
+        table(("", "ms a step", f"x {base}"), rows)
+        + f"\n\nResNet-8 with GCLU on the digits, batches of {recipe.batch_size}, {2 * steps} "
+        f"steps a round, {arguments.rounds} rounds.",
+        {"train / bare": ratio(seconds, "train", base), "fit / bare": ratio(seconds, "fit", base)},
     )
-    for name, times in seconds.items():
-        ratio = averages.median(t / b for t, b in zip(times, base, strict=True))
-        print(f"{name:<20} {1000 * averages.median(times):8.1f} ms/step   x {ratio:.3f}")
 
 
 def time_train(recipe, steps, seconds):

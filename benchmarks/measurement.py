@@ -1,0 +1,89 @@
+"""How a benchmark says what it measured: Markdown to read, and figures for `run.py`."""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import random
+import statistics
+import sys
+import time
+
+
+def arguments_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Returns the parsed command line, with `--json FILE` added to it."""
+    parser.add_argument("--json", help="a file to write the figures to as well")
+    return parser.parse_args()
+
+
+def publish(file, tables, figures):
+    """Prints what was measured, and writes it to `file` unless that is `None`.
+
+    Args:
+        file: The value of `--json`.
+        tables: Markdown.
+        figures: `{name: number}`, those that targets are set for.
+    """
+    words = sys.argv.copy()
+    if file is not None:  # is no part of what was measured
+        del words[words.index("--json") : words.index("--json") + 2]
+    command = " ".join(["python", f"benchmarks/{pathlib.Path(words[0]).name}", *words[1:]])
+    head = f"`{command}`: {machine()}."
+    print(f"{head}\n\n{tables}", flush=True)
+    if file is not None:
+        text = json.dumps({"head": head, "tables": tables, "figures": figures}, indent=2)
+        pathlib.Path(file).write_text(text + "\n")
+
+
+def machine():
+    """Returns the machine and the versions, in words."""
+    versions = [f"Python {platform.python_version()}"]
+    for package in ("tensorflow", "keras", "keras-cv", "torch"):
+        try:
+            versions.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            pass
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    return f"{os.cpu_count()} cores of {model}, {', '.join(versions)}"
+
+
+def table(head, rows):
+    """Returns a Markdown table whose first column is words and whose others are numbers."""
+    rule = ["---"] + ["---:"] * (len(head) - 1)
+    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in [head, rule, *rows])
+
+
+def alternate(contestants, rounds):
+    """Times functions against each other.
+
+    Args:
+        contestants: `{name: function of no arguments}`; each is called twice before.
+        rounds: In each, every function is timed once, in a new order.
+
+    Returns:
+        Seconds, `{name: [rounds]}`.
+    """
+    for function in contestants.values():
+        function()
+        function()
+    times = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name in random.sample(list(contestants), len(contestants)):
+            start = time.perf_counter()
+            contestants[name]()
+            times[name].append(time.perf_counter() - start)
+    return times
+
+
+def ratio(times, name, base):
+    """Returns the median over the rounds of `name`'s time by `base`'s."""
+    pairs = zip(times[name], times[base], strict=True)
+    return statistics.median(a / b for a, b in pairs)
+
+
+def milliseconds(times, name):
+    """Returns the median time."""
+    return 1e3 * statistics.median(times[name])
