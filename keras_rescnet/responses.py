@@ -129,7 +129,7 @@ def responses(model, examples, images=None, batch_size=128):
         batches = batches.take(-(-images // batch_size))
     for batch in batches.as_numpy_iterator():
         kept = batch["weights"] > 0
-        values.append(keras.ops.convert_to_numpy(model(batch["images"], training=False))[kept])
+        values.append(model.predict_on_batch(batch["images"])[kept])
         labels.append(batch["labels"][kept].argmax(1))
     return np.concatenate(values)[:images], np.concatenate(labels)[:images]
 
