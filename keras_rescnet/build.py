@@ -34,17 +34,6 @@ def check_batch(recipe, replicas):
         )
 
 
-def steps_in_epoch(recipe, images):
-    """Returns the steps of an epoch over so many training images."""
-    steps = images // recipe.batch_size
-    if steps < (recipe.steps_per_epoch or 1):
-        raise ValueError(
-            f"{recipe.dataset.name} has {images} training images, {steps} steps an epoch. "
-            f"Received: batch_size={recipe.batch_size}, steps_per_epoch={recipe.steps_per_epoch}."
-        )
-    return recipe.steps_per_epoch or steps
-
-
 def build_model(recipe, replicas):
     """Returns the recipe's model, with the weights to start from."""
     dataset = recipe.dataset

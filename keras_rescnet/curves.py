@@ -31,6 +31,15 @@ def read_log(workdir):
         ]
 
 
+def plot_run(workdir):
+    """Draws `curves.png` into a run's folder; prints why not where matplotlib is missing."""
+    folder = pathlib.Path(workdir)
+    try:
+        plot({folder.name: read_log(folder)}, folder / "curves.png")
+    except ValueError as error:
+        print(f"No curves.png. {error}", flush=True)
+
+
 def plot(runs, path):
     """Draws errors and losses of runs by epoch.
 

@@ -7,7 +7,7 @@ import time
 import keras
 import numpy as np
 
-from keras_rescnet import curves, data, export
+from keras_rescnet import curves, export
 from keras_rescnet.build import (
     build_model,
     build_optimizer,
@@ -15,7 +15,6 @@ from keras_rescnet.build import (
     count_parameters,
     make_engine,
     statistics,
-    steps_in_epoch,
 )
 from keras_rescnet.checkpoint import Checkpoints
 from keras_rescnet.events import Events
@@ -23,6 +22,7 @@ from keras_rescnet.history import best_row, means, not_measured, results_of
 from keras_rescnet.optimizers import learning_rate_at
 from keras_rescnet.progress import Progress
 from keras_rescnet.recipe import Recipe
+from keras_rescnet.run_data import RunData
 from keras_rescnet.signals import StopRequest
 from keras_rescnet.workdir import WorkDir
 
@@ -78,15 +78,11 @@ class Run:
     """
 
     def __init__(self, recipe, folder, engine, data_dir):
-        self.recipe, self.folder, self.engine = recipe, folder, engine
         check_batch(recipe, engine.replicas)
-        self.transforms = recipe.augment() if recipe.augment else []
-        self.train_examples = data.load(recipe.dataset, "train", data_dir)
-        self.test_examples = data.load(recipe.dataset, "test", data_dir)
-        # A folder of pictures knows its classes and statistics when it has been read.
-        recipe = dataclasses.replace(recipe, dataset=self.train_examples.dataset)
-        self.recipe = recipe
-        self.steps_per_epoch = steps_in_epoch(recipe, len(self.train_examples))
+        self.folder, self.engine = folder, engine
+        self.data = RunData(recipe, data_dir)
+        self.recipe = recipe = dataclasses.replace(recipe, dataset=self.data.dataset)
+        self.steps_per_epoch = self.data.steps_per_epoch
         self.total_steps = recipe.epochs * self.steps_per_epoch
 
         keras.utils.set_random_seed(recipe.seed)
@@ -114,21 +110,21 @@ class Run:
 
     def _describe(self):
         recipe = self.recipe
-        stateful = [layer.name for layer in data.stateful_transforms(self.transforms)]
+        stateful = self.data.stateful_transforms()
         self.folder.update_run(
             name=recipe.name,
             devices=self.engine.devices,
             parameters=count_parameters(self.model),
-            train_images=len(self.train_examples),
-            test_images=len(self.test_examples),
+            train_images=len(self.data.train),
+            test_images=len(self.data.test),
             steps_per_epoch=self.steps_per_epoch,
             reproducible=not stateful,
         )
         self._say(
             f"{self.model.name}: {count_parameters(self.model):,} parameters, {recipe.precision}, "
             f"on {', '.join(self.engine.devices)}.\n"
-            f"{recipe.dataset.name}: {len(self.train_examples):,} training and "
-            f"{len(self.test_examples):,} test images; {recipe.epochs} epochs of "
+            f"{recipe.dataset.name}: {len(self.data.train):,} training and "
+            f"{len(self.data.test):,} test images; {recipe.epochs} epochs of "
             f"{self.steps_per_epoch} steps of {recipe.batch_size} images."
         )
         if stateful:
@@ -205,15 +201,9 @@ class Run:
                 self.folder.path / "saved_model",
                 mean=dataset.mean,
                 std=dataset.std,
-                class_names=self.train_examples.class_names,
+                class_names=self.data.train.class_names,
             )
-        try:
-            curves.plot(
-                {self.folder.path.name: curves.read_log(self.folder.path)},
-                self.folder.path / "curves.png",
-            )
-        except ValueError as error:
-            print(f"No curves.png. {error}", flush=True)
+        curves.plot_run(self.folder.path)
 
     def _next_count(self, seconds):
         """Returns how many steps to run until the next look at signals and numbers."""
@@ -224,16 +214,7 @@ class Run:
         return int(np.clip(1.0 / seconds, 1, 256))
 
     def _feed(self):
-        batches = data.train_batches(
-            self.train_examples,
-            self.transforms,
-            batch_size=self.recipe.batch_size,
-            seed=self.recipe.seed + 1_000_003 * self.rollbacks,
-            start=self.step,
-            stop=self.total_steps,
-            steps_per_epoch=self.steps_per_epoch,
-        )
-        self.engine.feed(batches)
+        self.engine.feed(self.data.train_batches(self.step, self.total_steps, self.rollbacks))
 
     def _end_epoch(self, epoch):
         recipe = self.recipe
@@ -257,8 +238,8 @@ class Run:
         self.folder.write_log(self.history)
 
     def _evaluate(self, name):
-        batches = data.evaluation_batches(self.test_examples, batch_size=self.recipe.batch_size)
-        return means(name, self.engine.evaluate(batches), len(self.test_examples))
+        sums = self.engine.evaluate(self.data.test_batches())
+        return means(name, sums, len(self.data.test))
 
     def _average(self):
         """Gives the weights the values of their averages."""
