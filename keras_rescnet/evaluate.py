@@ -93,6 +93,9 @@ def calibration_error(confidences, hits, bins=15):
 def load_run(workdir):
     """Returns the recipe and the model of a finished run.
 
+    The recipe's dataset has the statistics and class names that the run was trained with, also
+    if it is a folder of pictures, which does not know them before it is read.
+
     Raises:
         ValueError: if the folder holds none.
     """
@@ -103,8 +106,11 @@ def load_run(workdir):
                 f"`workdir` must be the folder of a finished run. Received: {workdir}, "
                 f"which has no {name}."
             )
-    name = json.loads((folder / "run.json").read_text())["name"]
+    run = json.loads((folder / "run.json").read_text())
+    name, found = run["name"], run.get("data", {})
     recipe = load_recipe(f"{folder / 'recipe.py'}:{name}" if name else folder / "recipe.py")
+    facts = {key: tuple(found[key]) for key in ("mean", "std", "class_names") if key in found}
+    recipe = dataclasses.replace(recipe, dataset=dataclasses.replace(recipe.dataset, **facts))
     return recipe, keras.models.load_model(folder / "model.keras")
 
 
@@ -131,6 +137,12 @@ def main(arguments):
             raise ValueError(
                 f"The data must have the model's {model.output_shape[-1]} classes. "
                 f"Received: {dataset.name} with {len(examples.class_names)}."
+            )
+        names = recipe.dataset.class_names or examples.class_names
+        if examples.class_names != names and set(examples.class_names) == set(names):
+            raise ValueError(
+                f"The classes must be in the model's order, {', '.join(names)}. Received: "
+                f"{', '.join(examples.class_names)}; a labels.txt in the folder gives an order."
             )
         measured = evaluate(model, examples)
         print(f"{dataset.name}, {split.value}: {measured['images']:,} images")

@@ -178,8 +178,9 @@ def main(arguments):
             raise ValueError("--workdir DIR is missing. Received: none.")
         recipe, model = load_run(workdir.value)
         examples = data.load(recipe.dataset, "test", data_dir.value)
-        batch = next(data.evaluation_batches(examples, batch_size=64).as_numpy_iterator())
-        mean, std = np.asarray(recipe.dataset.mean), np.asarray(recipe.dataset.std)
+        count = min(64, len(examples))
+        batch = next(data.evaluation_batches(examples, batch_size=count).as_numpy_iterator())
+        mean, std = np.asarray(examples.dataset.mean), np.asarray(examples.dataset.std)
         pictures = np.rint(255 * (batch["images"] * std + mean)).astype("uint8")
         write, suffix = {"onnx": (onnx, "onnx"), "litert": (litert, "tflite")}[kind.value]
         path = pathlib.Path(workdir.value) / f"model.{suffix}"

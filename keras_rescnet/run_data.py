@@ -46,6 +46,18 @@ class RunData:
         """Returns every test image once, in batches of one shape."""
         return data.evaluation_batches(self.test, batch_size=self.batch_size)
 
+    def facts(self):
+        """Returns what `run.json` keeps, and what a run that goes on must find again."""
+        return {
+            "name": self.dataset.name,
+            "image_shape": self.dataset.image_shape,
+            "mean": self.dataset.mean,
+            "std": self.dataset.std,
+            "class_names": self.train.class_names,
+            "train_images": len(self.train),
+            "test_images": len(self.test),
+        }
+
     def stateful_transforms(self):
         """Returns the names of the transforms for which a run is not reproducible to the bit."""
         return [layer.name for layer in data.stateful_transforms(self.transforms)]

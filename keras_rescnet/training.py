@@ -81,6 +81,7 @@ class Run:
         check_batch(recipe, engine.replicas)
         self.folder, self.engine = folder, engine
         self.data = RunData(recipe, data_dir)
+        folder.check_data(self.data.facts())
         self.recipe = recipe = dataclasses.replace(recipe, dataset=self.data.dataset)
         self.steps_per_epoch = self.data.steps_per_epoch
         self.total_steps = recipe.epochs * self.steps_per_epoch
@@ -115,8 +116,7 @@ class Run:
             name=recipe.name,
             devices=self.engine.devices,
             parameters=count_parameters(self.model),
-            train_images=len(self.data.train),
-            test_images=len(self.data.test),
+            data=self.data.facts(),
             steps_per_epoch=self.steps_per_epoch,
             reproducible=not stateful,
         )

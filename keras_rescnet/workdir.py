@@ -21,8 +21,9 @@ _PACKAGES = ("keras", "tensorflow", "jax", "keras-cv", "tensorflow-datasets", "n
 class WorkDir:
     """A run's folder, held by one process at a time.
 
-    Holds `recipe.py` (the recipe file verbatim), `run.json` (recipe, command, versions, devices,
-    hours), `checkpoints/`, `log.csv` (a row an epoch), `results.json` once the run is finished.
+    Holds `recipe.py` (the recipe file verbatim), `run.json` (recipe, data, command, versions,
+    devices, seconds), `checkpoints/`, `log.csv` (a row an epoch), `results.json` once the run is
+    finished.
 
     Args:
         path: The folder; made if it is not there.
@@ -75,23 +76,29 @@ class WorkDir:
         return lock
 
     def _check_recipe(self, recipe):
-        self.recipe = json.loads(json.dumps(recipe.describe()))
-        stored = self.run.get("recipe", self.recipe)
-        for name in [*self.recipe, *stored]:
-            now, before = self.recipe.get(name), stored.get(name)
-            if now != before:
-                self._lock.close()
-                raise ValueError(
-                    f"{self.path} holds a run of another recipe: `{name}` was {_short(before)}. "
-                    f"Received: {name}={_short(now)}. "
-                    "Choose another --workdir, or the recipe of that run."
-                )
+        self.recipe = recipe.describe()
+        different = _difference(self.run.get("recipe"), self.recipe)
+        if different:
+            self._lock.close()
+            raise ValueError(
+                f"{self.path} holds a run of another recipe: {different}. "
+                "Choose another --workdir, or the recipe of that run."
+            )
         if recipe.file is not None and not (self.path / "recipe.py").exists():
             shutil.copyfile(recipe.file, self.path / "recipe.py")
 
+    def check_data(self, facts):
+        """Raises a `ValueError` unless `facts` are those of the data the run began with."""
+        different = _difference(self.run.get("data"), facts)
+        if different:
+            raise ValueError(
+                f"{self.path} holds a run on other data: {different}. "
+                "Choose another --workdir, or the data of that run."
+            )
+
     @property
     def run(self) -> dict:
-        """What `run.json` holds: recipe, command, versions, commit, devices, seconds."""
+        """What `run.json` holds: recipe, data, command, versions, commit, devices, seconds."""
         return self._read("run.json") or {}
 
     def update_run(self, **facts):
@@ -145,6 +152,17 @@ class WorkDir:
 
 def _json(value):
     return json.dumps(value, indent=2) + "\n"
+
+
+def _difference(before, now):
+    """Returns the first difference of two dicts in words, or `None`; no `before`, no difference."""
+    now = json.loads(json.dumps(now))  # as it was stored
+    before = now if before is None else before
+    for name in [*now, *before]:
+        if now.get(name) != before.get(name):
+            was, received = _short(before.get(name)), _short(now.get(name))
+            return f"`{name}` was {was}. Received: {name}={received}"
+    return None
 
 
 def _short(value):

@@ -10,13 +10,15 @@ import sys
 import keras
 import noise
 import numpy as np
+import pictures
 import pytest
 import tensorflow as tf
 from golden.make_weights import load_state
+from PIL import Image
 
 import keras_rescnet
 from keras_rescnet import __main__ as console
-from keras_rescnet import curves, evaluate, predict, train_command
+from keras_rescnet import curves, data, evaluate, export, predict, train_command
 from keras_rescnet.initial_weights import load_initial_weights
 from keras_rescnet.models import CifarResNet8
 from keras_rescnet.record import read_record
@@ -46,6 +48,85 @@ def test_evaluate_agrees_with_training(finished, capsys, tmp_path):
     assert np.trace(confusion) == round(20 * measured["accuracy"])
     assert "digits, test: 20 images" in capsys.readouterr().out
     assert (tmp_path / "matrix.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.fixture(scope="module")
+def of_a_folder(tmp_path_factory):
+    """A run on a folder of pictures, which is what knows its classes and statistics."""
+    folder = tmp_path_factory.mktemp("of_a_folder")
+    pictures.write(folder / "pictures")
+    (folder / "recipe.py").write_text(
+        "import noise\nimport dataclasses\nfrom keras_rescnet.data import image_folder\n"
+        f"dataset = image_folder(size={pictures.SIZE})\n"
+        "recipe = dataclasses.replace(noise.recipe, dataset=dataset, augment=None, epochs=2)\n"
+    )
+    arguments = [f"--recipe={folder / 'recipe.py'}", f"--data_dir={folder / 'pictures'}"]
+    train_command.main(["train", *arguments, f"--workdir={folder / 'run'}"])
+    return folder
+
+
+def loss_of_run(folder, examples, mean, std):
+    """Cross-entropy of a run's model on all examples, normalized by other statistics."""
+    batch = next(data.evaluation_batches(examples, batch_size=len(examples)).as_numpy_iterator())
+    pixels = batch["images"] * examples.dataset.std + examples.dataset.mean
+    model = keras.models.load_model(folder / "run" / "model.keras")
+    logits = model(((pixels - mean) / std).astype("float32"))
+    return float(
+        keras.ops.mean(keras.losses.categorical_crossentropy(batch["labels"], logits, True))
+    )
+
+
+def test_other_pictures_are_normalized_as_those_of_the_training(of_a_folder, tmp_path):
+    facts = json.loads((of_a_folder / "run" / "run.json").read_text())["data"]
+    trained = data.load(data.image_folder(of_a_folder / "pictures", size=pictures.SIZE), "train")
+    assert facts["class_names"] == ["cat", "dog"]
+    assert (facts["train_images"], facts["test_images"]) == (12, 6)
+    np.testing.assert_array_equal(facts["mean"], trained.dataset.mean)
+    pictures.write(tmp_path / "dark")
+    for file in tmp_path.glob("dark/*/*/*.jpg"):
+        Image.eval(Image.open(file), lambda value: value // 4).save(file)
+    out = tmp_path / "out.json"
+    evaluate.main(
+        [
+            "evaluate",
+            f"--workdir={of_a_folder / 'run'}",
+            f"--folder={tmp_path / 'dark'}",
+            f"--json={out}",
+        ]
+    )
+    dark = data.load(data.image_folder(tmp_path / "dark", size=pictures.SIZE), "test")
+    expected = loss_of_run(of_a_folder, dark, trained.dataset.mean, trained.dataset.std)
+    assert json.loads(out.read_text())["loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_classes_in_another_order_are_refused(of_a_folder, tmp_path, capsys):
+    pictures.write(tmp_path)
+    (tmp_path / "labels.txt").write_text("dog\ncat\n")
+    flags = [f"--workdir={of_a_folder / 'run'}", f"--folder={tmp_path}"]
+    capsys.readouterr()
+    fails(evaluate.main, flags, "in the model's order, cat, dog. Received: dog, cat", capsys)
+
+
+def test_export_hands_over_pixels_of_a_folder(of_a_folder, monkeypatch, capsys):
+    handed = {}
+
+    def onnx(model, path, **arguments):
+        handed.update(arguments)
+        return 0.0
+
+    monkeypatch.setattr(export, "onnx", onnx)
+    export.main(
+        [
+            "export",
+            f"--workdir={of_a_folder / 'run'}",
+            f"--data_dir={of_a_folder / 'pictures'}",
+        ]
+    )
+    assert "model.onnx; it differs by 0 on 6 pictures." in capsys.readouterr().out
+    assert handed["pictures"].shape == (6, pictures.SIZE, pictures.SIZE, 3)
+    file = sorted((of_a_folder / "pictures" / "val" / "cat").iterdir())[0]
+    expected = np.asarray(pictures.crop_middle(Image.open(file)))
+    np.testing.assert_allclose(handed["pictures"][0], expected.astype(int), atol=1.1)
 
 
 def test_calibration_error():

@@ -145,6 +145,19 @@ def test_another_recipe_is_refused(tmp_path):
         keras_rescnet.train(small_recipe(epochs=4), tmp_path)
 
 
+def test_other_data_are_refused(tmp_path, monkeypatch):
+    stop_after(monkeypatch, 3)
+    with pytest.raises(SystemExit):
+        keras_rescnet.train(small_recipe(steps_per_execution=1), tmp_path)
+    monkeypatch.undo()
+    other = dataclasses.replace(noise.recipe.dataset, std=(0.5, 0.5, 0.5))
+    message = (
+        r"run on other data: `std` was \[0.376, 0.376, 0.376\]. Received: std=\[0.5, 0.5, 0.5\]"
+    )
+    with pytest.raises(ValueError, match=message):
+        keras_rescnet.train(small_recipe(steps_per_execution=1, dataset=other), tmp_path)
+
+
 def test_a_workdir_in_use_is_refused(tmp_path):
     with open(tmp_path / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
