@@ -10,7 +10,10 @@ from keras_rescnet.initial_weights import load_initial_weights
 
 
 def make_engine(devices=None, timeout=300):
-    """Returns the engine of Keras's backend."""
+    """Returns the engine of Keras's backend; arguments as of `train`."""
+    for name, value in (("devices", devices), ("timeout", timeout)):
+        if value is not None and value < 1:
+            raise ValueError(f"`{name}` must be at least 1. Received: {name}={value}.")
     backend = keras.backend.backend()
     if backend == "tensorflow":
         from keras_rescnet.engines.tensorflow import Engine

@@ -60,9 +60,10 @@ class Checkpoints:
             self._writer.shutdown()
 
     def last(self):
-        """Returns `(facts, arrays)` of the newest good checkpoint, or `None`; names damaged ones.
+        """Returns `(facts, arrays)` of the newest good checkpoint, or `None`.
 
-        Files left behind by a process that was killed while it wrote are removed.
+        Damaged ones are named and set aside. Files left behind by a process that was killed while
+        it wrote are removed.
         """
         if self.writes:
             for aside in self.folder.glob("*.tmp"):
@@ -71,7 +72,7 @@ class Checkpoints:
             try:
                 return _read(path)
             except ValueError as error:
-                print(f"{error} The one before it is used.", flush=True)
+                print(f"{error} It is set aside.", flush=True)
                 if self.writes:
                     path.rename(f"{path}.damaged")
         return None
@@ -107,6 +108,16 @@ class Checkpoints:
         for path in self._paths():
             if path not in keep and _step(path) != best_step:
                 path.unlink()
+
+
+def check_arrays(arrays, variables, step):
+    """Raises a `ValueError` unless a checkpoint's arrays have the shapes of the variables."""
+    if [array.shape for array in arrays] != [array.shape for array in variables]:
+        raise ValueError(
+            f"The checkpoint of step {step} must hold the {len(variables)} arrays of this model "
+            f"and optimizer. Received: one of another, with {len(arrays)}. Choose another "
+            "--workdir, or the code of that run."
+        )
 
 
 def _read(path):

@@ -8,6 +8,20 @@ from keras_rescnet.recipe import recipe_name
 from keras_rescnet.workdir import WorkDir
 
 
+def check_folder(folder):
+    """Makes the folder of records, before a run that would end in vain.
+
+    Raises:
+        ValueError: if it cannot be made.
+    """
+    try:
+        pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"--record must be a folder. Received: {folder} ({error.strerror})."
+        ) from None
+
+
 def write_record(folder, recipe, path, overrides, workdir):
     """Writes the record of a finished run.
 
@@ -35,7 +49,6 @@ def write_record(folder, recipe, path, overrides, workdir):
     }
     record["checksum"] = checksum(record)
     file = pathlib.Path(folder) / f"{recipe_name(path)}-{record['checksum'][:8]}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(record, indent=2) + "\n")
     return file
 

@@ -7,7 +7,7 @@ from absl import flags
 
 from keras_rescnet.command import run_command
 from keras_rescnet.recipe import load_recipe, recipe_name
-from keras_rescnet.record import write_record
+from keras_rescnet.record import check_folder, write_record
 from keras_rescnet.training import train
 
 
@@ -26,6 +26,8 @@ def main(arguments):
         if path.value is None:
             raise ValueError("--recipe FILE is missing; --help says more. Received: no recipe.")
         recipe = load_recipe(path.value, overrides.value)
+        if record.value is not None:
+            check_folder(record.value)
         workdir = folder.value or os.path.join("runs", recipe_name(path.value))
         results = train(
             recipe,

@@ -16,7 +16,7 @@ from keras_rescnet.build import (
     make_engine,
     statistics,
 )
-from keras_rescnet.checkpoint import Checkpoints
+from keras_rescnet.checkpoint import Checkpoints, check_arrays
 from keras_rescnet.events import Events
 from keras_rescnet.history import best_row, means, not_measured, results_of
 from keras_rescnet.optimizers import learning_rate_at
@@ -139,10 +139,7 @@ class Run:
 
     def fit(self, stop):
         """Trains up to the last step, from the last checkpoint if there is one."""
-        self._restore()
-        self._feed()
-        events = Events(self.folder.path / "tensorboard", self.history, self.engine.chief)
-        progress = Progress(self.recipe, self.steps_per_epoch, self.step, self.engine.chief)
+        self._begin()
         started = saved = time.monotonic()
         earlier = self.folder.run.get("seconds", 0.0)
         count = 1
@@ -161,13 +158,13 @@ class Run:
                 for row in rows:  # one by one: the sum must not depend on `count`
                     self.sums += row
                 self.step += count
-                progress.update(self.step, self.sums)
+                self.progress.update(self.step, self.sums)
                 count = self._next_count(seconds)
                 ended = self.step % self.steps_per_epoch == 0
                 if ended:
                     self._end_epoch(epoch)
-                    progress.end_epoch(self.history[-1])
-                    events.add(self.history[-1])
+                    self.progress.end_epoch(self.history[-1])
+                    self.events.add(self.history[-1])
                 minutes = (time.monotonic() - saved) / 60.0
                 late = self.engine.any(minutes > self.recipe.checkpoint_minutes)
                 stopping = self.engine.any(bool(stop.requested))
@@ -180,6 +177,15 @@ class Run:
         finally:
             self.checkpoints.close()
             self.folder.update_run(seconds=round(earlier + time.monotonic() - started, 1))
+
+    def _begin(self, rollbacks=0):
+        """Goes to the last checkpoint if there is one, and on with its batches from there."""
+        self._restore()
+        self.rollbacks += rollbacks
+        self._feed()
+        speaks = self.engine.chief
+        self.events = Events(self.folder.path / "tensorboard", self.history, speaks)
+        self.progress = Progress(self.recipe, self.steps_per_epoch, self.step, speaks)
 
     def finish(self):
         """Writes results, model and SavedModel."""
@@ -266,6 +272,7 @@ class Run:
         if found is None:
             return
         facts, arrays = found
+        check_arrays(arrays, self.engine.variables(), facts["step"])
         self.engine.assign(arrays)
         self.step, self.history = facts["step"], facts["history"]
         self.sums, self.rollbacks = np.array(facts["sums"]), facts["rollbacks"]
@@ -285,9 +292,7 @@ class Run:
         found = self._last_checkpoint()
         if self.recipe.nan_policy == "rollback" and not self.rollbacks and found:
             self._say(f"{message}. Goes back to the last checkpoint, with another order.")
-            self._restore()
-            self.rollbacks = 1
-            self._feed()
+            self._begin(rollbacks=1)
             return
         where = f"that of step {found[0]['step']}" if found else "none"
         raise FloatingPointError(f"{message}. The last good checkpoint is {where}.")

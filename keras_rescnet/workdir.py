@@ -114,7 +114,7 @@ class WorkDir:
             "backend": keras.backend.backend(),
             "machine": f"{_processor()}, {os.cpu_count()} CPUs",
         }
-        self._write("run.json", _json({**base, **self.run, **facts}))
+        self._keep("run.json", _json({**base, **self.run, **facts}))
 
     @property
     def results(self) -> dict | None:
@@ -131,7 +131,7 @@ class WorkDir:
         writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        self._write("log.csv", text.getvalue())
+        self._keep("log.csv", text.getvalue())
 
     def _read(self, name):
         try:
@@ -139,15 +139,29 @@ class WorkDir:
         except FileNotFoundError:
             return None
 
+    def _keep(self, name, text):
+        """Writes what is written again later; a full disk is said, and stops nothing."""
+        try:
+            self._write(name, text)
+        except OSError as error:
+            print(
+                f"{name} could not be written ({error.strerror}). Training goes on. "
+                f"Received: {self.path}.",
+                flush=True,
+            )
+
     def _write(self, name, text):
         if not self.writes:
             return
         aside = self.path / f".{name}.tmp"
-        with open(aside, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(self.path / name)
+        try:
+            with open(aside, "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(self.path / name)
+        finally:
+            aside.unlink(missing_ok=True)
 
 
 def _json(value):

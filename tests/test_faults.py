@@ -1,5 +1,7 @@
 """What may happen to a run, and what must not be lost by it."""
 
+import contextlib
+import csv
 import dataclasses
 import functools
 import os
@@ -14,6 +16,7 @@ import keras
 import noise
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_rescnet
 from keras_rescnet.checkpoint import Checkpoints
@@ -155,14 +158,7 @@ def test_the_last_two_checkpoints_and_the_best_stay(tmp_path):
 
 
 def test_a_full_disk_is_said_and_harms_nothing(tmp_path, capsys):
-    if (
-        os.geteuid() != 0
-        or subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", tmp_path], capture_output=True
-        ).returncode
-    ):
-        pytest.skip("only root can mount the small disk that this test fills")
-    try:
+    with small_disk(tmp_path, "64k"):
         checkpoints = Checkpoints(tmp_path)
         checkpoints.save(1, [np.zeros(1000, "uint8")], {})
         checkpoints.save(2, [np.zeros(200_000, "uint8")], {})
@@ -171,8 +167,51 @@ def test_a_full_disk_is_said_and_harms_nothing(tmp_path, capsys):
         facts, _ = Checkpoints(tmp_path).last()
         assert facts["step"] == 1
         assert not list(tmp_path.glob("*.tmp"))
+
+
+@contextlib.contextmanager
+def small_disk(folder, size):
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("only root can mount the small disk that this test fills")
+    try:
+        yield folder
     finally:
-        subprocess.run(["umount", tmp_path], check=True)
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+class FillDisk:
+    """A constant learning rate; on the way it fills a disk, and frees it two epochs later."""
+
+    def __init__(self, folder):
+        self.filler = folder / "filler"
+
+    def __call__(self, epoch, epochs):
+        if epoch == 1 and not self.filler.exists():
+            with contextlib.suppress(OSError), open(self.filler, "wb", buffering=0) as file:
+                while True:
+                    file.write(b"0" * 4096)
+        if epoch == 3:
+            self.filler.unlink(missing_ok=True)
+        return 1.0
+
+
+def test_a_run_goes_on_while_the_disk_is_full(tmp_path, capsys):
+    (tmp_path / "disk").mkdir()
+    with small_disk(tmp_path / "disk", "4m") as disk:
+        recipe = dataclasses.replace(noise.recipe, epochs=5, decay=FillDisk(disk))
+        keras_rescnet.train(recipe, disk / "run")
+        output = capsys.readouterr().out
+        assert "The checkpoint of step 15 could not be written (No space left" in output
+        assert "log.csv could not be written (No space left" in output
+        assert not list((disk / "run").glob(".*.tmp"))
+        always = dataclasses.replace(recipe, decay=constant)
+        keras_rescnet.train(always, tmp_path / "undisturbed")
+        assert_same_bytes(disk / "run", tmp_path / "undisturbed")
+
+
+def constant(epoch, epochs):
+    return 1.0
 
 
 def exploding(epoch, epochs):
@@ -191,14 +230,15 @@ def test_a_loss_that_explodes_leaves_the_last_good_checkpoint(tmp_path):
 
 
 class ExplodeOnce:
-    """As `exploding`, until it has been told to stop."""
+    """As `exploding`, the first time it is asked for the second epoch."""
 
-    def __init__(self):
+    def __init__(self, factor=1e30):
         self.calls = 0
+        self.factor = factor
 
     def __call__(self, epoch, epochs):
         self.calls += epoch == 1
-        return 1e30 if epoch == 1 and self.calls == 1 else 1.0
+        return self.factor if epoch == 1 and self.calls == 1 else 1.0
 
     def __repr__(self):
         return "ExplodeOnce()"
@@ -212,6 +252,43 @@ def test_rollback_goes_back_once_with_another_order(tmp_path, capsys):
     always = dataclasses.replace(recipe, decay=exploding)
     with pytest.raises(FloatingPointError, match="is not finite at step"):
         keras_rescnet.train(always, tmp_path / "always")
+
+
+def test_rollback_goes_back_behind_an_epoch_whose_weights_exploded(tmp_path):
+    explode = ExplodeOnce(1e40)  # in float32 an infinite step, which the loss is yet to see
+    recipe = dataclasses.replace(
+        noise.recipe, decay=explode, epochs=3, steps_per_epoch=1, nan_policy="rollback"
+    )
+    results = keras_rescnet.train(recipe, tmp_path)
+    assert results["epoch"] == 3
+    assert [float(row["learning_rate"]) for row in rows(tmp_path)][1:] == [0.1, 0.1]
+    assert [event.step for event in events(tmp_path, "learning_rate")] == [1, 2, 3]
+
+
+def rows(workdir):
+    with open(workdir / "log.csv") as file:
+        return list(csv.DictReader(file))
+
+
+def events(workdir, name):
+    """Returns the TensorBoard events of one number."""
+    (file,) = (workdir / "tensorboard").glob("*")
+    found = [
+        tf.compat.v1.Event.FromString(record.numpy())
+        for record in tf.data.TFRecordDataset(str(file))
+    ]
+    return [event for event in found if any(value.tag == name for value in event.summary.value)]
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    (tmp_path / "checkpoints").mkdir()
+    checkpoints.save(3, [np.zeros(3)], {"history": [], "sums": [0.0] * 3, "rollbacks": 0})
+    checkpoints.close()
+    message = r"step 3 must hold the \d+ arrays of this model and optimizer. Received: .*, with 1"
+    with pytest.raises(ValueError, match=message) as caught:
+        keras_rescnet.train(noise.recipe, tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_weight_that_explodes_in_the_last_step_is_not_saved(tmp_path):

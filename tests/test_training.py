@@ -18,6 +18,7 @@ import tensorflow as tf
 
 import keras_rescnet
 from keras_rescnet import load_recipe
+from keras_rescnet.engines.tensorflow import Engine as TensorFlowEngine
 
 ROOT = pathlib.Path(__file__).parent.parent
 PATHS = [path for path in sorted((ROOT / "recipes").glob("*.py")) if "table" not in path.stem]
@@ -202,6 +203,12 @@ def test_recipes_that_do_not_fit_are_refused(changes, message, tmp_path):
         keras_rescnet.train(small_recipe(**changes), tmp_path)
 
 
+def test_a_cluster_that_cannot_be_read_is_refused(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", "{cluster: ")
+    with pytest.raises(ValueError, match="`TF_CONFIG` must be JSON.*Received: TF_CONFIG={cluster"):
+        TensorFlowEngine()
+
+
 def run_train(*arguments):
     quiet = {name: text for name, text in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     command = [sys.executable, ROOT / "train.py", *map(str, arguments)]
@@ -220,6 +227,14 @@ COMMANDS = {
     "file in the way": (
         ["--recipe=recipes/digits_gclu_resnet8.py", "--workdir=README.md"],
         "`workdir` must be a folder",
+    ),
+    "no devices": (
+        ["--recipe=recipes/digits_gclu_resnet8.py", "--devices=0", "--workdir={tmp}"],
+        "`devices` must be at least 1. Received: devices=0",
+    ),
+    "record": (
+        ["--recipe=recipes/digits_gclu_resnet8.py", "--record=README.md", "--workdir={tmp}"],
+        "--record must be a folder. Received: README.md",
     ),
     "too many devices": (
         ["--recipe=recipes/digits_gclu_resnet8.py", "--devices=99", "--workdir={tmp}"],

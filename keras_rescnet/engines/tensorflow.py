@@ -18,11 +18,11 @@ class Engine:
         timeout: Seconds after which a process that waits for the others gives up.
 
     Raises:
-        ValueError: if there are not that many devices.
+        ValueError: if there are not that many devices, or `TF_CONFIG` cannot be read.
     """
 
     def __init__(self, devices=None, timeout=300):
-        cluster = json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {})
+        cluster = _cluster()
         self.processes = len([host for hosts in cluster.values() for host in hosts]) or 1
         self.chief = True
         if self.processes > 1:
@@ -221,3 +221,15 @@ class Engine:
             return batches.flat_map(parts).with_options(options)
 
         return self.strategy.distribute_datasets_from_function(of_process)
+
+
+def _cluster():
+    """Returns the hosts of the cluster in `TF_CONFIG` by kind of task, none without it."""
+    text = os.environ.get("TF_CONFIG") or "{}"
+    try:
+        return json.loads(text).get("cluster", {})
+    except (AttributeError, json.JSONDecodeError):
+        raise ValueError(
+            '`TF_CONFIG` must be JSON, {"cluster": ..., "task": ...}: docs/multi_machine.md has '
+            f"an example. Received: TF_CONFIG={text}."
+        ) from None
