@@ -66,11 +66,9 @@ NOTES = {
     ("CifarResNet50", 100): _SWAPPED.format("1309.02 M"),
     ("CifarSENet50", 10): _UNSEEN.format("1321.98 M"),
     ("CifarSENet50", 100): _SWAPPED.format("1322.17 M"),
-    ("ResNet18", 1000): "parameters are torchvision's rounded 11.7; "
-    + _MACS_ONLY.format("1.825 G"),
+    ("ResNet18", 1000): _ROUNDED.format("11.7") + _MACS_ONLY.format("1.825 G"),
     ("ResNet34", 1000): _MACS_ONLY.format("3.680 G"),
-    ("ResNet50", 1000): "parameters are torchvision's rounded 25.6; "
-    + _MACS_ONLY.format("4.132 G"),
+    ("ResNet50", 1000): _ROUNDED.format("25.6") + _MACS_ONLY.format("4.132 G"),
 }
 COLUMNS = (
     "model",
