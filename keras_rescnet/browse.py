@@ -5,16 +5,15 @@
 Shows the very batch that the run trains on at a step, before normalization.
 """
 
-import pathlib
 import sys
 
 import numpy as np
 from absl import flags
 
-from keras_rescnet import data
-from keras_rescnet.command import run_command
+from keras_rescnet.command import check_output, run_command
 from keras_rescnet.curves import import_pyplot
 from keras_rescnet.recipe import load_recipe, recipe_name
+from keras_rescnet.run_data import RunData
 
 
 def training_pictures(recipe, step=0, data_dir=None):
@@ -28,19 +27,10 @@ def training_pictures(recipe, step=0, data_dir=None):
     Returns:
         float32 `(N, H, W, C)` in [0, 1], and N strings such as `"cat"` or `"0.7 cat 0.3 dog"`.
     """
-    examples = data.load(recipe.dataset, "train", data_dir)
-    batches = data.train_batches(
-        examples,
-        recipe.augment() if recipe.augment else [],
-        batch_size=recipe.batch_size,
-        seed=recipe.seed,
-        start=step,
-        stop=step + 1,
-        steps_per_epoch=recipe.steps_per_epoch,
-    )
-    batch = next(batches.as_numpy_iterator())
-    pictures = batch["images"] * examples.dataset.std + examples.dataset.mean
-    captions = [_caption(label, examples.class_names) for label in batch["labels"]]
+    data = RunData(recipe, data_dir)
+    batch = next(data.train_batches(step, step + 1).as_numpy_iterator())
+    pictures = batch["images"] * data.dataset.std + data.dataset.mean
+    captions = [_caption(label, data.train.class_names) for label in batch["labels"]]
     return np.clip(pictures, 0, 1).astype("float32"), captions
 
 
@@ -81,8 +71,7 @@ def main(arguments):
     def command(_):
         if recipe.value is None:
             raise ValueError("--recipe FILE is missing. Received: none.")
-        if not pathlib.Path(output.value).resolve().parent.is_dir():
-            raise ValueError(f"--output must lie in an existing folder. Received: {output.value}.")
+        check_output("output", output.value)
         loaded = load_recipe(recipe.value, overrides.value)
         pictures, captions = training_pictures(loaded, step.value, data_dir.value)
         draw_pictures(pictures[: count.value], captions[: count.value], output.value)

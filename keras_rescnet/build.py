@@ -2,6 +2,7 @@
 
 import functools
 import math
+import re
 
 import keras
 from keras import ops
@@ -69,11 +70,22 @@ def build_optimizer(recipe, model, replicas):
         options.update(use_ema=True, ema_momentum=recipe.ema_momentum)
     optimizer = recipe.optimizer(**options)
     if recipe.exclude_from_weight_decay:
+        _check_excluded(recipe.exclude_from_weight_decay, model.trainable_variables)
         optimizer.exclude_from_weight_decay(var_names=list(recipe.exclude_from_weight_decay))
     if recipe.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(model.trainable_variables)
     return optimizer
+
+
+def _check_excluded(parts, variables):
+    names = sorted({variable.name for variable in variables})
+    for part in parts:
+        if not any(re.search(part, name) for name in names):  # as Keras matches them
+            raise ValueError(
+                "`exclude_from_weight_decay` must have parts of names of weights, but no weight "
+                f"has a name with {part!r}. There are: {', '.join(names)}. Received: {parts}."
+            )
 
 
 def count_parameters(model):

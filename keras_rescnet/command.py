@@ -52,6 +52,13 @@ def run_command(name, help_text, arguments, values, function, takes_words=False)
         sys.exit(130)
 
 
+def check_output(flag, path):
+    """Raises a `ValueError` unless a file can lie at `path`: before the work, not after it."""
+    file = pathlib.Path(path)
+    if file.is_dir() or not file.resolve().parent.is_dir():
+        raise ValueError(f"--{flag} must lie in an existing folder. Received: {path}.")
+
+
 def _end(name, error, code):
     print(f"{name}: {error}", file=sys.stderr)
     sys.exit(code)

@@ -12,7 +12,7 @@ import sys
 
 from absl import flags
 
-from keras_rescnet.command import run_command
+from keras_rescnet.command import check_output, run_command
 
 
 def read_log(workdir):
@@ -98,7 +98,11 @@ def main(arguments):
     def draw(workdirs):
         if not workdirs:
             raise ValueError("Name at least one run's folder. Received: none.")
-        plot({pathlib.Path(workdir).name: read_log(workdir) for workdir in workdirs}, output.value)
+        check_output("output", output.value)
+        names = [pathlib.Path(workdir).resolve().name for workdir in workdirs]
+        if len(set(names)) < len(names):
+            names = workdirs
+        plot(dict(zip(names, map(read_log, workdirs), strict=True)), output.value)
         print(f"Wrote {output.value} and the CSV file of its numbers.")
 
     run_command("curves", __doc__, arguments, values, draw, takes_words=True)

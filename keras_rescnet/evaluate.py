@@ -19,7 +19,7 @@ import numpy as np
 from absl import flags
 
 from keras_rescnet import data
-from keras_rescnet.command import run_command
+from keras_rescnet.command import check_output, run_command
 from keras_rescnet.curves import import_pyplot
 from keras_rescnet.recipe import load_recipe
 
@@ -127,6 +127,9 @@ def main(arguments):
     def command(_):
         if workdir.value is None:
             raise ValueError("--workdir DIR is missing. Received: none.")
+        for flag, file in (("json", output.value), ("confusion", matrix.value)):
+            if file is not None:
+                check_output(flag, file)
         recipe, model = load_run(workdir.value)
         dataset = recipe.dataset
         if folder.value is not None:

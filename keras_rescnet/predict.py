@@ -66,7 +66,7 @@ def load_served(path):
     """Returns the SavedModel of a run, its input shape `(H, W, C)` and its class names.
 
     Raises:
-        ValueError: if there is none at `path`.
+        ValueError: if there is none at `path`, or it is not of a run.
     """
     folder = pathlib.Path(path)
     if (folder / "saved_model").is_dir():
@@ -74,6 +74,10 @@ def load_served(path):
     if not (folder / "saved_model.pb").is_file():
         raise ValueError(f"`model` must be the folder of a run or SavedModel. Received: {path}.")
     served = tf.saved_model.load(str(folder))
+    if not hasattr(served, "class_names"):
+        raise ValueError(
+            f"`model` must be a SavedModel of a run. Received: {path}, one without class names."
+        )
     (shape,) = [
         spec.shape
         for spec in served.signatures["serving_default"].structured_input_signature[1].values()
@@ -88,8 +92,10 @@ def main(arguments):
     as_json = flags.DEFINE_bool("json", False, "Print JSON lines.", flag_values=values)
 
     def command(words):
-        if model.value is None or not words:
-            raise ValueError("--model DIR and at least one picture are needed. Received: neither.")
+        if model.value is None:
+            raise ValueError("--model DIR is missing. Received: none.")
+        if not words:
+            raise ValueError("Name at least one picture. Received: none.")
         served, shape, class_names = load_served(model.value)
         for path in find_pictures(words):
             picture = read_picture(path, *shape)

@@ -9,6 +9,8 @@ import re
 import traceback
 from collections.abc import Callable, Sequence
 
+import keras
+
 from keras_rescnet.data import Dataset
 from keras_rescnet.optimizers import cosine_decay
 
@@ -64,6 +66,11 @@ class Recipe:
     def __post_init__(self):
         for field in dataclasses.fields(self):
             _check_type(field, getattr(self, field.name))
+        if isinstance(self.model, keras.layers.Layer):
+            raise TypeError(
+                "`model` must be what makes a model, such as CifarResNet8 or "
+                f"partial(CifarResNet8, activation=gclu). Received: {self.model!r}, a model."
+            )
         for name in (
             "batch_size",
             "epochs",

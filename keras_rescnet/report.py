@@ -168,7 +168,7 @@ def _render_others(records, folder):
         path = found[0]["recipe"]
         try:
             recipe = load_recipe(folder / pathlib.Path(path).name)
-        except ValueError:  # a recipe of someone's own, or one that is no more
+        except (ValueError, TypeError):  # a recipe of someone's own, or one that is no more
             recipe = None
         name = pathlib.Path(path).name
         lines.append(_line(f"`{name}`", _figure(recipe), "<br>".join(_measured(found, recipe))))

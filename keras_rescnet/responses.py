@@ -22,7 +22,7 @@ from absl import flags
 from keras import layers
 
 from keras_rescnet import data
-from keras_rescnet.command import run_command
+from keras_rescnet.command import check_output, run_command
 from keras_rescnet.curves import import_pyplot
 from keras_rescnet.evaluate import load_run
 from keras_rescnet.layers import GCLU
@@ -254,6 +254,7 @@ def main(arguments):
             raise ValueError("--workdir DIR or --model FILE is missing. Received: none.")
         if files.value and path.value is None:
             raise ValueError("--model needs --recipe, which says the data. Received: none.")
+        check_output("output", output.value)
         own = None if path.value is None else load_recipe(path.value).dataset
         found = []
         for workdir in workdirs.value:
@@ -262,7 +263,8 @@ def main(arguments):
         for file in files.value:
             dataset = own
             if pixels.value:
-                dataset = dataclasses.replace(own, mean=(0.0,) * 3, std=(1 / 255,) * 3)
+                count = own.image_shape[-1]
+                dataset = dataclasses.replace(own, mean=(0.0,) * count, std=(1 / 255,) * count)
             found.append((file, _load_model(file), dataset))
         models = {}
         for name, model, dataset in found:

@@ -11,7 +11,8 @@ class RunData:
         data_dir: Where TensorFlow Datasets keeps its data; its own default if `None`.
 
     Raises:
-        ValueError: if the data are not to be had, or give fewer steps an epoch than are needed.
+        ValueError: if the data are not to be had, or give fewer steps an epoch than are needed,
+            or if `augment` returns no list.
     """
 
     def __init__(self, recipe, data_dir=None):
@@ -20,6 +21,10 @@ class RunData:
         # A folder of pictures knows its classes and statistics when it has been read.
         self.dataset = self.train.dataset
         self.transforms = recipe.augment() if recipe.augment else []
+        if not isinstance(self.transforms, list | tuple):
+            raise ValueError(
+                f"`augment` must return a list of transforms. Received: {self.transforms!r}."
+            )
         self.batch_size, self.seed = recipe.batch_size, recipe.seed
         steps = len(self.train) // recipe.batch_size
         if steps < (recipe.steps_per_epoch or 1):

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import json
 import pathlib
+import shutil
 import sys
 
 import keras
@@ -149,6 +150,9 @@ def test_evaluate_refuses_what_is_no_run(finished, tmp_path, capsys):
     run = f"--workdir={finished / 'run'}"
     fails(evaluate.main, [run, "--split=dev"], "Received: split='dev'", capsys)
     fails(evaluate.main, [run, "stray"], "Received: stray", capsys)
+    for flag in ("json", "confusion"):
+        message = f"--{flag} must lie in an existing folder. Received: /no/such/file"
+        fails(evaluate.main, [run, f"--{flag}=/no/such/file"], message, capsys)
 
 
 def test_predict_names_pictures(finished, tmp_path, capsys):
@@ -170,7 +174,10 @@ def test_predict_names_pictures(finished, tmp_path, capsys):
 
 def test_predict_refuses_what_is_no_picture(finished, tmp_path, capsys):
     run = f"--model={finished / 'run'}"
-    fails(predict.main, [run], "at least one picture", capsys)
+    fails(predict.main, ["x.png"], "--model DIR is missing. Received: none.", capsys)
+    fails(predict.main, [run], "Name at least one picture. Received: none.", capsys)
+    tf.saved_model.save(tf.Module(), str(tmp_path / "other"))
+    fails(predict.main, [f"--model={tmp_path / 'other'}", "x.png"], "without class names", capsys)
     fails(predict.main, [run, tmp_path / "no*.png"], "no file", capsys)
     fails(predict.main, [f"--model={tmp_path}", "x.png"], "the folder of a run", capsys)
     (tmp_path / "broken.png").write_bytes(b"no picture")
@@ -189,6 +196,16 @@ def test_curves_draw_runs_and_write_their_numbers(finished, tmp_path, capsys):
             }
     fails(curves.main, [], "Name at least one run's folder", capsys)
     fails(curves.main, [tmp_path], "must hold a log.csv", capsys)
+    output = "--output=/no/such/curves.png"
+    fails(curves.main, [finished / "run", output], "must lie in an existing folder", capsys)
+
+
+def test_curves_of_runs_of_one_name_are_all_drawn(finished, tmp_path):
+    shutil.copytree(finished / "run", tmp_path / "run")
+    runs = [str(finished / "run"), str(tmp_path / "run")]
+    curves.main(["curves", *runs, f"--output={tmp_path / 'both.png'}"])
+    with open(tmp_path / "both.csv") as file:
+        assert [row["run"] for row in csv.DictReader(file)] == [runs[0]] * 2 + [runs[1]] * 2
 
 
 def test_a_record_that_was_edited_is_refused(finished, tmp_path):
@@ -209,6 +226,15 @@ def test_console_script_lists_and_calls_commands(monkeypatch, capsys, finished):
         console.main()
     assert caught.value.code == 2
     assert "evaluate" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["keras-rescnet", "evalute"])
+    with pytest.raises(SystemExit) as caught:
+        console.main()
+    assert caught.value.code == 2
+    expected = "keras-rescnet: There is no such command. Received: evalute. Nearest: evaluate.\n"
+    assert capsys.readouterr().err == expected
+    monkeypatch.setattr(sys, "argv", ["keras-rescnet", "models", "CifarResNet8"])
+    console.main()
+    assert "78,042" in capsys.readouterr().out
     monkeypatch.setattr(sys, "argv", ["keras-rescnet", "evaluate", f"--workdir={finished / 'run'}"])
     console.main()
     assert "digits, test: 20 images" in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """Loading datasets, with and without a network."""
 
+import dataclasses
 import hashlib
 import socket
 import sys
@@ -47,6 +48,20 @@ def test_digits_without_scikit_learn(monkeypatch):
 
 def test_load_reads_each_split_once():
     assert data.load(data.DIGITS, "test") is data.load(data.DIGITS, "test")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mean": [0.1, 0.2, 0.3]}, r"`mean` must be a tuple of 3.*Received: mean=\[0.1"),
+        ({"std": np.array([0.1, 0.2, 0.3])}, r"`std` must be a tuple of 3.*Received: std=array"),
+        ({"std": (0.1, 0.2)}, r"`std` must be a tuple of 3.*Received: std=\(0.1, 0.2\)"),
+        ({"std": (0.1, 0.2, 0)}, r"`std` must be positive.*Received: std=\(0.1, 0.2, 0\)"),
+    ],
+)
+def test_statistics_that_do_not_fit_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(data.DIGITS, **changes)
 
 
 def test_load_rejects_other_splits():

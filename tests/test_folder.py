@@ -140,6 +140,13 @@ def test_labels_txt_gives_the_order(tmp_path):
     np.testing.assert_array_equal(labels.argmax(1), [1] * 6 + [0] * 6)
 
 
+def test_hidden_folders_are_no_classes(tmp_path):
+    write(tmp_path)
+    (tmp_path / "train" / ".ipynb_checkpoints").mkdir()
+    (tmp_path / "val" / ".cache").mkdir()
+    assert load(tmp_path).class_names == ("cat", "dog")
+
+
 def remove(folder):
     for file in folder.rglob("*.jpg"):
         file.unlink()

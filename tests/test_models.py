@@ -420,6 +420,12 @@ ERRORS = {
     "at least 16.*\\(8, 8, 3\\)": partial(models.AlexNet, input_shape=(8, 8, 3)),
     "known H, W and C": partial(models.VGG, (1,), widths=(4,), input_shape=(None, None, 3)),
     "activation.*glu2": partial(models.CifarResNet8, activation="glu2"),
+    "what makes a layer, such as a class.*Received: <RCLayer name=": partial(
+        models.CifarResNet8, calibration=RCLayer(reduction=4)
+    ),
+    "what makes a layer, such as a class.*Received: <SqueezeExcite name=": partial(
+        models.AlexNet, widths=(8,) * 5, calibration=SqueezeExcite()
+    ),
     "C >= 16.*\\(None, 32, 32, 8\\)": partial(
         models.ResNet,
         (1,),

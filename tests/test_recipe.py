@@ -132,5 +132,7 @@ def test_fields_are_checked_in_python_too():
         Recipe(**{**REQUIRED, "dataset": "cifar10"})
     with pytest.raises(TypeError, match="lr"):
         Recipe(**REQUIRED, lr=0.1)
+    with pytest.raises(TypeError, match="`model` must be what makes a model.*Received: <Funct"):
+        Recipe(**{**REQUIRED, "model": CifarResNet8()})
     with pytest.raises(dataclasses.FrozenInstanceError):
         Recipe(**REQUIRED).epochs = 3

@@ -106,11 +106,14 @@ def test_other_recipes_have_a_table_of_their_own(folders):
     results, recipes = folders
     write_record(results, "recipes/single.py", 0.5, 0.5, epochs=3)
     write_record(results, "recipes/gone.py", 0.7, 0.7, epochs=3)
+    write_record(results, "recipes/broken.py", 0.7, 0.7, epochs=3)
+    (recipes / "broken.py").write_text("from keras_rescnet import Recipe\nRecipe(bach_size=1)")
     text = report.render(results, recipes)
     assert "### Recipes that are in no table" in text
     measured = row_of(text, "`single.py`")[2]
     assert measured == "50.00 (50.00), 1 run of 3 epochs, **shortened**: not the recipe's 200"
-    assert row_of(text, "`gone.py`")[2].endswith("of a recipe that is not here")
+    for name in ("gone", "broken"):
+        assert row_of(text, f"`{name}.py`")[2].endswith("of a recipe that is not here")
 
 
 def test_a_record_edited_by_hand_is_refused(folders):

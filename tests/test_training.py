@@ -194,6 +194,11 @@ def two_logits(input_shape, classes):
     [
         ({"batch_size": 41}, "40 training images, 0 steps an epoch. Received: batch_size=41"),
         ({"steps_per_epoch": 6}, "5 steps an epoch. Received: batch_size=8, steps_per_epoch=6"),
+        (
+            {"exclude_from_weight_decay": ("bias", "gama")},
+            "no weight has a name with 'gama'.*bias, gamma",
+        ),
+        ({"augment": lambda: None}, "`augment` must return a list of transforms. Received: None"),
         ({"drop_path": 0.1}, "unexpected keyword argument 'drop_path'"),
         ({"model": two_logits}, r"logits of shape \(None, 10\). Received: \(None, 2\)"),
     ],

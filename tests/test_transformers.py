@@ -171,7 +171,8 @@ ERRORS = {
     "`patch_size` divides.*\\(None, 32, 3\\)": partial(SWIN, input_shape=(None, 32, 3)),
     "positive integer.*patch_size=0": lambda: models.ViT(0, width=12, depth=1, heads=3),
     "one entry per stage.*depths=\\(1,\\), heads=\\(3, 3\\)": partial(SWIN, depths=(1,)),
-    "at most the side of the first map.*=9, a map of 8 x 8": partial(SWIN, window_size=9),
+    "1 to the side of the first map.*=9, a map of 8 x 8": partial(SWIN, window_size=9),
+    "1 to the side of the first map.*=0, a map of 8 x 8": partial(SWIN, window_size=0),
     "divide the map of stage 1, 8 x 8, as 1, 2 would.*=3": partial(SWIN, window_size=3),
     "must be even.*patch_size \\* 2 \\*\\*.*7 x 7 in stage 1": partial(
         SWIN, window_size=7, input_shape=(28, 28, 3)

@@ -28,6 +28,9 @@ class Dataset:
         class_names: Name of each class; `None` where the source knows them.
         train_split: What `"train"` is called at the source.
         test_split: What `"test"` is called at the source.
+
+    Raises:
+        ValueError: if `mean` or `std` is not a tuple of a number a channel, or `std` not positive.
     """
 
     name: str
@@ -39,6 +42,18 @@ class Dataset:
     class_names: tuple[str, ...] | None = None
     train_split: str = "train"
     test_split: str = "test"
+
+    def __post_init__(self):
+        channels = self.image_shape[-1]
+        for name in ("mean", "std"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, tuple) and len(value) == channels):
+                raise ValueError(
+                    f"`{name}` must be a tuple of {channels} numbers, one a channel. "
+                    f"Received: {name}={value!r}."
+                )
+        if self.std is not None and not min(self.std) > 0:
+            raise ValueError(f"`std` must be positive. Received: std={self.std}.")
 
 
 @functools.lru_cache(maxsize=8)

@@ -29,8 +29,8 @@ def image_folder(path=None, *, size=224):
     is named and from then on left out. That is kept in the folder, in `image_folder.json`, and
     used as long as the files stay the same.
 
-    Classes are the folders in `train`, in alphabetical order, or in the order of a file
-    `labels.txt`, if there is one: one folder's name a line.
+    Classes are the folders in `train` that are not hidden, in alphabetical order, or in the
+    order of a file `labels.txt`, if there is one: one folder's name a line.
 
     Args:
         path: The folder; `None` for the `data_dir` it is loaded with (`--data_dir`).
@@ -86,7 +86,7 @@ def _listing(root):
                 f"A folder of pictures must have train/<class>/* and val/<class>/*. Received: "
                 f"{root}, which has no folder {folder!r}."
             )
-        classes[split] = sorted(p.name for p in (root / folder).iterdir() if p.is_dir())
+        classes[split] = sorted(p.name for p in (root / folder).iterdir() if _is_class(p))
         files[split] = []
         for name in classes[split]:
             found = sorted(
@@ -118,6 +118,10 @@ def _listing(root):
             )
         names = listed
     return names, files
+
+
+def _is_class(folder):
+    return folder.is_dir() and not folder.name.startswith(".")  # such as .ipynb_checkpoints
 
 
 def _facts(root, files):

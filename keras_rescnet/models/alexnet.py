@@ -4,7 +4,7 @@ import keras
 from keras import layers
 
 from keras_rescnet.layers.pooled_dense import PooledDense
-from keras_rescnet.models.blocks import fan_in_uniform, image_input, logits
+from keras_rescnet.models.blocks import calibrated, fan_in_uniform, image_input, logits
 
 
 def AlexNet(
@@ -54,8 +54,7 @@ def AlexNet(
             **fan_in_uniform(9 * x.shape[-1]),
             name=f"conv{i}",
         )(x)
-        if calibration is not None:
-            x = calibration(name=f"conv{i}_calibration")(x)
+        x = calibrated(x, calibration, f"conv{i}")
         x = layers.Activation(activation, name=f"conv{i}_activation")(x)
         if i in (1, 2, 5):
             x = layers.MaxPooling2D(2, name=f"conv{i}_pool")(x)

@@ -78,6 +78,27 @@ def conv_bn(
     return x
 
 
+def calibrated(x, calibration, name):
+    """Returns `x`, calibrated.
+
+    Args:
+        x: Symbolic images `(N, H, W, C)`.
+        calibration: `None`, or what makes the layer, called with a `name`.
+        name: Prefix of the layer's name, `name_calibration`.
+
+    Raises:
+        ValueError: if `calibration` is a layer itself, which could stand in one place only.
+    """
+    if calibration is None:
+        return x
+    if isinstance(calibration, keras.layers.Layer):
+        raise ValueError(
+            "`calibration` must be what makes a layer, such as a class or "
+            f"partial(RCLayer, reduction=4). Received: {calibration!r}, a layer."
+        )
+    return calibration(name=f"{name}_calibration")(x)
+
+
 def logits(x, classes, kernel_initializer=None):
     """Returns the float32 logits that every model ends with.
 

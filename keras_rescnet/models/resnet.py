@@ -10,7 +10,7 @@ from keras import layers, ops
 from keras.initializers import RandomNormal, VarianceScaling
 
 from keras_rescnet.layers import RCLayer, SqueezeExcite
-from keras_rescnet.models.blocks import conv_bn, image_input, linear_rates, logits
+from keras_rescnet.models.blocks import calibrated, conv_bn, image_input, linear_rates, logits
 
 HE_FAN_IN = VarianceScaling(2.0, "fan_in", "untruncated_normal")
 HE_FAN_OUT = VarianceScaling(2.0, "fan_out", "untruncated_normal")
@@ -142,8 +142,7 @@ def residual_block(
     else:
         y = conv(x, width, 3, strides=strides, activation=activation, name=f"{name}_1")
         y = conv(y, filters, 3, activation=last, name=f"{name}_2")
-    if calibration is not None:
-        y = calibration(name=f"{name}_calibration")(y)
+    y = calibrated(y, calibration, name)
     if drop_path:
         y = layers.Dropout(drop_path, (None, 1, 1, 1), name=f"{name}_drop_path")(y)
     if x.shape[-1] != filters or strides != 1:

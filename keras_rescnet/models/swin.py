@@ -57,9 +57,9 @@ def Swin(
         )
     inputs, x = image_patches(input_shape, patch_size, width)
     x = layers.LayerNormalization(epsilon=1e-5, name="patch_norm")(x)
-    if min(x.shape[1:3]) < window_size:
+    if not 1 <= window_size <= min(x.shape[1:3]):
         raise ValueError(
-            "`window_size` must be at most the side of the first map, `input_shape` / "
+            "`window_size` must be from 1 to the side of the first map, `input_shape` / "
             f"`patch_size`. Received: window_size={window_size}, a map of {_size(x)}."
         )
     rates = iter(linear_rates(drop_path, sum(depths)))

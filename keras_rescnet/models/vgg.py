@@ -6,7 +6,7 @@ import keras
 from keras import layers
 
 from keras_rescnet.layers.pooled_dense import PooledDense
-from keras_rescnet.models.blocks import conv_bn, fan_in_uniform, image_input, logits
+from keras_rescnet.models.blocks import calibrated, conv_bn, fan_in_uniform, image_input, logits
 
 
 def VGG(
@@ -54,8 +54,7 @@ def VGG(
         for i in range(1, depth + 1):
             unit = f"stage{stage}_{i}"
             x = conv_bn(x, width, 3, use_bias=True, name=unit)
-            if calibration is not None:
-                x = calibration(name=f"{unit}_calibration")(x)
+            x = calibrated(x, calibration, unit)
             x = layers.Activation(activation, name=f"{unit}_activation")(x)
         x = layers.MaxPooling2D(2, name=f"stage{stage}_pool")(x)
     x = PooledDense(hidden, pool_size=7, **fan_in_uniform(7 * 7 * widths[-1]), name="fc1")(x)
