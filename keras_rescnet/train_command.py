@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 
 from absl import flags
 
@@ -14,12 +15,14 @@ from keras_rescnet.training import train
 def main(arguments):
     """Trains the recipe that is named."""
     values = flags.FlagValues()
-    path = flags.DEFINE_string("recipe", None, "FILE or FILE:NAME.", flag_values=values)
-    overrides = flags.DEFINE_multi_string("set", [], "field=value.", flag_values=values)
+    path = flags.DEFINE_string("recipe", None, "Recipe: FILE or FILE:NAME.", flag_values=values)
+    overrides = flags.DEFINE_multi_string(
+        "set", [], "field=value, of the recipe.", flag_values=values
+    )
     folder = flags.DEFINE_string("workdir", None, "Folder of the run.", flag_values=values)
-    data_dir = flags.DEFINE_string("data_dir", None, "TFDS's folder.", flag_values=values)
-    devices = flags.DEFINE_integer("devices", None, "Devices to use.", flag_values=values)
-    timeout = flags.DEFINE_integer("timeout", 300, "Seconds.", flag_values=values)
+    data_dir = flags.DEFINE_string("data_dir", None, "Where the data is.", flag_values=values)
+    devices = flags.DEFINE_integer("devices", None, "How many; all GPUs.", flag_values=values)
+    timeout = flags.DEFINE_integer("timeout", 300, "To wait for others, s.", flag_values=values)
     record = flags.DEFINE_string("record", None, "Folder of records.", flag_values=values)
 
     def command(words):
@@ -44,4 +47,5 @@ def main(arguments):
             print(f"The record is {file}.")
         print(f"Everything is in {workdir}.")
 
-    run_command("train.py", "Trains a recipe.", arguments, values, command)
+    name = pathlib.Path(arguments[0]).name  # train.py, or the console script's train
+    run_command(name, "Trains a recipe.", arguments, values, command)

@@ -24,7 +24,7 @@ def erased(images, value):
 
 
 def test_random_erasing_takes_the_papers_squares():
-    """CIFAR-100's setting: squares of 8 to 10 pixels in half of the images (FACTS of the code)."""
+    """CIFAR-100's setting: squares of 8 to 10 pixels in half of the images, as its scripts say."""
     mean = [255 * m for m in data.CIFAR100.mean]
     images = np.full((10_000, 32, 32, 3), 7, "uint8")
     transform = augment.RandomErasing(scale=(0.0625, 0.1), ratio=(0.99, 1.0), value=mean)

@@ -39,6 +39,9 @@ def train_batches(
     Returns:
         A `tf.data.Dataset` of `{"images", "labels"}`, float32: `(pixels / 255 - mean) / std`
         of shape `(batch_size, H, W, C)`, and `(batch_size, classes)`.
+
+    Raises:
+        ValueError: if there are too few examples, or transforms change the images' shape.
     """
     full_epoch = len(examples) // batch_size
     steps_per_epoch = full_epoch if steps_per_epoch is None else steps_per_epoch

@@ -39,6 +39,9 @@ def AlexNet(
 
     Returns:
         A `keras.Model` from float images `(N, H, W, C)` to float32 logits `(N, classes)`.
+
+    Raises:
+        ValueError: if `widths` are not five, or the images are too small or of unknown size.
     """
     if len(widths) != 5:
         raise ValueError(f"`widths` must have five entries. Received: widths={widths}.")

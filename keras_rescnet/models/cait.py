@@ -55,6 +55,9 @@ def CaiT(
 
     Returns:
         A `keras.Model` from float images `(N, H, W, C)` to float32 logits `(N, classes)`.
+
+    Raises:
+        ValueError: if `patch_size` does not divide the images, or `heads` the width.
     """
     block_of = partial(
         transformer_block, activation=activation, epsilon=1e-6, layer_scale=layer_scale

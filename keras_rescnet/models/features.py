@@ -22,6 +22,9 @@ def feature_extractor(model, outputs=None):
     Returns:
         A `keras.Model` that returns a tensor for one name, a dict by name for several.
 
+    Raises:
+        ValueError: if there is no layer or stage of a name.
+
     Example:
 
     >>> backbone = keras_rescnet.models.ResCNet50(input_shape=(None, None, 3))

@@ -73,6 +73,9 @@ def ResNet(
     Returns:
         A `keras.Model` from float images `(N, H, W, C)` to float32 logits `(N, classes)`.
 
+    Raises:
+        ValueError: if an entry a stage is missing, or an argument does not fit the images.
+
     Example:
 
     >>> model = ResNet((2, 2, 2, 2), calibration=RCLayer, activation=gclu, classes=37)

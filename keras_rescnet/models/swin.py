@@ -49,6 +49,9 @@ def Swin(
 
     Returns:
         A `keras.Model` from float images `(N, H, W, C)` to float32 logits `(N, classes)`.
+
+    Raises:
+        ValueError: if patches or windows do not tile the maps, or heads the width.
     """
     if len(depths) != len(heads):
         raise ValueError(

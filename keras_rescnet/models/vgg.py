@@ -43,6 +43,9 @@ def VGG(
 
     Returns:
         A `keras.Model` from float images `(N, H, W, C)` to float32 logits `(N, classes)`.
+
+    Raises:
+        ValueError: if an entry a stage is missing, or the images are too small or of unknown size.
     """
     if len(depths) != len(widths):
         raise ValueError(

@@ -48,6 +48,9 @@ def ViT(
     Returns:
         A `keras.Model` from float images `(N, H, W, C)` to float32 logits `(N, classes)`.
 
+    Raises:
+        ValueError: if `patch_size` does not divide the images, or `heads` the width.
+
     Example:
 
     >>> model = ViT(16, width=384, depth=12, heads=6, activation=gclu, input_shape=(224, 224, 3))
