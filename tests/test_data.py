@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import socket
 import sys
+import threading
 import time
 
 import numpy as np
@@ -156,6 +157,7 @@ def refuse(*args, **kwargs):
 
 def stall(*args, **kwargs):
     time.sleep(30)
+    refuse()
 
 
 @pytest.mark.parametrize(
@@ -176,6 +178,20 @@ def test_without_network_one_line_says_what_to_do(monkeypatch, tmp_path, lookup,
     assert "--data_dir" in message
     assert "extra_32x32.mat, test_32x32.mat, train_32x32.mat in" in message
     assert f"{tmp_path}/downloads/manual" in message
+
+
+def test_a_server_that_speaks_no_http_is_named():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"what?\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        problem = tfds_builder.no_answer(f"http://127.0.0.1:{server.getsockname()[1]}/file")
+    assert problem == "127.0.0.1: what?"
 
 
 def test_imagenet_must_be_downloaded_by_hand(tmp_path):

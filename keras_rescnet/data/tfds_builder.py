@@ -1,5 +1,6 @@
 """A prepared TFDS builder, or one line that says what is missing."""
 
+import http.client
 import pathlib
 import threading
 import urllib.error
@@ -86,8 +87,8 @@ def no_answer(url):
                 answer[0] = None
         except urllib.error.HTTPError as error:
             answer[0] = f"{host} answers {error.code} {error.reason}"
-        except (OSError, ValueError) as error:
-            answer[0] = f"{host}: {getattr(error, 'reason', error)}"
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            answer[0] = f"{host}: {str(getattr(error, 'reason', error)).strip()}"
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
