@@ -108,6 +108,14 @@ def test_classes_in_another_order_are_refused(of_a_folder, tmp_path, capsys):
     fails(evaluate.main, flags, "in the model's order, cat, dog. Received: dog, cat", capsys)
 
 
+def test_data_of_other_classes_are_refused(of_a_folder, tmp_path, capsys):
+    pictures.write(tmp_path, classes=("cat", "cow", "dog"))
+    flags = [f"--workdir={of_a_folder / 'run'}", f"--folder={tmp_path}"]
+    capsys.readouterr()
+    message = f"must have the model's 2 classes. Received: {tmp_path.name} with 3"
+    fails(evaluate.main, flags, message, capsys)
+
+
 def test_export_hands_over_pixels_of_a_folder(of_a_folder, monkeypatch, capsys):
     handed = {}
 

@@ -106,6 +106,13 @@ def test_a_missing_package_is_named(write, package, extra, tmp_path, monkeypatch
         write(model(), tmp_path / "file", mean=MEAN, std=STD, pictures=PICTURES)
 
 
+def test_only_tensorflow_exports(tmp_path, monkeypatch):
+    network = model()
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(ValueError, match="exported with Keras on TensorFlow. .*KERAS_BACKEND=jax"):
+        export.saved_model(network, tmp_path / "served", mean=MEAN, std=STD)
+
+
 def test_an_export_that_differs_is_refused(tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime", reason="an extra that is not installed")
     monkeypatch.setattr(export, "LARGEST_DIFFERENCE", 0.0)

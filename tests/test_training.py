@@ -17,7 +17,7 @@ import pytest
 import tensorflow as tf
 
 import keras_rescnet
-from keras_rescnet import load_recipe
+from keras_rescnet import build, load_recipe
 from keras_rescnet.engines.tensorflow import Engine as TensorFlowEngine
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -212,6 +212,26 @@ def test_a_cluster_that_cannot_be_read_is_refused(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", "{cluster: ")
     with pytest.raises(ValueError, match="`TF_CONFIG` must be JSON.*Received: TF_CONFIG={cluster"):
         TensorFlowEngine()
+
+
+def test_devices_are_not_chosen_in_a_cluster(monkeypatch):
+    cluster = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
+    with pytest.raises(ValueError, match="uses all devices that it sees.*Received: devices=1"):
+        TensorFlowEngine(devices=1)
+
+
+def test_a_batch_must_divide():
+    recipe = small_recipe(gradient_accumulation_steps=2)
+    message = "over devices and grad.*batch_size=8, devices=3, gradient_accumulation_steps=2"
+    with pytest.raises(ValueError, match=message):
+        build.check_batch(recipe, 3)
+
+
+def test_other_backends_do_not_train(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    with pytest.raises(ValueError, match="TensorFlow or JAX. Received: KERAS_BACKEND=torch"):
+        build.make_engine()
 
 
 def run_train(*arguments):
