@@ -31,6 +31,12 @@ def read_log(workdir):
         ]
 
 
+def run_names(workdirs):
+    """Returns the runs' names in a picture: their folders', or the paths if two are alike."""
+    names = [pathlib.Path(workdir).resolve().name for workdir in workdirs]
+    return names if len(set(names)) == len(names) else list(workdirs)
+
+
 def plot_run(workdir):
     """Draws `curves.png` into a run's folder; prints why not where matplotlib is missing."""
     folder = pathlib.Path(workdir)
@@ -99,10 +105,7 @@ def main(arguments):
         if not workdirs:
             raise ValueError("Name at least one run's folder. Received: none.")
         check_output("output", output.value)
-        names = [pathlib.Path(workdir).resolve().name for workdir in workdirs]
-        if len(set(names)) < len(names):
-            names = workdirs
-        plot(dict(zip(names, map(read_log, workdirs), strict=True)), output.value)
+        plot(dict(zip(run_names(workdirs), map(read_log, workdirs), strict=True)), output.value)
         print(f"Wrote {output.value} and the CSV file of its numbers.")
 
     run_command("curves", __doc__, arguments, values, draw, takes_words=True)

@@ -23,7 +23,7 @@ from keras import layers
 
 from keras_rescnet import data
 from keras_rescnet.command import check_output, run_command
-from keras_rescnet.curves import import_pyplot
+from keras_rescnet.curves import import_pyplot, run_names
 from keras_rescnet.evaluate import load_run
 from keras_rescnet.layers import GCLU
 from keras_rescnet.normality import gaussian_distance, normality, scatter
@@ -172,7 +172,7 @@ def describe(name, measured):
         "KS distance": f"{np.nanmedian(measured.ks_distance):6.3f}  "
         "largest gap between the share of responses up to a value and a Gaussian's share",
         "between / within": f"{measured.overall_discriminability:6.3f}  "
-        "variance of the class means over that inside of classes; 0: classes look the same",
+        "of all channels together: variance of class means over variance inside of classes",
     }
     lines = [f"{name}: {channels} channels, {count:,} images; medians over channels:"]
     lines += [f"  {what:<17} {text}" for what, text in rows.items()]
@@ -257,9 +257,9 @@ def main(arguments):
         check_output("output", output.value)
         own = None if path.value is None else load_recipe(path.value).dataset
         found = []
-        for workdir in workdirs.value:
+        for name, workdir in zip(run_names(workdirs.value), workdirs.value, strict=True):
             recipe, model = load_run(workdir)
-            found.append((workdir, model, own or recipe.dataset))
+            found.append((name, model, own or recipe.dataset))
         for file in files.value:
             dataset = own
             if pixels.value:

@@ -208,7 +208,7 @@ def test_the_command_draws_a_run_and_a_file_side_by_side(tmp_path, recipe_file, 
     flags = [f"--workdir={run}", f"--model={other}", f"--recipe={recipe_file}", "--images=19"]
     responses.main(["responses", *flags, f"--output={picture}"])
     printed = capsys.readouterr().out
-    assert f"{run}: 4 channels, 19 images" in printed
+    assert "\nrun: 4 channels, 19 images" in f"\n{printed}"  # called by its folder's name
     assert f"{other}: 64 channels, 19 images" in printed
     assert picture.read_bytes()[:4] == b"\x89PNG"
     with open(picture.with_suffix(".csv")) as file:
