@@ -1,7 +1,9 @@
 """Weights to start from: a Keras model, Keras weights, or a PyTorch state dict."""
 
+import contextlib
 import pathlib
 import warnings
+import zipfile
 
 import keras
 import numpy as np
@@ -26,7 +28,9 @@ def load_initial_weights(model, path, build):
     if not file.is_file():
         raise ValueError(f"`initial_weights` must be a file. Received: {path}, which is none.")
     if file.name.endswith(".keras"):
-        found = _arrays(keras.models.load_model(file, compile=False))
+        with _readable(file):
+            source = keras.models.load_model(file, compile=False)
+        found = _arrays(source)
     elif file.name.endswith(".weights.h5"):
         found = _read_h5(model, file)
     elif file.name.endswith(".npz"):
@@ -57,13 +61,25 @@ def load_initial_weights(model, path, build):
             variable.assign(array)
 
 
+@contextlib.contextmanager
+def _readable(file):
+    """Turns what Keras, h5py and NumPy say of a file that is not what its name says into a line."""
+    try:
+        yield
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            "`initial_weights` must be a file of weights that can be read. "
+            f"Received: {file} ({str(error).splitlines()[0]})."
+        ) from error
+
+
 def _arrays(model):
     return [keras.ops.convert_to_numpy(variable) for variable in model.weights]
 
 
 def _read_h5(model, file):
     before = _arrays(model)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _readable(file):
         warnings.simplefilter("ignore")  # what was skipped is found out below
         model.load_weights(file, skip_mismatch=True)
     after = _arrays(model)
@@ -77,7 +93,7 @@ def _read_h5(model, file):
 
 
 def _read_torch(file, build):
-    with np.load(file) as arrays:
+    with _readable(file), np.load(file) as arrays:
         state_dict = dict(arrays)
     biases = [name for name in state_dict if name.endswith("bias")]  # the last is the classifier's
     if not biases:

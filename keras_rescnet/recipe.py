@@ -186,6 +186,8 @@ def _one_line(error):
 
 def _choose(namespace, file, name):
     named = namespace.get("recipes", {})
+    if not isinstance(named, dict) or not all(isinstance(r, Recipe) for r in named.values()):
+        named = {}
     if name is not None:
         if name not in named:
             near = difflib.get_close_matches(name, named, n=1)

@@ -59,7 +59,10 @@ def read_record(file):
     Raises:
         ValueError: if it is not what `write_record` wrote.
     """
-    record = json.loads(pathlib.Path(file).read_text())
+    try:
+        record = json.loads(pathlib.Path(file).read_text())
+    except json.JSONDecodeError:
+        record = {}
     if record.get("checksum") != checksum(record):
         raise ValueError(
             "A record must be as the run wrote it, but its checksum differs. "

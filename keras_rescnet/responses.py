@@ -280,7 +280,7 @@ def main(arguments):
 
 
 def _load_model(file):
-    if not pathlib.Path(file).is_file():
+    if not pathlib.Path(file).is_file() or pathlib.Path(file).suffix != ".keras":
         raise ValueError(f"--model must be a .keras file. Received: {file}.")
     return keras.models.load_model(file)
 

@@ -138,6 +138,11 @@ class WorkDir:
             return json.loads((self.path / name).read_text())
         except FileNotFoundError:
             return None
+        except json.JSONDecodeError:
+            raise ValueError(
+                f"{name} must be as a run wrote it. Received: {self.path / name}, which is no "
+                "JSON. Choose another --workdir."
+            ) from None
 
     def _keep(self, name, text):
         """Writes what is written again later; a full disk is said, and stops nothing."""

@@ -222,6 +222,10 @@ def test_a_record_that_was_edited_is_refused(finished, tmp_path):
     assert (record["epochs"], record["seed"]) == (2, 0)
     assert record["overrides"] == ["epochs=2"]
     assert record["results"] == json.loads((finished / "run" / "results.json").read_text())
+    damaged = tmp_path / "damaged.json"
+    damaged.write_text("{")
+    with pytest.raises(ValueError, match="as the run wrote it.*Received: .*damaged.json"):
+        read_record(damaged)
     edited = tmp_path / "edited.json"
     edited.write_text(file.read_text().replace('"test_accuracy": ', '"test_accuracy": 1'))
     with pytest.raises(ValueError, match="its checksum differs. Received: .*edited.json"):
@@ -278,6 +282,12 @@ def test_initial_weights_refuse_what_does_not_fit(tmp_path):
     before = arrays(model)
     with pytest.raises(ValueError, match="must be a file. Received: .*none"):
         load_initial_weights(model, tmp_path / "none.keras", CifarResNet8)
+    damaged = {name: b"no weights" for name in ("d.keras", "d.weights.h5", "d.npz")}
+    for name, content in {**damaged, "empty.npz": b""}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=f"that can be read. Received: .*{name}") as caught:
+            load_initial_weights(model, tmp_path / name, CifarResNet8)
+        assert "\n" not in str(caught.value)
     (tmp_path / "weights.pt").write_bytes(b"")
     with pytest.raises(ValueError, match="must be a .keras or .weights.h5 file, or an .npz"):
         load_initial_weights(model, tmp_path / "weights.pt", CifarResNet8)

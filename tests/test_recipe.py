@@ -73,6 +73,8 @@ BROKEN = {
         ValueError,
         r"broken.py:1: ImportError: cannot import name 'VGG17'",
     ),
+    "no dict": ("recipes = [1]", ValueError, r"broken.py must assign `recipe = Recipe"),
+    "no recipes": ("recipes = {'a': 1}", ValueError, r"broken.py must assign `recipe = Recipe"),
     "nothing": ("x = 1", ValueError, r"broken.py must assign `recipe = Recipe"),
     "field": (
         "from keras_rescnet import Recipe\n\nrecipe = Recipe(bach_size=1)",

@@ -232,6 +232,7 @@ def test_the_command_draws_a_run_and_a_file_side_by_side(tmp_path, recipe_file, 
         (["--model=x.keras", "--recipe={recipe}"], "--model must be a .keras file. Received: x.k"),
         (["--workdir=x", "--output=no/x.png"], "--output must lie in an existing folder"),
         (["--workdir=x"], "must be the folder of a finished run. Received: x"),
+        (["--model={recipe}", "--recipe={recipe}"], "must be a .keras file. Received: .*recipe.py"),
         (["--model={model}", "--recipe={recipe}"], "images of shape .*Received: digits of .32"),
     ],
 )
