@@ -17,6 +17,7 @@ import noise
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_disk import small_disk
 
 import keras_rescnet
 from keras_rescnet.checkpoint import Checkpoints
@@ -146,40 +147,6 @@ def interrupt_after(monkeypatch, steps):
     monkeypatch.setattr(engine, "steps", count_steps)
 
 
-def test_the_last_two_checkpoints_and_the_best_stay(tmp_path):
-    checkpoints = Checkpoints(tmp_path)
-    for step in (5, 10, 15, 20):
-        checkpoints.save(step, [np.full(3, step)], {}, best_step=5)
-    checkpoints.close()
-    assert [int(path.name[5:13]) for path in sorted(tmp_path.iterdir())] == [5, 15, 20]
-    facts, (array,) = Checkpoints(tmp_path).last()
-    assert facts["step"] == 20
-    np.testing.assert_array_equal(array, [20, 20, 20])
-
-
-def test_a_full_disk_is_said_and_harms_nothing(tmp_path, capsys):
-    with small_disk(tmp_path, "64k"):
-        checkpoints = Checkpoints(tmp_path)
-        checkpoints.save(1, [np.zeros(1000, "uint8")], {})
-        checkpoints.save(2, [np.zeros(200_000, "uint8")], {})
-        checkpoints.close()
-        assert "of step 2 could not be written (No space left" in capsys.readouterr().out
-        facts, _ = Checkpoints(tmp_path).last()
-        assert facts["step"] == 1
-        assert not list(tmp_path.glob("*.tmp"))
-
-
-@contextlib.contextmanager
-def small_disk(folder, size):
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("only root can mount the small disk that this test fills")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
-
-
 class FillDisk:
     """A constant learning rate; on the way it fills a disk, and frees it two epochs later."""
 
@@ -278,17 +245,6 @@ def events(workdir, name):
         for record in tf.data.TFRecordDataset(str(file))
     ]
     return [event for event in found if any(value.tag == name for value in event.summary.value)]
-
-
-def test_a_checkpoint_of_another_model_is_refused(tmp_path):
-    checkpoints = Checkpoints(tmp_path / "checkpoints")
-    (tmp_path / "checkpoints").mkdir()
-    checkpoints.save(3, [np.zeros(3)], {"history": [], "sums": [0.0] * 3, "rollbacks": 0})
-    checkpoints.close()
-    message = r"step 3 must hold the \d+ arrays of this model and optimizer. Received: .*, with 1"
-    with pytest.raises(ValueError, match=message) as caught:
-        keras_rescnet.train(noise.recipe, tmp_path)
-    assert "\n" not in str(caught.value)
 
 
 def test_a_weight_that_explodes_in_the_last_step_is_not_saved(tmp_path):
