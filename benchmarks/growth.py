@@ -27,6 +27,7 @@ from keras_rescnet.models.resnet import CifarResNet
 from keras_rescnet.optimizers import SGD
 
 REPLICAS = (1, 2, 4)
+POINTS = "offset points"
 MODEL = partial(models.CifarResNet8, activation=gclu)
 
 
@@ -106,10 +107,14 @@ def plot(file, measured):
             if title.startswith(panel):
                 label = title.split(" (")[1].rstrip(")")
                 axis.loglog(list(times), [1e3 * s for s in times.values()], "o-", label=label)
+                for value, s in times.items():
+                    axis.annotate(f"{1e3 * s:.0f}", (value, 1e3 * s), (5, -11), textcoords=POINTS)
                 ticks = list(times)
         axis.set(xlabel=panel, ylabel="ms a step")
         axis.set_xticks(ticks, ticks)
         axis.minorticks_off()
+        axis.set_yticks([])
+        axis.margins(0.12)
         axis.legend(frameon=False)
         axis.grid(alpha=0.3)
     figure.savefig(file, dpi=110)

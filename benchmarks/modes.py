@@ -44,7 +44,9 @@ def fitted(build):
     model.compile(SGD(0.01, momentum=0.9, weight_decay=5e-4), loss)
     images, labels = noise(128 * FIT_STEPS)
     dataset = tf.data.Dataset.from_tensor_slices((images, labels)).batch(128, drop_remainder=True)
-    return partial(model.fit, dataset.cache(), verbose=0)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # the end of an autotuned iterator can block
+    return partial(model.fit, dataset.cache().with_options(options), verbose=0)
 
 
 def exported(build):
