@@ -44,7 +44,11 @@ def build_model(recipe, replicas):
     build = functools.partial(recipe.model, input_shape=dataset.image_shape)
     if recipe.drop_path is not None:
         build = functools.partial(build, drop_path=recipe.drop_path)
-    model = build(classes=dataset.classes)
+    try:
+        model = build(classes=dataset.classes)
+    except ValueError as error:  # Keras's too, of an activation that it does not know, say
+        message = " ".join(str(error).split())
+        raise ValueError(f"The recipe's `model` cannot be built: {message}") from error
     if not isinstance(model, keras.Model) or model.output_shape != (None, dataset.classes):
         raise ValueError(
             f"`model` must return a keras.Model with logits of shape (None, {dataset.classes}). "

@@ -132,6 +132,21 @@ def test_export_hands_over_pixels_of_a_folder(of_a_folder, monkeypatch, capsys):
     np.testing.assert_allclose(handed["pictures"][0], expected.astype(int), atol=1.1)
 
 
+def test_a_run_without_a_saved_model_gets_one(of_a_folder, capsys):
+    served = of_a_folder / "run" / "saved_model"
+    shape = (3, pictures.SIZE, pictures.SIZE, 3)
+    pixels = np.random.default_rng(0).integers(0, 256, shape, "uint8")
+    first = tf.saved_model.load(served)
+    expected = first.serve(pixels).numpy()
+    shutil.rmtree(served)  # as a run on JAX ends
+    folders = [f"--workdir={of_a_folder / 'run'}", f"--data_dir={of_a_folder / 'pictures'}"]
+    export.main(["export", "--format=saved_model", *folders])
+    assert f"Wrote {served}." in capsys.readouterr().out
+    again = tf.saved_model.load(served)
+    np.testing.assert_array_equal(again.serve(pixels).numpy(), expected)
+    assert again.class_names().numpy().tolist() == [b"cat", b"dog"]
+
+
 def test_calibration_error():
     # bins of 1/15: two guesses at 0.9, one right: |0.9 - 0.5| for 2 of 3; one at 0.3, right
     expected = (2 * abs(0.9 - 0.5) + abs(0.3 - 1.0)) / 3

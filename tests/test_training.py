@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import fcntl
+import functools
 import json
 import os
 import pathlib
@@ -206,6 +207,10 @@ def two_logits(input_shape, classes):
         ),
         ({"augment": lambda: None}, "`augment` must return a list of transforms. Received: None"),
         ({"drop_path": 0.1}, "unexpected keyword argument 'drop_path'"),
+        (
+            {"model": functools.partial(keras_rescnet.models.CifarResNet8, activation="gleu")},
+            "`model` cannot be built: .*gleu",
+        ),
         ({"model": two_logits}, r"logits of shape \(None, 10\). Received: \(None, 2\)"),
     ],
 )
