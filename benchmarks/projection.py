@@ -61,6 +61,7 @@ def project(name, accelerators, cluster):
     all_reduce = all_reduce_seconds(BYTES * PARAMETERS[name], accelerators, machines, cluster)
     hidden = min(all_reduce, cluster.overlap * compute)
     step = compute + all_reduce - hidden
+    made = cluster.cores * cluster.images_per_core  # by a machine, of its own rows
     images = EPOCHS * (IMAGES // batch) * batch  # an epoch drops its remainder
     return Projection(
         machines=machines,
@@ -71,9 +72,8 @@ def project(name, accelerators, cluster):
         images_per_second=batch / step,
         efficiency=compute / step,
         hours=images * step / batch / 3600,
-        # a machine makes the whole global batch: not divided by the number of machines
-        cores=math.ceil(batch / step / cluster.images_per_core),
-        fed_hours=images / min(batch / step, cluster.cores * cluster.images_per_core) / 3600,
+        cores=math.ceil(batch / step / machines / cluster.images_per_core),
+        fed_hours=images / min(batch / step, machines * made) / 3600,
     )
 
 

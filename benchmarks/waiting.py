@@ -35,7 +35,7 @@ def stepping(batches):
     optimizer = build.build_optimizer(RECIPE, model, 1)
     sizes = {"batch_size": RECIPE.batch_size, "accumulation_steps": 1}
     engine.build(model, optimizer, build.statistics, build.statistics, **sizes)
-    engine.feed(batches)
+    engine.feed(lambda part: batches)
     return partial(engine.steps, STEPS)
 
 

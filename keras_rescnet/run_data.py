@@ -35,8 +35,11 @@ class RunData:
             )
         self.steps_per_epoch = recipe.steps_per_epoch or steps
 
-    def train_batches(self, start, stop, order=0):
-        """Returns the batches of steps `start` to `stop - 1`, for each `order` in another order."""
+    def train_batches(self, start, stop, order=0, part=(0, 1)):
+        """Returns the batches of steps `start` to `stop - 1`, for each `order` in another order.
+
+        With `part=(i, n)` the i-th n-th of the rows of each.
+        """
         return data.train_batches(
             self.train,
             self.transforms,
@@ -45,11 +48,12 @@ class RunData:
             start=start,
             stop=stop,
             steps_per_epoch=self.steps_per_epoch,
+            part=part,
         )
 
-    def test_batches(self):
-        """Returns every test image once, in batches of one shape."""
-        return data.evaluation_batches(self.test, batch_size=self.batch_size)
+    def test_batches(self, part=(0, 1)):
+        """Returns every test image once, in batches of one shape, or parts of them."""
+        return data.evaluation_batches(self.test, batch_size=self.batch_size, part=part)
 
     def facts(self):
         """Returns what `run.json` keeps, and what a run that goes on must find again."""

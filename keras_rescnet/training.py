@@ -220,7 +220,8 @@ class Run:
         return int(np.clip(1.0 / seconds, 1, 256))
 
     def _feed(self):
-        self.engine.feed(self.data.train_batches(self.step, self.total_steps, self.rollbacks))
+        steps = (self.step, self.total_steps, self.rollbacks)
+        self.engine.feed(functools.partial(self.data.train_batches, *steps))
 
     def _end_epoch(self, epoch):
         recipe = self.recipe
@@ -244,7 +245,7 @@ class Run:
         self.folder.write_log(self.history)
 
     def _evaluate(self, name):
-        sums = self.engine.evaluate(self.data.test_batches())
+        sums = self.engine.evaluate(self.data.test_batches)
         return means(name, sums, len(self.data.test))
 
     def _average(self):

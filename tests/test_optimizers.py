@@ -47,7 +47,7 @@ def run_steps(model, optimizer, batches, learning_rates, batch_size, accumulatio
         batch_size=batch_size,
         accumulation_steps=accumulation_steps,
     )
-    engine.feed(batches)
+    engine.feed(lambda part: batches)
     losses = []
     for rate in learning_rates:
         optimizer.learning_rate = rate
@@ -169,7 +169,7 @@ def test_averaged_weights_follow_their_equation():
     optimizer.build(model.trainable_variables)
     engine = make_engine()
     engine.build(model, optimizer, statistics, statistics, batch_size=6, accumulation_steps=1)
-    engine.feed(random_batches(3, 6))
+    engine.feed(lambda part: random_batches(3, 6))
     optimizer.learning_rate = 0.5
     averages = None
     for _ in range(3):

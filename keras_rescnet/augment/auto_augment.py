@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from keras_rescnet.augment import policies
 from keras_rescnet.augment.apply import apply_chosen, as_uint8
+from keras_rescnet.augment.draws import draw
 
 POLICIES = {"cifar10": policies.CIFAR10, "svhn": policies.SVHN, "imagenet": policies.IMAGENET}
 
@@ -24,6 +25,8 @@ class AutoAugment:
         policy: `"cifar10"` (the paper of GCLU uses it for CIFAR-100 as well), `"svhn"` or
             `"imagenet"`.
     """
+
+    reach = 0
 
     def __init__(self, policy):
         if policy not in POLICIES:
@@ -47,9 +50,9 @@ class AutoAugment:
         images = as_uint8(batch["images"])
         count = images.shape[0]
         seeds = tf.random.split(seed, 3)
-        row = tf.random.stateless_uniform((count,), seeds[0], 0, len(self._choice), "int32")
-        chance = tf.random.stateless_uniform((2, count), seeds[1])
-        sign = tf.random.stateless_uniform((2, count), seeds[2], 0, 2, "int32")
+        row = draw((count,), seeds[0], 0, len(self._choice), "int32")
+        chance = draw((2, count), seeds[1], rows=1)
+        sign = draw((2, count), seeds[2], 0, 2, "int32", rows=1)
         operations = [(f, policies.MAGNITUDES[f] is not None) for f in self._operations]
         for step in range(2):
             happens = chance[step] < tf.gather(self._probability[:, step], row)

@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from keras_rescnet.augment import pillow
 from keras_rescnet.augment.apply import apply_chosen, as_uint8
+from keras_rescnet.augment.draws import draw
 
 
 class ColorJitter:
@@ -22,6 +23,8 @@ class ColorJitter:
         saturation: Strength, not negative. Defaults to 0.
         hue: Largest shift, at most 0.5. Defaults to 0.
     """
+
+    reach = 0
 
     def __init__(self, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0):
         strengths = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
@@ -45,8 +48,8 @@ class ColorJitter:
         images = as_uint8(batch["images"])
         count, steps = images.shape[0], len(self._ranges)
         seeds = tf.random.split(seed, 2)
-        order = tf.argsort(tf.random.stateless_uniform((count, steps), seeds[0]))
-        chance = tf.random.stateless_uniform((count, steps), seeds[1], dtype="float64")
+        order = tf.argsort(draw((count, steps), seeds[0]))
+        chance = draw((count, steps), seeds[1], dtype="float64")
         low = tf.constant(
             [low if f is shift_hue else max(low, 0) for f, low, _ in self._ranges], "float64"
         )

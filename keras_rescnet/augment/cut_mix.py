@@ -23,6 +23,8 @@ class CutMix:
         alpha: Both parameters of the Beta distribution. Defaults to 1, a uniform `lam`.
     """
 
+    reach = 1
+
     def __init__(self, alpha=1.0):
         check_alpha(alpha)
         self.alpha = alpha

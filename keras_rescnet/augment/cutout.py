@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from keras_rescnet.augment.draws import draw
 from keras_rescnet.augment.random_erasing import fill_boxes
 
 
@@ -19,6 +20,8 @@ class Cutout:
         length: Side of the square in pixels.
     """
 
+    reach = 0
+
     def __init__(self, length):
         if not isinstance(length, int) or length < 2:
             raise ValueError(
@@ -31,8 +34,8 @@ class Cutout:
         images = batch["images"]
         count, height, width, _ = images.shape
         seeds = tf.random.split(seed, 2)
-        y = tf.random.stateless_uniform((count,), seeds[0], 0, height, "int32")
-        x = tf.random.stateless_uniform((count,), seeds[1], 0, width, "int32")
+        y = draw((count,), seeds[0], 0, height, "int32")
+        x = draw((count,), seeds[1], 0, width, "int32")
         half = self.length // 2
         filled = fill_boxes(images, tf.range(count), y - half, y + half, x - half, x + half, [0.0])
         return {**batch, "images": filled}

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from keras_rescnet.augment import pillow
 from keras_rescnet.augment.apply import apply_chosen, as_uint8
+from keras_rescnet.augment.draws import draw
 
 BINS = 31
 
@@ -24,6 +25,8 @@ class RandAugment:
         operations: Operations per image. Defaults to 2.
         magnitude: Strength, from 0 to 30. Defaults to 9.
     """
+
+    reach = 0
 
     def __init__(self, operations=2, magnitude=9):
         if not isinstance(operations, int) or operations < 1:
@@ -65,8 +68,8 @@ class RandAugment:
         operations = [(f, values is not None) for f, values in self._magnitudes.items()]
         table = [[0.0, 0.0] if values is None else values for values in self._magnitudes.values()]
         table = tf.constant(np.array([*table, [0.0, 0.0]]), "float64")
-        choices = tf.random.stateless_uniform(shape, seeds[0], 0, len(operations) + 1, "int32")
-        signs = tf.random.stateless_uniform(shape, seeds[1], 0, 2, "int32")
+        choices = draw(shape, seeds[0], 0, len(operations) + 1, "int32", rows=1)
+        signs = draw(shape, seeds[1], 0, 2, "int32", rows=1)
         for choice, sign in zip(tf.unstack(choices), tf.unstack(signs), strict=True):
             magnitudes = tf.gather_nd(table, tf.stack([choice, sign], axis=1))
             images = apply_chosen(images, operations, choice, magnitudes)

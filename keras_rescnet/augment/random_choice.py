@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from keras_rescnet.augment.draws import reach
+
 
 class RandomChoice:
     """Applies one of several transforms, the same one to the whole batch.
@@ -22,6 +24,8 @@ class RandomChoice:
                 f"layers draw from a state of their own. Received: {layers or transforms}."
             )
         self.transforms = transforms
+        each = [reach([transform]) for transform in transforms]
+        self.reach = None if None in each else max(each)
 
     def __call__(self, batch, seed):
         """Returns the batch as the drawn transform leaves it."""

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from keras_rescnet.augment.draws import draw
+
 
 class RandomCrop:
     """Pads every side with zeros and cuts a window of the original size, anywhere.
@@ -12,6 +14,8 @@ class RandomCrop:
     Args:
         padding: Pixels added on every side.
     """
+
+    reach = 0
 
     def __init__(self, padding):
         if not isinstance(padding, int) or padding < 1:
@@ -25,7 +29,7 @@ class RandomCrop:
         images = batch["images"]
         count, height, width, channels = images.shape
         pad = self.padding
-        offsets = tf.random.stateless_uniform((2, count), seed, 0, 2 * pad + 1, "int32")
+        offsets = draw((2, count), seed, 0, 2 * pad + 1, "int32", rows=1)
         down, right = tf.unstack(offsets)
         # Three axes, not four: TensorFlow pads and reverses those several times faster.
         flat = tf.reshape(images, (count, height, width * channels))

@@ -4,6 +4,8 @@ import math
 
 import tensorflow as tf
 
+from keras_rescnet.augment.draws import draw
+
 ATTEMPTS = 10
 
 
@@ -26,6 +28,8 @@ class RandomErasing:
             Defaults to 0. What is 0 after normalization is `[255 * m for m in dataset.mean]`:
             images are then float32, otherwise their dtype is kept.
     """
+
+    reach = 0
 
     def __init__(self, probability=0.5, scale=(0.02, 0.33), ratio=(0.3, 3.3), value=0):
         if not 0 <= probability <= 1:
@@ -55,10 +59,10 @@ class RandomErasing:
                 f"RandomErasing needs one value or {channels}. Received: value={self.value}."
             )
         seeds = tf.random.split(seed, 5)
-        chance = tf.random.stateless_uniform((count,), seeds[0])
+        chance = draw((count,), seeds[0])
         shape = (ATTEMPTS, count)
-        area = tf.random.stateless_uniform(shape, seeds[1], *self.scale) * (height * width)
-        logs = tf.random.stateless_uniform(shape, seeds[2], *map(math.log, self.ratio))
+        area = draw(shape, seeds[1], *self.scale, rows=1) * (height * width)
+        logs = draw(shape, seeds[2], *map(math.log, self.ratio), rows=1)
         rows = tf.cast(tf.round(tf.sqrt(area * tf.exp(logs))), "int32")
         columns = tf.cast(tf.round(tf.sqrt(area / tf.exp(logs))), "int32")
         fits = (rows < height) & (columns < width)
@@ -71,7 +75,7 @@ class RandomErasing:
         chosen = tf.where((chance < self.probability) & drawn(fits))[:, 0]
 
         def start(free, seed):
-            uniform = tf.random.stateless_uniform((count,), seed)
+            uniform = draw((count,), seed)
             return tf.cast(uniform * tf.cast(free + 1, "float32"), "int32")
 
         top, left = start(height - rows, seeds[3]), start(width - columns, seeds[4])

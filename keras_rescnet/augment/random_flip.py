@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from keras_rescnet.augment.draws import draw
+
 
 class RandomFlip:
     """Mirrors an image left to right with a given probability.
@@ -9,6 +11,8 @@ class RandomFlip:
     Args:
         probability: Share of images that are mirrored. Defaults to 0.5.
     """
+
+    reach = 0
 
     def __init__(self, probability=0.5):
         if not 0 <= probability <= 1:
@@ -24,6 +28,6 @@ class RandomFlip:
         # TensorFlow reverses the rows of a three-axis tensor several times faster.
         rows = tf.reshape(images, (count * height, width, channels))
         mirrored = tf.reshape(tf.reverse(rows, [1]), images.shape)
-        flip = tf.random.stateless_uniform((count,), seed) < self.probability
+        flip = draw((count,), seed) < self.probability
         chosen = tf.range(count) + tf.where(flip, count, 0)
         return {**batch, "images": tf.gather(tf.concat([images, mirrored], 0), chosen)}

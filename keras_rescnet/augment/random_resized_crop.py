@@ -4,6 +4,8 @@ import math
 
 import tensorflow as tf
 
+from keras_rescnet.augment.draws import draw
+
 ATTEMPTS = 10
 
 
@@ -27,6 +29,8 @@ class RandomResizedCrop:
         scale: Smallest and largest share of the image's area. Defaults to (0.08, 1).
         ratio: Smallest and largest width over height. Defaults to (3/4, 4/3).
     """
+
+    reach = 0
 
     def __init__(self, size, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3)):
         if not isinstance(size, int) or size < 1:
@@ -56,7 +60,7 @@ class RandomResizedCrop:
 
     def draws(self, count, seed):
         """Returns what chance has to say about the windows of `count` images: in [0, 1)."""
-        return tf.random.stateless_uniform((count, 2 * ATTEMPTS + 2), seed)
+        return draw((count, 2 * ATTEMPTS + 2), seed)
 
     def window(self, sides, draws):
         """Returns the window of one image.

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_rescnet.augment.draws import part_of, reach
+
 
 def train_batches(
     examples,
@@ -14,6 +16,7 @@ def train_batches(
     start,
     stop,
     steps_per_epoch=None,
+    part=(0, 1),
     parallel_calls=2,
 ):
     """Returns the augmented, normalized batches of steps `start` to `stop - 1`.
@@ -34,11 +37,15 @@ def train_batches(
         stop: Step to stop before.
         steps_per_epoch: Steps an epoch is cut short to. Defaults to
             `len(examples) // batch_size`.
+        part: `(i, n)` for the i-th n-th of the rows of every batch, as it is in the whole. Other
+            rows are not even read, unless a transform may need them: the transforms of
+            `keras_rescnet.augment` need none but `MixUp` and `CutMix`, which need the one before.
         parallel_calls: Batches made at the same time.
 
     Returns:
         A `tf.data.Dataset` of `{"images", "labels"}`, float32: `(pixels / 255 - mean) / std`
-        of shape `(batch_size, H, W, C)`, and `(batch_size, classes)`.
+        of shape `(batch_size, H, W, C)`, and `(batch_size, classes)`; with `part` an n-th of the
+        rows.
 
     Raises:
         ValueError: if there are too few examples, or transforms change the images' shape.
@@ -51,6 +58,7 @@ def train_batches(
             f"{len(examples)} training examples of {examples.dataset.name}. Received: "
             f"batch_size={batch_size}, steps_per_epoch={steps_per_epoch}."
         )
+    own, made = _rows(batch_size, part, reach(transforms))
     read, transforms = examples.reading(transforms)
     normalize = _normalization(examples.dataset)
     fold_in = tf.random.experimental.stateless_fold_in
@@ -73,42 +81,65 @@ def train_batches(
 
     def batch_of(epoch, position, rows):
         step_seed = fold_in(fold_in(tf.constant([seed, 0], "int64"), epoch), position)
-        batch = read(rows, fold_in(step_seed, 0))
-        for index, transform in enumerate(transforms, start=1):
-            if isinstance(transform, keras.layers.Layer):
-                # In a tf.function: some keras-cv layers need AutoGraph, off in `_pipeline`.
-                floats = {**batch, "images": tf.cast(batch["images"], "float32")}
-                batch = tf.function(transform)(floats)
-            else:
-                batch = transform(batch, fold_in(step_seed, index))
-        return normalize(batch, batch_size)
+        with part_of(batch_size, made):
+            batch = read(tf.gather(rows, made), fold_in(step_seed, 0))
+            for index, transform in enumerate(transforms, start=1):
+                if isinstance(transform, keras.layers.Layer):
+                    # In a tf.function: some keras-cv layers need AutoGraph, off in `_pipeline`.
+                    floats = {**batch, "images": tf.cast(batch["images"], "float32")}
+                    batch = tf.function(transform)(floats)
+                else:
+                    batch = transform(batch, fold_in(step_seed, index))
+        batch = {name: values[own] for name, values in batch.items()}
+        return normalize(batch, batch_size // part[1])
 
     epochs = tf.data.Dataset.range(start // steps_per_epoch, -(-stop // steps_per_epoch))
     steps = epochs.flat_map(steps_of).skip(start % steps_per_epoch).take(stop - start)
     return _pipeline(steps, batch_of, parallel_calls)
 
 
-def evaluation_batches(examples, *, batch_size, parallel_calls=2):
+def _rows(batch_size, part, reach):
+    """Returns what to keep of the rows that are made, a slice, and which rows those are.
+
+    A row that a transform mixes with the one before it needs that one made as well.
+    """
+    index, parts = part
+    if not 0 <= index < parts or batch_size % parts:
+        raise ValueError(
+            "`part` must be (i, n), 0 <= i < n, of a `batch_size` that n divides. "
+            f"Received: part={part}, batch_size={batch_size}."
+        )
+    count = batch_size // parts
+    first = index * count
+    if parts == 1 or reach is None or reach + count >= batch_size:
+        return slice(first, first + count), np.arange(batch_size)
+    return slice(reach, reach + count), np.arange(first - reach, first + count) % batch_size
+
+
+def evaluation_batches(examples, *, batch_size, part=(0, 1), parallel_calls=2):
     """Returns every example once, in order, in batches of one shape.
 
     Args:
         examples: What `load` returns.
         batch_size: Images per batch; the last batch is filled up with copies of the first
             example whose weight is 0.
+        part: `(i, n)` for the i-th n-th of the rows of every batch.
         parallel_calls: Batches made at the same time.
 
     Returns:
         A `tf.data.Dataset` of `{"images", "labels", "weights"}`, float32, of shapes
-        `(batch_size, H, W, C)`, `(batch_size, classes)` and `(batch_size,)`.
+        `(batch_size, H, W, C)`, `(batch_size, classes)` and `(batch_size,)`; with `part` an n-th
+        of the rows.
     """
     count = len(examples)
     read, _ = examples.reading([])
     normalize = _normalization(examples.dataset)
+    _, own = _rows(batch_size, part, 0)
 
     def batch_of(step):
-        rows = step * batch_size + tf.range(batch_size, dtype="int64")
+        rows = step * batch_size + own
         inside = rows < count
-        batch = normalize(read(tf.where(inside, rows, 0), [0, 0]), batch_size)
+        batch = normalize(read(tf.where(inside, rows, 0), [0, 0]), batch_size // part[1])
         return {**batch, "weights": tf.cast(inside, "float32")}
 
     return _pipeline(tf.data.Dataset.range(-(-count // batch_size)), batch_of, parallel_calls)

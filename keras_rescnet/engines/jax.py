@@ -100,8 +100,8 @@ class Engine:
             self._scale_index = paths.index(optimizer.dynamic_scale.path)
 
     def feed(self, batches):
-        """Sets where the next steps take their batches from."""
-        self._iterator = batches.as_numpy_iterator()
+        """Sets where the next steps take their batches from; as for the TensorFlow engine."""
+        self._iterator = self._own(batches)
 
     def steps(self, count):
         """Trains for `count` steps; returns each one's sums of the statistics, `(count, k)`."""
@@ -124,7 +124,7 @@ class Engine:
         with self._others():
             sums = [
                 self._evaluate(trainable, fixed, batch["images"], batch["labels"], batch["weights"])
-                for batch in map(self._place, batches.as_numpy_iterator())
+                for batch in map(self._place, self._own(batches))
             ]
             return sum(np.asarray(array).astype("float64") for array in sums)
 
@@ -142,15 +142,17 @@ class Engine:
         with _Distribution(None):
             model.save(path)
 
+    def _own(self, batches):
+        """Returns an iterator over this process's rows of every batch."""
+        return batches(part=(jax.process_index(), self.processes)).as_numpy_iterator()
+
     def _place(self, batch):
-        """Gives every device its rows of the global batch; a process hands over its own alone."""
+        """Gives every device its rows of the global batch, of which a process has its own."""
         if self._of_rows is None:
             return batch
-        rows = len(batch["images"]) // self.processes
-        first = rows * jax.process_index()
         return {
             name: jax.make_array_from_process_local_data(
-                self._of_rows, array[first : first + rows], array.shape
+                self._of_rows, array, (self.processes * len(array), *array.shape[1:])
             )
             for name, array in batch.items()
         }

@@ -143,8 +143,13 @@ class Engine:
         self._run_steps, self._run_evaluation, self._run_any = run_steps, run_evaluation, run_any
 
     def feed(self, batches):
-        """Sets where the next steps take their global batches from."""
-        self._iterator = iter(self._split(batches))
+        """Sets where the next steps take their batches from.
+
+        Args:
+            batches: Function of `part=(i, n)` that returns a dataset of the i-th n-th of the rows
+                of every global batch.
+        """
+        self._iterator = iter(self._distribute(batches))
 
     def steps(self, count):
         """Trains for `count` steps; returns each one's sums of the statistics, `(count, k)`."""
@@ -152,11 +157,15 @@ class Engine:
             return self._run_steps(self._iterator, tf.constant(count)).numpy()
 
     def evaluate(self, batches):
-        """Returns the sums of the statistics over all rows that have weight, `(k,)`."""
+        """Returns the sums of the statistics over all rows that have weight, `(k,)`.
+
+        Args:
+            batches: As for `feed`.
+        """
         with self._others():
             return sum(
                 self._run_evaluation(batch).numpy().astype("float64")
-                for batch in self._split(batches)
+                for batch in self._distribute(batches)
             )
 
     def any(self, flag):
@@ -196,29 +205,27 @@ class Engine:
     def _variables(self):
         return [*self.model.variables, *self.optimizer.variables]
 
-    def _split(self, batches):
+    def _distribute(self, batches):
         """Gives every replica its own rows of the same global batch."""
-        replicas = self.replicas
-        if replicas == 1:
-            return batches
+        if self.replicas == 1:
+            return batches(part=(0, 1))
         options = tf.data.Options()
         options.autotune.enabled = False
 
         def of_process(context):
-            local = replicas // context.num_input_pipelines
-            first = local * context.input_pipeline_id
+            processes = context.num_input_pipelines
+            local = self.replicas // processes
 
-            def parts(batch):
+            def of_replicas(batch):
                 return tf.data.Dataset.from_tensor_slices(
                     {
-                        name: tf.reshape(tensor, [replicas, -1, *tensor.shape[1:]])[
-                            first : first + local
-                        ]
+                        name: tf.reshape(tensor, [local, -1, *tensor.shape[1:]])
                         for name, tensor in batch.items()
                     }
                 )
 
-            return batches.flat_map(parts).with_options(options)
+            own = batches(part=(context.input_pipeline_id, processes))
+            return own.flat_map(of_replicas).with_options(options)
 
         return self.strategy.distribute_datasets_from_function(of_process)
 

@@ -1,0 +1,124 @@
+"""The parts of a batch that processes make are the rows of the whole."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from augmenting import RNG
+from tiny import tiny
+
+from keras_rescnet import augment, data
+from keras_rescnet.data import ArrayExamples
+from keras_rescnet.data.encoded_examples import EncodedExamples
+
+SIDE = 12
+MIX = [augment.MixUp(), augment.CutMix()]
+TRANSFORMS = {
+    "none": [],
+    "crop": [augment.RandomCrop(padding=2)],
+    "flip": [augment.RandomFlip()],
+    "resized crop": [augment.RandomResizedCrop(SIDE)],
+    "jitter": [augment.ColorJitter(0.4, 0.4, 0.4, 0.1)],
+    "auto": [augment.AutoAugment("cifar10")],
+    "rand": [augment.RandAugment()],
+    "cutout": [augment.Cutout(4)],
+    "erasing": [augment.RandomErasing()],
+    "mixup": [augment.MixUp()],
+    "cutmix": [augment.CutMix()],
+    "choice": [augment.RandomFlip(), augment.RandomChoice(MIX)],
+    "both, twice": [augment.RandomCrop(2), *MIX, augment.RandomErasing(), *MIX],
+}
+
+
+def examples(count=48):
+    dataset = tiny(classes=4, image_shape=(SIDE, SIDE, 3))
+    images = RNG.integers(0, 256, (count, SIDE, SIDE, 3)).astype("uint8")
+    return ArrayExamples(dataset, images, np.arange(count) % 4, list("abcd"))
+
+
+def arrays(batches):
+    return list(batches.as_numpy_iterator())
+
+
+def assert_parts_make_the_whole(make, parts):
+    whole = arrays(make(part=(0, 1)))
+    pieces = [arrays(make(part=(index, parts))) for index in range(parts)]
+    assert len(whole) > 1
+    for step, batch in enumerate(whole):
+        for name, values in batch.items():
+            joined = np.concatenate([piece[step][name] for piece in pieces])
+            np.testing.assert_array_equal(joined, values)
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+@pytest.mark.parametrize("parts", [2, 4])
+def test_parts_of_training_batches(name, parts):
+    source = examples()
+
+    def make(part):
+        transforms = TRANSFORMS[name]
+        return data.train_batches(
+            source, transforms, batch_size=16, seed=3, start=1, stop=5, part=part
+        )
+
+    assert_parts_make_the_whole(make, parts)
+
+
+def test_parts_of_evaluation_batches():
+    source = examples(40)
+    assert_parts_make_the_whole(
+        lambda part: data.evaluation_batches(source, batch_size=16, part=part), 4
+    )
+
+
+def test_a_transform_of_ones_own_sees_the_whole_batch():
+    seen = []
+
+    def darker(batch, seed):
+        seen.append(batch["images"].shape[0])
+        mean = tf.reduce_mean(tf.cast(batch["images"], "float32"))
+        return {**batch, "images": tf.cast(batch["images"], "float32") - mean}
+
+    source = examples()
+
+    def make(part):
+        return data.train_batches(
+            source, [darker], batch_size=16, seed=3, start=0, stop=3, part=part
+        )
+
+    assert_parts_make_the_whole(make, 2)
+    assert set(seen) == {16}
+
+
+@pytest.mark.parametrize(
+    ("transforms", "rows"),
+    [
+        ([augment.RandomResizedCrop(SIDE), augment.RandomFlip()], 4),
+        ([augment.RandomFlip(), augment.MixUp()], 5),
+        ([augment.RandomFlip(), *MIX], 6),
+        ([augment.RandomFlip(), lambda batch, seed: batch], 16),
+    ],
+)
+def test_only_the_rows_that_are_needed_are_read(transforms, rows):
+    """Of 16 rows, a quarter is 4; each mixing needs one before."""
+    source = examples()
+    encoded = np.array([tf.io.encode_png(image).numpy() for image in source.images], object)
+    read = []
+
+    def fetch(wanted):
+        read.append(len(wanted))
+        return encoded[wanted], source.labels[wanted].astype("int64")
+
+    pictures = EncodedExamples(source.dataset, 48, fetch, source.class_names)
+    batches = data.train_batches(
+        pictures, transforms, batch_size=16, seed=0, start=0, stop=2, part=(1, 4)
+    )
+    assert [len(batch["images"]) for batch in arrays(batches)] == [4, 4]
+    assert read == [rows, rows]
+
+
+@pytest.mark.parametrize("part", [(2, 2), (-1, 2), (0, 3)])
+def test_parts_that_do_not_fit_are_refused(part):
+    with pytest.raises(ValueError, match="must be .i, n.*Received: part=.*, batch_size=16"):
+        data.train_batches(examples(), [], batch_size=16, seed=0, start=0, stop=1, part=part)
+    with pytest.raises(ValueError, match="must be .i, n.*Received: part=.*, batch_size=16"):
+        data.evaluation_batches(examples(), batch_size=16, part=part)
