@@ -90,7 +90,7 @@ def train_batches(
                     batch = tf.function(transform)(floats)
                 else:
                     batch = transform(batch, fold_in(step_seed, index))
-        batch = {name: values[own] for name, values in batch.items()}
+        batch = {name: batch[name][own] for name in ("images", "labels")}
         return normalize(batch, batch_size // part[1])
 
     epochs = tf.data.Dataset.range(start // steps_per_epoch, -(-stop // steps_per_epoch))
