@@ -74,9 +74,17 @@ TARGETS = (
         "step",
         "ResNet-8 + GCLU, PyTorch / ResNet-8 + GCLU",
         at_least=2.0,
+        tried="it lies at the bound, between 2.0 and 2.3 in six runs.",
     ),
     Target("... VGG-16", "step", "VGG-16, PyTorch / VGG-16", at_least=1.0),
-    Target("... ViT-Tiny", "step", "ViT-Tiny, PyTorch / ViT-Tiny", at_least=1.0),
+    Target(
+        "... ViT-Tiny",
+        "step",
+        "ViT-Tiny, PyTorch / ViT-Tiny",
+        at_least=1.0,
+        tried="the two are level, between 0.97 and 1.07 in five runs: both spend the step in the "
+        "same matrix products. GELU, which Keras has in several operations, is all that is left.",
+    ),
     Target("`train` by bare compiled steps", "trainer", "train / bare", at_most=1.03),
     Target(
         "share of a ResNet-8 step that data costs",
