@@ -29,7 +29,9 @@ def publish(file, tables, figures):
     words = sys.argv.copy()
     if file is not None:  # is no part of what was measured
         del words[words.index("--json") : words.index("--json") + 2]
-    command = " ".join(["python", f"benchmarks/{pathlib.Path(words[0]).name}", *words[1:]])
+    name, *words = words
+    words = ["DIR" if os.path.isabs(word) else word for word in words]  # is of this machine alone
+    command = " ".join(["python", f"benchmarks/{pathlib.Path(name).name}", *words])
     head = f"`{command}`: {machine()}."
     print(f"{head}\n\n{tables}", flush=True)
     if file is not None:
