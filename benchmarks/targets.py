@@ -45,8 +45,7 @@ TARGETS = (
         "ResNet-8 + GCLU / ResNet-8",
         at_most=1.12,
         tried="`a square` is the floor of every activation that keeps its input, in compiled "
-        "loops. A cheaper exponential of our own was tried: it halves "
-        "what GCLU is above that floor at best, and was not worth its code.",
+        "loops. A cheaper exponential of our own gained too little for its code.",
     ),
     Target(
         "step of ResCNet-32 by ResNet-32",
@@ -56,7 +55,7 @@ TARGETS = (
         tried="`forward only` is what is left with a backward pass that does nothing. The backward "
         "pass has to read the response and its gradient, add up two products over every map, "
         "and read both again. Tried: one loop with three results (kept), sums inside of XLA "
-        "(three times slower), by matrix product, by pooling, over slices, and a second loop that "
+        "(far slower), by matrix product, by pooling, over slices, and a second loop that "
         "computes all again instead of writing it (no gain).",
     ),
     Target(
@@ -74,7 +73,7 @@ TARGETS = (
         "step",
         "ResNet-8 + GCLU, PyTorch / ResNet-8 + GCLU",
         at_least=2.0,
-        tried="it lies at the bound, between 2.0 and 2.3 in six runs.",
+        tried="it lies at the bound, and falls on either side of it from run to run.",
     ),
     Target("... VGG-16", "step", "VGG-16, PyTorch / VGG-16", at_least=1.0),
     Target(
@@ -82,8 +81,8 @@ TARGETS = (
         "step",
         "ViT-Tiny, PyTorch / ViT-Tiny",
         at_least=1.0,
-        tried="the two are level, between 0.97 and 1.07 in five runs: both spend the step in the "
-        "same matrix products. GELU, which Keras has in several operations, is all that is left.",
+        tried="it lies at the bound, and falls on either side of it from run to run. What is left "
+        "was not looked for.",
     ),
     Target("`train` by bare compiled steps", "trainer", "train / bare", at_most=1.03),
     Target(

@@ -48,7 +48,8 @@ def train_batches(
         rows.
 
     Raises:
-        ValueError: if there are too few examples, or transforms change the images' shape.
+        ValueError: if there are too few examples, transforms change the images' shape, or `part`
+            does not divide a batch.
     """
     full_epoch = len(examples) // batch_size
     steps_per_epoch = full_epoch if steps_per_epoch is None else steps_per_epoch
@@ -98,10 +99,10 @@ def train_batches(
     return _pipeline(steps, batch_of, parallel_calls)
 
 
-def _rows(batch_size, part, reach):
+def _rows(batch_size, part, before):
     """Returns what to keep of the rows that are made, a slice, and which rows those are.
 
-    A row that a transform mixes with the one before it needs that one made as well.
+    `before` says how many of the rows before its own a row depends on; `None` if on any.
     """
     index, parts = part
     if not 0 <= index < parts or batch_size % parts:
@@ -111,9 +112,9 @@ def _rows(batch_size, part, reach):
         )
     count = batch_size // parts
     first = index * count
-    if parts == 1 or reach is None or reach + count >= batch_size:
+    if parts == 1 or before is None or before + count >= batch_size:
         return slice(first, first + count), np.arange(batch_size)
-    return slice(reach, reach + count), np.arange(first - reach, first + count) % batch_size
+    return slice(before, before + count), np.arange(first - before, first + count) % batch_size
 
 
 def evaluation_batches(examples, *, batch_size, part=(0, 1), parallel_calls=2):
