@@ -32,7 +32,7 @@ def main():
     with _quiet():
         import tensorflow
 
-        from keras_rescnet.train_command import main as train
+        from keras_rescnet.training.__main__ import main as train
 
         tensorflow.config.list_physical_devices()  # where it looks for GPUs
     train(sys.argv)

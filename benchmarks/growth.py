@@ -19,12 +19,13 @@ import tensorflow as tf
 from measurement import alternate, arguments_of, publish, table
 from step import keras_step
 
-from keras_rescnet import Recipe, build, gclu, models
+from keras_rescnet import Recipe, gclu, models
 from keras_rescnet.data import CIFAR10
-from keras_rescnet.engines.tensorflow import Engine
 from keras_rescnet.layers import RCLayer
 from keras_rescnet.models.resnet import CifarResNet
 from keras_rescnet.optimizers import SGD
+from keras_rescnet.training import metrics, setup
+from keras_rescnet.training.engines.tensorflow import Engine
 
 REPLICAS = (1, 2, 4)
 POINTS = "offset points"
@@ -51,10 +52,10 @@ def replicated(replicas, build_model=MODEL, batch=128):
         learning_rate=0.01,
     )
     with engine.scope():
-        model = build.build_model(recipe, replicas)
-        optimizer = build.build_optimizer(recipe, model, replicas)
+        model = setup.build_model(recipe, replicas)
+        optimizer = setup.build_optimizer(recipe, model, replicas)
     sizes = {"batch_size": batch, "accumulation_steps": 1}
-    engine.build(model, optimizer, build.statistics, build.statistics, **sizes)
+    engine.build(model, optimizer, metrics.statistics, metrics.statistics, **sizes)
     images, labels = noise(batch)
     batches = {"images": images, "labels": np.eye(10, dtype="float32")[labels]}
     dataset = tf.data.Dataset.from_tensors(batches)

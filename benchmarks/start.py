@@ -23,7 +23,7 @@ RECIPES += ("cifar10_gclu_vgg16", "imagefolder_rescnet18")
 FIRST_STEP = """
 import os, runpy, sys
 sys.argv = sys.argv[1:]
-from keras_rescnet.engines import tensorflow
+from keras_rescnet.training.engines import tensorflow
 steps = tensorflow.Engine.steps
 def first(self, count):
     steps(self, 1)

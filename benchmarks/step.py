@@ -27,7 +27,7 @@ from measurement import alternate, arguments_of, publish, ratio, table
 from torch_models import GCLU, RCLayer, ViT, cifar_resnet, training_step, vgg16
 
 from keras_rescnet import gclu, models, optimizers
-from keras_rescnet.activations import fused
+from keras_rescnet.gaussian import fused
 from keras_rescnet.layers import RCLayer as CalibrationLayer
 from keras_rescnet.models import blocks
 

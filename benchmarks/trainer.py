@@ -18,8 +18,12 @@ import tensorflow as tf
 from measurement import arguments_of, milliseconds, publish, ratio, table
 
 import keras_rescnet as kr
-from keras_rescnet import build, data, training
-from keras_rescnet.history import means
+from keras_rescnet import data
+from keras_rescnet.training import metrics, setup
+from keras_rescnet.training.metrics import means
+from keras_rescnet.training.run import Run
+from keras_rescnet.training.signals import StopRequest
+from keras_rescnet.training.workdir import WorkDir
 
 
 def recipe_of(steps):
@@ -52,14 +56,14 @@ def batches_of(recipe, stop):
 
 def bare_step(recipe):
     """Returns a compiled step, and the model it trains."""
-    model = build.build_model(recipe, 1)
-    optimizer = build.build_optimizer(recipe, model, 1)
+    model = setup.build_model(recipe, 1)
+    optimizer = setup.build_optimizer(recipe, model, 1)
     variables = [variable.value for variable in model.trainable_variables]
 
     @tf.function
     def step(batch):
         with tf.GradientTape() as tape:
-            rows = build.statistics(batch["labels"], model(batch["images"], training=True))
+            rows = metrics.statistics(batch["labels"], model(batch["images"], training=True))
             loss = tf.reduce_mean(rows[:, 0])
         optimizer.apply(tape.gradient(loss, variables), model.trainable_variables)
         return tf.reduce_sum(rows, axis=0)
@@ -77,9 +81,9 @@ def main():
 
     step = bare_step(recipe)
     step(next(iter(batches_of(recipe, 1))))
-    fitted = build.build_model(recipe, 1)
+    fitted = setup.build_model(recipe, 1)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-    fitted.compile(build.build_optimizer(recipe, fitted, 1), loss, metrics=["accuracy"])
+    fitted.compile(setup.build_optimizer(recipe, fitted, 1), loss, metrics=["accuracy"])
 
     def pairs():
         return batches_of(recipe, 2 * steps).map(lambda batch: (batch["images"], batch["labels"]))
@@ -118,13 +122,13 @@ def main():
 
 def time_train(recipe, steps, seconds):
     """Times `Run.fit` after its compilation; without the evaluation, which (a) has not either."""
-    with tempfile.TemporaryDirectory() as folder, training.WorkDir(folder, recipe) as work:
-        run = training.Run(recipe, work, build.make_engine(), None)
+    with tempfile.TemporaryDirectory() as folder, WorkDir(folder, recipe) as work:
+        run = Run(recipe, work, setup.make_engine(), None)
         run._evaluate = lambda name: means(name, [0.0] * 3, 1)
         run._feed()
         run.engine.steps(1)  # compiles; the run then starts from its own first step again
         start = time.perf_counter()
-        with training.StopRequest() as stop:
+        with StopRequest() as stop:
             run.fit(stop)
         seconds.setdefault("train", []).append((time.perf_counter() - start) / (2 * steps))
 

@@ -13,9 +13,10 @@ from functools import partial
 from measurement import alternate, arguments_of, milliseconds, publish, ratio, table
 from pipeline import CROP_FLIP, small_images
 
-from keras_rescnet import Recipe, build, data, models
+from keras_rescnet import Recipe, data, models
 from keras_rescnet.data import CIFAR100
 from keras_rescnet.optimizers import SGD
+from keras_rescnet.training import metrics, setup
 
 STEPS = 40
 RECIPE = Recipe(
@@ -30,11 +31,11 @@ RECIPE = Recipe(
 
 def stepping(batches):
     """Returns a function that trains for `STEPS` steps on endless batches."""
-    engine = build.make_engine()
-    model = build.build_model(RECIPE, 1)
-    optimizer = build.build_optimizer(RECIPE, model, 1)
+    engine = setup.make_engine()
+    model = setup.build_model(RECIPE, 1)
+    optimizer = setup.build_optimizer(RECIPE, model, 1)
     sizes = {"batch_size": RECIPE.batch_size, "accumulation_steps": 1}
-    engine.build(model, optimizer, build.statistics, build.statistics, **sizes)
+    engine.build(model, optimizer, metrics.statistics, metrics.statistics, **sizes)
     engine.feed(lambda part: batches)
     return partial(engine.steps, STEPS)
 

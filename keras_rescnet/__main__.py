@@ -32,7 +32,11 @@ def main():
             file=sys.stderr,
         )
         sys.exit(2)
-    module = {"train": "train_command", "models": "models.__main__"}.get(name, name)
+    module = {
+        "train": "training.__main__",
+        "models": "models.__main__",
+        "export": "export.__main__",
+    }.get(name, name)
     importlib.import_module(f"keras_rescnet.{module}").main(sys.argv[1:])
 
 

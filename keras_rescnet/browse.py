@@ -10,10 +10,10 @@ import sys
 import numpy as np
 from absl import flags
 
+from keras_rescnet.analysis.plots import plot_pictures
 from keras_rescnet.command import check_output, run_command
-from keras_rescnet.curves import import_pyplot
 from keras_rescnet.recipe import load_recipe, recipe_name
-from keras_rescnet.run_data import RunData
+from keras_rescnet.training.data import RunData
 
 
 def training_pictures(recipe, step=0, data_dir=None):
@@ -32,23 +32,6 @@ def training_pictures(recipe, step=0, data_dir=None):
     pictures = batch["images"] * data.dataset.std + data.dataset.mean
     captions = [_caption(label, data.train.class_names) for label in batch["labels"]]
     return np.clip(pictures, 0, 1).astype("float32"), captions
-
-
-def draw_pictures(pictures, captions, path):
-    """Draws pictures with captions, in rows, into a PNG file."""
-    pyplot = import_pyplot()
-    columns = int(np.ceil(np.sqrt(len(pictures))))
-    rows = -(-len(pictures) // columns)
-    figure, axes = pyplot.subplots(
-        rows, columns, figsize=(1.4 * columns, 1.6 * rows), squeeze=False, layout="constrained"
-    )
-    for axis in axes.flat:
-        axis.axis("off")
-    for axis, picture, caption in zip(axes.flat, pictures, captions, strict=False):
-        axis.imshow(picture, interpolation="nearest")
-        axis.set_title(caption, fontsize="x-small")
-    figure.savefig(path, dpi=100)
-    pyplot.close(figure)
 
 
 def _caption(label, class_names):
@@ -74,7 +57,7 @@ def main(arguments):
         check_output("output", output.value)
         loaded = load_recipe(recipe.value, overrides.value)
         pictures, captions = training_pictures(loaded, step.value, data_dir.value)
-        draw_pictures(pictures[: count.value], captions[: count.value], output.value)
+        plot_pictures(pictures[: count.value], captions[: count.value], output.value)
         print(f"{recipe_name(recipe.value)}, step {step.value}: {output.value}")
 
     run_command("browse", __doc__, arguments, values, command)

@@ -1,4 +1,4 @@
-"""SGD and AdamW with PyTorch's arithmetic, and the learning rate of every epoch.
+"""SGD and AdamW with PyTorch's arithmetic.
 
 Keras's own optimizers differ where it shows in a long run: its SGD keeps the learning rate inside
 the velocity and decays weights outside of the gradient, its AdamW places epsilon elsewhere.
@@ -8,6 +8,10 @@ import math
 
 import keras
 from keras import ops
+
+from keras_rescnet.schedules import cosine_decay, step_decay
+
+__all__ = ["SGD", "AdamW", "cosine_decay", "step_decay"]
 
 
 @keras.saving.register_keras_serializable(package="keras_rescnet")
@@ -140,33 +144,6 @@ class AdamW(keras.optimizers.Optimizer):
             "beta_2": self.beta_2,
             "epsilon": self.epsilon,
         }
-
-
-def cosine_decay(epoch, epochs):
-    """Returns `(1 + cos(pi epoch / epochs)) / 2`, which falls from 1 towards 0."""
-    return (1.0 + math.cos(math.pi * epoch / epochs)) / 2.0
-
-
-def step_decay(epoch, epochs, *, every, factor=0.1):
-    """Returns `factor ** (epoch // every)`."""
-    return factor ** (epoch // every)
-
-
-def learning_rate_at(epoch, recipe):
-    """Returns the learning rate of an epoch, counted from 0.
-
-        rate (0.01 + 0.99 epoch / warmup_epochs)             while epoch < warmup_epochs
-        minimum + (rate - minimum) decay(epoch - warmup_epochs, epochs - warmup_epochs)
-
-    Reference:
-        PyTorch's `LinearLR(start_factor=0.01)` followed by `CosineAnnealingLR` or `StepLR`, as in
-        `src/classification/train.py` of github.com/tcmyxc/CV-Tutorial.
-    """
-    rate, warmup = recipe.learning_rate, recipe.warmup_epochs
-    if epoch < warmup:
-        return rate * (0.01 + 0.99 * epoch / warmup)
-    minimum = recipe.minimum_learning_rate
-    return minimum + (rate - minimum) * recipe.decay(epoch - warmup, recipe.epochs - warmup)
 
 
 def _check_range(name, value):

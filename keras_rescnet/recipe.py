@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import keras
 
 from keras_rescnet.data import Dataset
-from keras_rescnet.optimizers import cosine_decay
+from keras_rescnet.schedules import cosine_decay
 
 _PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 

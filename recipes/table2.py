@@ -21,7 +21,8 @@ from keras_rescnet.models import (
     ResNet50,
     SENet50,
 )
-from keras_rescnet.optimizers import SGD, step_decay
+from keras_rescnet.optimizers import SGD
+from keras_rescnet.schedules import step_decay
 
 
 def transforms():

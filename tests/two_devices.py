@@ -8,6 +8,6 @@ if __name__ == "__main__":
     (cpu,) = tf.config.list_physical_devices("CPU")
     half = tf.config.LogicalDeviceConfiguration()
     tf.config.set_logical_device_configuration(cpu, [half, half])
-    from keras_rescnet.train_command import main
+    from keras_rescnet.training.__main__ import main
 
     main(sys.argv)

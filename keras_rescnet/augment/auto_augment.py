@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from keras_rescnet.augment import policies
 from keras_rescnet.augment.apply import apply_chosen, as_uint8
-from keras_rescnet.augment.draws import draw
+from keras_rescnet.augment.rows import draw
 
 POLICIES = {"cifar10": policies.CIFAR10, "svhn": policies.SVHN, "imagenet": policies.IMAGENET}
 

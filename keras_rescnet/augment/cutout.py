@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
-from keras_rescnet.augment.draws import draw
 from keras_rescnet.augment.random_erasing import fill_boxes
+from keras_rescnet.augment.rows import draw
 
 
 class Cutout:

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from keras_rescnet.augment import pillow
 from keras_rescnet.augment.apply import apply_chosen, as_uint8
-from keras_rescnet.augment.draws import draw
+from keras_rescnet.augment.rows import draw
 
 BINS = 31
 

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_rescnet.augment.draws import reach
+from keras_rescnet.augment.rows import reach
 
 
 class RandomChoice:

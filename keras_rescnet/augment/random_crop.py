@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from keras_rescnet.augment.draws import draw
+from keras_rescnet.augment.rows import draw
 
 
 class RandomCrop:

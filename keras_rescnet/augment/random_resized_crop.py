@@ -4,7 +4,7 @@ import math
 
 import tensorflow as tf
 
-from keras_rescnet.augment.draws import draw
+from keras_rescnet.augment.rows import draw
 
 ATTEMPTS = 10
 

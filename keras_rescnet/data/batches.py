@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_rescnet.augment.draws import part_of, reach
+from keras_rescnet.augment.rows import part_of, reach
 
 
 def train_batches(

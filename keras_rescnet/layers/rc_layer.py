@@ -5,8 +5,9 @@ from functools import partial
 import keras
 from keras import ops
 
-from keras_rescnet.activations import fused, normal_density, normal_tail
+from keras_rescnet.gaussian import fused, normal_density, normal_tail
 from keras_rescnet.initializers import fan_in_uniform
+from keras_rescnet.layers.images import check_images, statistics_dtype
 
 
 @keras.saving.register_keras_serializable(package="keras_rescnet")
@@ -159,24 +160,3 @@ def _pull_back(x, mean, inverse, upstream):
     by_z = upstream * wide * normal_density(distance) * ops.sign(z) * inverse
     by_x = upstream * (1.0 + normal_tail(distance)) - by_z
     return ops.cast(by_x, x.dtype), by_z, by_z * z
-
-
-def statistics_dtype(layer):
-    """float32, however narrow the policy of `layer`; float64 under float64."""
-    return "float64" if layer.compute_dtype == "float64" else "float32"
-
-
-def check_images(layer, input_shape, channels):
-    """Raises a `ValueError` unless `input_shape` is `(N, H, W, C)` with `C >= channels`."""
-    name = type(layer).__name__
-    if keras.config.image_data_format() == "channels_first":
-        raise ValueError(
-            f"{name} expects channels last: call "
-            '`keras.config.set_image_data_format("channels_last")`. '
-            'Received: image_data_format="channels_first".'
-        )
-    if len(input_shape) != 4 or input_shape[-1] is None or input_shape[-1] < channels:
-        raise ValueError(
-            f"{name} expects images of shape (N, H, W, C) with a known C >= {channels}. "
-            f"Received: input_shape={tuple(input_shape)}."
-        )

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_rescnet.initializers import fan_in_uniform
-from keras_rescnet.layers.rc_layer import check_images, statistics_dtype
+from keras_rescnet.layers.images import check_images, statistics_dtype
 
 
 @keras.saving.register_keras_serializable(package="keras_rescnet")

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_rescnet.layers.rc_layer import statistics_dtype
+from keras_rescnet.layers.images import statistics_dtype
 from keras_rescnet.layers.self_attention import SelfAttention
 
 

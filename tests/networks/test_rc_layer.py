@@ -1,0 +1,151 @@
+"""RCLayer against the reference's golden values, SqueezeExcite, and what both refuse."""
+
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+from gradients import hessian_product, pull_back_layer
+
+from keras_rescnet import layers
+
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
+IMAGES = np.random.default_rng(0).normal(size=(2, 5, 7, 16)).astype("float32")
+tensorflow_only = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="Keras on JAX has no float64 layers"
+)
+
+RC_GOLDEN = {
+    "rclayer_C16_r4": {"reduction": 4},
+    "rclayer_C64_r16": {"reduction": 16},
+    "rclayer_2fc_C16": {"reduction": None},
+    "rclayer_C16_r4_midrelu": {"reduction": 4, "hidden_activation": "relu"},
+    "rclayer_C16_r4_midsigmoid": {"reduction": 4, "hidden_activation": "sigmoid"},
+}
+RC_WEIGHTS = [f"fc{layer}.{kind}" for layer in (1, 21, 22) for kind in ("weight", "bias")]
+
+
+@pytest.mark.parametrize("name", RC_GOLDEN)
+@pytest.mark.parametrize(
+    "dtype, tolerance",
+    [
+        pytest.param(
+            "float64",
+            1e-12,
+            marks=tensorflow_only,
+        ),
+        ("float32", 2e-5),
+    ],
+)
+def test_rc_layer_equals_the_reference(name, dtype, tolerance):
+    golden = np.load(GOLDEN / f"{name}.npz")
+    keys = [key for key in RC_WEIGHTS if f"param_{key}" in golden]
+    layer = layers.RCLayer(**RC_GOLDEN[name], dtype=dtype)
+    x = golden["x"].transpose(0, 2, 3, 1).astype(dtype)
+    layer.build(x.shape)
+    layer.set_weights([golden[f"param_{key}"].T for key in keys])
+    upstream = golden["upstream"].transpose(0, 2, 3, 1).astype(dtype)
+    y, by_x, by_weights = pull_back_layer(layer, x, upstream)
+    assert y.dtype == by_x.dtype == dtype
+    expected = {"y": golden["out_residual"], "x": golden["grad_res_x"]}
+    for key, array in zip(expected, (y, by_x), strict=True):
+        np.testing.assert_allclose(
+            array.transpose(0, 3, 1, 2), expected[key], rtol=tolerance, atol=tolerance, err_msg=key
+        )
+    for key, gradient in zip(keys, by_weights, strict=True):
+        reference = golden[f"grad_res_{key}"]
+        scale = np.abs(reference).max()
+        np.testing.assert_allclose(
+            gradient.T / scale, reference / scale, atol=tolerance, err_msg=key
+        )
+
+
+@tensorflow_only
+def test_rc_layer_second_derivative():
+    """Of the layer in its input, against a central difference of the first, in float64."""
+    layer = layers.RCLayer(reduction=4, dtype="float64")
+    layer.build(IMAGES.shape)
+    generator = np.random.default_rng(3)
+    layer.set_weights([generator.normal(size=weight.shape) for weight in layer.weights])
+    x, direction = IMAGES.astype("float64"), generator.normal(size=IMAGES.shape)
+    product = hessian_product(layer, x, direction)
+    step = 1e-6 * direction
+    ones = np.ones_like(x)
+    right, left = (pull_back_layer(layer, x + s, ones)[1] for s in (step, -step))
+    np.testing.assert_allclose(product, (right - left) / 2e-6, rtol=1e-6, atol=1e-7)
+
+
+def test_rc_layer_starts_as_pytorch_does():
+    layer = layers.RCLayer(reduction=16)
+    layer.build((None, None, None, 1024))
+    weights = layer.get_weights()
+    for weight, fan_in in zip(weights, [1024, 1024, 64, 64, 64, 64], strict=True):
+        bound = 1.0 / np.sqrt(fan_in)
+        assert 0.9 * bound < np.abs(weight).max() <= bound
+        assert abs(np.std(weight) * np.sqrt(3.0) / bound - 1.0) < (
+            0.05 if weight.size > 999 else 0.3
+        )
+    assert np.any(weights[2] != weights[4])
+
+
+def test_rc_layer_takes_initializers_once_for_all_its_layers():
+    initializer = keras.initializers.RandomNormal(stddev=0.01)
+    first, second = (
+        layers.RCLayer(kernel_initializer=initializer, bias_initializer="zeros") for _ in range(2)
+    )
+    for layer in (first, second):
+        layer.build((None, None, None, 1024))
+        hidden, _, mean, _, log_variance, _ = layer.get_weights()
+        assert all(not np.any(bias) for bias in layer.get_weights()[1::2])
+        assert np.any(mean != log_variance)
+        assert abs(np.std(hidden) - 0.01) < 2e-4
+    assert np.any(first.get_weights()[0] != second.get_weights()[0])
+
+
+def test_squeeze_excite_equation():
+    layer = layers.SqueezeExcite(reduction=4, use_bias=True)
+    layer.build(IMAGES.shape)
+    w0, b0, w1, b1 = layer.get_weights()
+    x = IMAGES.astype("float64")
+    hidden = np.maximum(x.mean((1, 2), keepdims=True) @ w0 + b0, 0.0)
+    gate = 1.0 / (1.0 + np.exp(-(hidden @ w1 + b1)))
+    np.testing.assert_allclose(layer(IMAGES), x * gate, rtol=1e-5, atol=1e-6)
+
+
+CALIBRATIONS = [layers.RCLayer, layers.SqueezeExcite]
+
+
+@pytest.mark.parametrize("cls", CALIBRATIONS)
+@pytest.mark.parametrize(
+    "shape, received",
+    [
+        ((2, 5, 16), r"\(2, 5, 16\)"),
+        ((2, 5, 7, 8), r"\(2, 5, 7, 8\)"),
+        ((None, None, None, None), r"\(None, None, None, None\)"),
+    ],
+)
+def test_calibration_refuses_what_is_not_images(cls, shape, received):
+    with pytest.raises(ValueError, match=rf"known C >= 16\. Received: input_shape={received}"):
+        cls(reduction=16).build(shape)
+
+
+@pytest.mark.parametrize("cls", CALIBRATIONS)
+def test_calibration_refuses_channels_first(cls):
+    keras.config.set_image_data_format("channels_first")
+    try:
+        with pytest.raises(ValueError, match='expects channels last.*Received: .*"channels_first"'):
+            cls(reduction=4).build((2, 16, 5, 7))
+    finally:
+        keras.config.set_image_data_format("channels_last")
+
+
+@pytest.mark.parametrize("cls", CALIBRATIONS)
+@pytest.mark.parametrize("reduction", [0, 2.5, "4"])
+def test_calibration_refuses_reduction(cls, reduction):
+    with pytest.raises(ValueError, match=rf"positive integer.*Received: reduction={reduction!r}"):
+        cls(reduction=reduction)
+
+
+def test_two_layer_form_has_no_hidden_activation():
+    with pytest.raises(ValueError, match="needs a hidden layer.*hidden_activation='relu'"):
+        layers.RCLayer(reduction=None, hidden_activation="relu")

@@ -1,0 +1,140 @@
+"""Recipes: what they refuse, how they load, and that every one in recipes/ trains and exports."""
+
+import dataclasses
+import json
+import pathlib
+from functools import partial
+
+import pytest
+
+from keras_rescnet import Recipe, load_recipe
+from keras_rescnet.data import DIGITS
+from keras_rescnet.models import CifarResNet8
+from keras_rescnet.optimizers import SGD
+from keras_rescnet.recipe import recipe_name
+
+FOLDER = pathlib.Path(__file__).parents[2] / "recipes"
+FLAGSHIP = FOLDER / "cifar10_gclu_vgg16.py"
+REQUIRED = {
+    "dataset": DIGITS,
+    "model": CifarResNet8,
+    "optimizer": SGD,
+    "batch_size": 8,
+    "epochs": 10,
+    "learning_rate": 0.1,
+}
+
+
+def test_overrides_are_checked_together():
+    recipe = load_recipe(FLAGSHIP, ["epochs=5", "warmup_epochs=1"])  # epochs=5 alone is unfit
+    assert (recipe.epochs, recipe.warmup_epochs) == (5, 1)
+
+
+def test_overrides_replace_fields():
+    recipe = load_recipe(FLAGSHIP, ["epochs=7", "precision=mixed_bfloat16", "global_clipnorm=1"])
+    assert (recipe.epochs, recipe.precision) == (7, "mixed_bfloat16")
+    assert recipe.global_clipnorm == 1
+    assert recipe.learning_rate == 0.1
+
+
+@pytest.mark.parametrize(
+    ("override", "error", "message"),
+    [
+        ("epoch=7", TypeError, "no field 'epoch'. Nearest: 'epochs'"),
+        ("lr=0.1", TypeError, "no field 'lr'"),
+        ("file=x.py", TypeError, "no field 'file'"),
+        ("epochs", ValueError, "must read field=value. Received: 'epochs'"),
+        ("epochs=many", TypeError, "`epochs` must be int. Received: epochs='many'"),
+        ("epochs=True", TypeError, "`epochs` must be int. Received: epochs=True"),
+        ("epochs=2.5", TypeError, "`epochs` must be int. Received: epochs=2.5"),
+        ("model=VGG16", TypeError, "`model` must be .*Callable. Received: model='VGG16'"),
+        ("epochs=3", ValueError, "smaller than `epochs`. Received: warmup_epochs=5, epochs=3"),
+        ("batch_size=0", ValueError, "`batch_size` must be at least 1. Received: batch_size=0"),
+        ("steps_per_epoch=0", ValueError, "`steps_per_epoch` must be at least 1"),
+        ("learning_rate=-1", ValueError, "`learning_rate` must be positive"),
+        ("label_smoothing=1.0", ValueError, "`label_smoothing` must be at least 0 and below 1"),
+        ("drop_path=1.0", ValueError, "`drop_path` must be at least 0 and below 1"),
+        ("ema_momentum=1.5", ValueError, "`ema_momentum` must lie between 0 and 1"),
+        ("precision=half", ValueError, "`precision` must be one of .*Received: precision='half'"),
+        ("nan_policy=ignore", ValueError, "`nan_policy` must be 'stop' or 'rollback'"),
+        ("gradient_accumulation_steps=3", ValueError, "must divide `batch_size`.*128"),
+    ],
+)
+def test_unfit_overrides_are_refused(override, error, message):
+    with pytest.raises(error, match=message) as caught:
+        load_recipe(FLAGSHIP, [override])
+    assert "\n" not in str(caught.value)
+
+
+BROKEN = {
+    "syntax": ("recipe = (", ValueError, r"broken.py:1: .*never closed"),
+    "import": (
+        "from keras_rescnet.models import VGG17",
+        ValueError,
+        r"broken.py:1: ImportError: cannot import name 'VGG17'",
+    ),
+    "no dict": ("recipes = [1]", ValueError, r"broken.py must assign `recipe = Recipe"),
+    "no recipes": ("recipes = {'a': 1}", ValueError, r"broken.py must assign `recipe = Recipe"),
+    "nothing": ("x = 1", ValueError, r"broken.py must assign `recipe = Recipe"),
+    "field": (
+        "from keras_rescnet import Recipe\n\nrecipe = Recipe(bach_size=1)",
+        TypeError,
+        r"broken.py:3: A recipe has no field 'bach_size'. Nearest: 'batch_size'",
+    ),
+    "missing": (
+        "from keras_rescnet import Recipe\nrecipe = Recipe(batch_size=1)",
+        TypeError,
+        r"broken.py:2: .*missing 5 required keyword-only arguments: 'dataset'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_broken_files_are_refused_at_their_line(case, tmp_path):
+    text, error, message = BROKEN[case]
+    (tmp_path / "broken.py").write_text(text)
+    with pytest.raises(error, match=message) as caught:
+        load_recipe(tmp_path / "broken.py")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_names_those_there():
+    with pytest.raises(ValueError, match=r"no_such.py, which is no file.*cifar10_gclu_vgg16.py"):
+        load_recipe(FOLDER / "no_such.py")
+
+
+def test_named_recipes(tmp_path):
+    file = tmp_path / "table.py"
+    file.write_text(
+        "import dataclasses\nfrom keras_rescnet import load_recipe\n"
+        f"base = load_recipe({str(FLAGSHIP)!r})\n"
+        "recipes = {'long': base, 'short': dataclasses.replace(base, epochs=9, reference=None)}\n"
+    )
+    assert load_recipe(f"{file}:short").epochs == 9
+    assert load_recipe(f"{file}:short").file == file
+    assert recipe_name(f"{file}:short") == "table-short"
+    with pytest.raises(ValueError, match=r"(?s)several.*long +94.15 % in the paper.*short"):
+        load_recipe(file)
+    with pytest.raises(ValueError, match=r"'sort'. Nearest: short. There are: long, short"):
+        load_recipe(f"{file}:sort")
+
+
+def test_description_tells_runs_apart():
+    recipe = load_recipe(FLAGSHIP)
+    described = json.loads(json.dumps(recipe.describe()))
+    assert described == load_recipe(FLAGSHIP).describe()
+    assert described["model"]["activation"] == "keras_rescnet.activations.gclu"
+    assert "RandomCrop(padding=4)" in described["augment"]  # its source: it is part of the file
+    other = dataclasses.replace(recipe, model=partial(recipe.model.func, activation="relu"))
+    assert other.describe()["model"] != described["model"]
+
+
+def test_fields_are_checked_in_python_too():
+    with pytest.raises(TypeError, match="`dataset` must be Dataset. Received: dataset='cifar10'"):
+        Recipe(**{**REQUIRED, "dataset": "cifar10"})
+    with pytest.raises(TypeError, match="lr"):
+        Recipe(**REQUIRED, lr=0.1)
+    with pytest.raises(TypeError, match="`model` must be what makes a model.*Received: <Funct"):
+        Recipe(**{**REQUIRED, "model": CifarResNet8()})
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Recipe(**REQUIRED).epochs = 3

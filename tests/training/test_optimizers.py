@@ -1,0 +1,242 @@
+"""Optimizers, engines and schedules against what PyTorch computed (tests/golden)."""
+
+import functools
+import pathlib
+import types
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from golden.make_weights import load_state
+
+from keras_rescnet import gclu
+from keras_rescnet.convert import load_torch_weights
+from keras_rescnet.models import CifarResNet8, ViTTiny
+from keras_rescnet.optimizers import SGD, AdamW
+from keras_rescnet.schedules import cosine_decay, learning_rate_at, step_decay
+from keras_rescnet.training.metrics import statistics
+from keras_rescnet.training.setup import make_engine
+
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
+
+
+def load(name):
+    with np.load(GOLDEN / name) as file:
+        return {key: file[key] for key in file.files}
+
+
+def numpy_of(variable):
+    return keras.ops.convert_to_numpy(variable)
+
+
+def reference_batches(golden, steps):
+    images = np.stack([golden[f"x_{i}"].transpose(0, 2, 3, 1) for i in range(steps)])
+    labels = np.stack([np.eye(10)[golden[f"y_{i}"]] for i in range(steps)])
+    return tf.data.Dataset.from_tensor_slices(
+        {"images": images.astype("float32"), "labels": labels.astype("float32")}
+    )
+
+
+def run_steps(model, optimizer, batches, learning_rates, batch_size, accumulation_steps=1):
+    optimizer.build(model.trainable_variables)
+    engine = make_engine()
+    engine.build(
+        model,
+        optimizer,
+        statistics,
+        statistics,
+        batch_size=batch_size,
+        accumulation_steps=accumulation_steps,
+    )
+    engine.feed(lambda part: batches)
+    losses = []
+    for rate in learning_rates:
+        optimizer.learning_rate = rate
+        losses.append(engine.steps(1)[0, 0] / batch_size)
+    return losses
+
+
+def test_five_steps_of_sgd_follow_pytorch():
+    golden = load("train_sgd_resnet8_gclu.npz")
+    model, expected = CifarResNet8(activation=gclu), CifarResNet8(activation=gclu)
+    load_torch_weights(model, load_state(np.load(GOLDEN / "resnet8_mos_nc10.npz")))
+    optimizer = SGD(momentum=float(golden["momentum"]), weight_decay=float(golden["weight_decay"]))
+    losses = run_steps(model, optimizer, reference_batches(golden, 5), golden["lr"], 8)
+    np.testing.assert_allclose(losses, golden["loss"], rtol=1e-6)
+
+    final = {k.removeprefix("final/"): v for k, v in golden.items() if k.startswith("final/")}
+    load_torch_weights(expected, final)
+    for ours, theirs in zip(model.weights, expected.weights, strict=True):  # float32 to float64
+        np.testing.assert_allclose(
+            numpy_of(ours), numpy_of(theirs), rtol=2e-5, atol=2e-5, err_msg=ours.path
+        )
+    logits = model(golden["eval_x"].transpose(0, 2, 3, 1).astype("float32"), training=False)
+    np.testing.assert_allclose(numpy_of(logits), golden["eval_logits"], rtol=2e-5, atol=5e-5)
+
+
+def test_three_clipped_steps_of_adamw_follow_pytorch():
+    golden = load("train_adamw_vit_gclu.npz")
+    model = ViTTiny(activation=gclu)
+    load_torch_weights(model, load_state(np.load(GOLDEN / "vit_tiny_patch4_32_nc10.npz")))
+    optimizer = AdamW(weight_decay=float(golden["weight_decay"]), global_clipnorm=1.0)
+    rates = [float(golden["lr"])] * 3
+    losses = run_steps(model, optimizer, reference_batches(golden, 3), rates, 4)
+    np.testing.assert_allclose(losses, golden["loss"], rtol=2e-5)
+
+    # Adam's steps are as long as the learning rate however small the gradient, so that float32
+    # rounding of a tiny one moves a weight by up to 3 steps; nearly all move by far less
+    final = {
+        "logits/kernel": golden["final/head.weight"].T,
+        "logits/bias": golden["final/head.bias"],
+        "norm/gamma": golden["final/norm.weight"],
+        "patch_embedding/kernel": golden["final/patch_embed.proj.weight"].transpose(2, 3, 1, 0),
+        "position_embedding/embedding": golden["final/pos_embed"],
+    }
+    ours = {weight.path: numpy_of(weight) for weight in model.weights}
+    for path, theirs in final.items():
+        difference = np.abs(ours[path] - theirs.reshape(ours[path].shape))
+        assert difference.max() < 3 * rates[0], path
+        assert np.median(difference) < 1e-3 * rates[0], path
+    logits = model(golden["eval_x"].transpose(0, 2, 3, 1).astype("float32"), training=False)
+    np.testing.assert_allclose(numpy_of(logits), golden["eval_logits"], rtol=1e-4, atol=1e-4)
+
+
+def dense_model():
+    keras.utils.set_random_seed(3)
+    return keras.Sequential(
+        [keras.Input((4, 4, 3)), keras.layers.Flatten(), keras.layers.Dense(10, name="logits")]
+    )
+
+
+def random_batches(steps, rows):
+    generator = np.random.default_rng(5)
+    images = generator.normal(size=(steps, rows, 4, 4, 3)).astype("float32")
+    labels = np.eye(10, dtype="float32")[generator.integers(0, 10, (steps, rows))]
+    return tf.data.Dataset.from_tensor_slices({"images": images, "labels": labels})
+
+
+def dense_gradient(kernel, bias, images, labels):
+    """Mean cross-entropy's gradient of a linear classifier, in float64."""
+    x = images.reshape(len(images), -1).astype("float64")
+    scores = np.exp(x @ kernel + bias)
+    error = (scores / scores.sum(1, keepdims=True) - labels) / len(images)
+    return x.T @ error, error.sum(0)
+
+
+def test_three_steps_of_adamw_follow_its_equations():
+    model = dense_model()
+    weights = [numpy_of(weight).astype("float64") for weight in model.weights]
+    moments = [[np.zeros_like(weight), np.zeros_like(weight)] for weight in weights]
+    rates = (0.01, 0.02, 0.005)
+    for t, (rate, batch) in enumerate(zip(rates, random_batches(3, 6), strict=True), start=1):
+        gradients = dense_gradient(*weights, batch["images"].numpy(), batch["labels"].numpy())
+        for weight, gradient, moment in zip(weights, gradients, moments, strict=True):
+            weight *= 1 - rate * 0.05
+            moment[0] = 0.9 * moment[0] + 0.1 * gradient
+            moment[1] = 0.999 * moment[1] + 0.001 * gradient**2
+            first, second = moment[0] / (1 - 0.9**t), moment[1] / (1 - 0.999**t)
+            weight -= rate * first / (np.sqrt(second) + 1e-8)
+    run_steps(model, AdamW(weight_decay=0.05), random_batches(3, 6), rates, 6)
+    for ours, theirs in zip(model.weights, weights, strict=True):
+        np.testing.assert_allclose(numpy_of(ours), theirs, rtol=2e-5, atol=2e-6)
+
+
+def test_clipping_limits_the_norm_of_all_gradients_together():
+    model = dense_model()
+    before = [numpy_of(weight).astype("float64") for weight in model.weights]
+    batch = next(iter(random_batches(1, 6)))
+    gradients = dense_gradient(*before, batch["images"].numpy(), batch["labels"].numpy())
+    norm = np.sqrt(sum(np.sum(gradient**2) for gradient in gradients))
+    assert norm > 0.1
+    run_steps(model, SGD(global_clipnorm=0.1), random_batches(1, 6), [1.0], 6)
+    for ours, old, gradient in zip(model.weights, before, gradients, strict=True):
+        np.testing.assert_allclose(
+            numpy_of(ours), old - 0.1 * gradient / norm, rtol=1e-5, atol=1e-6
+        )
+
+
+def test_a_batch_in_parts_is_the_same_step():
+    whole, parts = dense_model(), dense_model()
+    for model, accumulation_steps in ((whole, 1), (parts, 3)):
+        optimizer = SGD(momentum=0.9, weight_decay=0.1)
+        run_steps(model, optimizer, random_batches(3, 6), [0.1] * 3, 6, accumulation_steps)
+    for ours, theirs in zip(parts.weights, whole.weights, strict=True):
+        np.testing.assert_allclose(numpy_of(ours), numpy_of(theirs), rtol=1e-5, atol=1e-7)
+
+
+def test_averaged_weights_follow_their_equation():
+    model = dense_model()
+    optimizer = SGD(use_ema=True, ema_momentum=0.75)
+    optimizer.build(model.trainable_variables)
+    engine = make_engine()
+    engine.build(model, optimizer, statistics, statistics, batch_size=6, accumulation_steps=1)
+    engine.feed(lambda part: random_batches(3, 6))
+    optimizer.learning_rate = 0.5
+    averages = None
+    for _ in range(3):
+        engine.steps(1)
+        weights = [numpy_of(weight).astype("float64") for weight in model.weights]
+        averages = averages or weights  # the first step's weights start the average
+        averages = [0.75 * a + 0.25 * w for a, w in zip(averages, weights, strict=True)]
+    optimizer.finalize_variable_values(model.trainable_variables)
+    for ours, theirs in zip(model.weights, averages, strict=True):
+        np.testing.assert_allclose(numpy_of(ours), theirs, rtol=1e-5, atol=1e-7)
+
+
+def test_statistics():
+    logits = np.array([[3.0, 1.0, 0.5, 0.2, 0.1, -1.0, 2.0], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]])
+    labels = np.eye(7)[[6, 1]]
+    log = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    soft = 0.9 * labels + 0.1 / 7
+    rows = numpy_of(statistics(labels.astype("float32"), logits.astype("float32"), 0.1))
+    np.testing.assert_allclose(rows[:, 0], -(soft * log).sum(1), rtol=1e-6)
+    np.testing.assert_array_equal(rows[:, 1:], [[0, 1], [0, 0]])
+    rows = numpy_of(statistics(np.eye(3, dtype="float32"), np.eye(3, dtype="float32")[[0, 2, 2]]))
+    np.testing.assert_array_equal(rows[:, 1:], [[1, 1], [0, 1], [1, 1]])  # 3 classes: all in 5
+
+
+def test_excluded_variables_do_not_decay():
+    optimizer = SGD(learning_rate=1.0, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    kernel = keras.Variable(np.ones(2, "float32"), name="kernel")
+    bias = keras.Variable(np.ones(2, "float32"), name="bias")
+    optimizer.apply([np.zeros(2, "float32")] * 2, [kernel, bias])
+    np.testing.assert_array_equal(numpy_of(kernel), [0.5, 0.5])
+    np.testing.assert_array_equal(numpy_of(bias), [1.0, 1.0])
+
+
+@pytest.mark.parametrize("make", [lambda v: SGD(momentum=v), lambda v: AdamW(beta_2=v)])
+def test_optimizers_reject_factors_out_of_range(make):
+    with pytest.raises(ValueError, match=r"at least 0 and below 1.*Received: \w+=1.5"):
+        make(1.5)
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.2, 0.9, 5e-4), AdamW(0.2, 0.8, 0.99, 1e-6, 0.1)])
+def test_optimizers_survive_their_config(optimizer):
+    again = type(optimizer).from_config(optimizer.get_config())
+    assert again.get_config() == optimizer.get_config()
+
+
+SCHEDULES = {
+    "cifar_200e_lr0.1_w5": (0.1, 5, 0.0, cosine_decay),
+    "svhn_200e_lr0.01_w5": (0.01, 5, 0.0, cosine_decay),
+    "cifar_300e_lr0.1_w20_min1e-6": (0.1, 20, 1e-6, cosine_decay),
+    "vit_300e_lr1.25e-4_w20_min1e-6": (1.25e-4, 20, 1e-6, cosine_decay),
+    "imagenet_90e_step30_w5": (0.1, 5, 0.0, functools.partial(step_decay, every=30)),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_learning_rates_follow_pytorch(name):
+    expected = load("lr_schedules.npz")[name]
+    rate, warmup, minimum, decay = SCHEDULES[name]
+    recipe = types.SimpleNamespace(
+        learning_rate=rate,
+        warmup_epochs=warmup,
+        minimum_learning_rate=minimum,
+        decay=decay,
+        epochs=len(expected),
+    )
+    ours = [learning_rate_at(epoch, recipe) for epoch in range(len(expected))]
+    np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-15)

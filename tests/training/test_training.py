@@ -1,0 +1,296 @@
+"""`train`: every recipe runs, a run goes on exactly, and what a user can do wrong is said."""
+
+import csv
+import dataclasses
+import fcntl
+import functools
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import keras
+import noise
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_rescnet
+from keras_rescnet import load_recipe
+from keras_rescnet.training import setup
+from keras_rescnet.training.engines.tensorflow import Engine as TensorFlowEngine
+
+ROOT = pathlib.Path(__file__).parents[2]
+PATHS = [path for path in sorted((ROOT / "recipes").glob("*.py")) if "table" not in path.stem]
+ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
+
+
+def with_random_pictures(recipe, **changes):
+    dataset = dataclasses.replace(recipe.dataset, read=noise.random_pictures)
+    if dataset.classes is None:  # a folder of pictures: known when it is read
+        facts = {"classes": 3, "mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.4)}
+        dataset = dataclasses.replace(dataset, **facts)
+    return dataclasses.replace(recipe, dataset=dataset, **changes)
+
+
+def small_recipe(**changes):
+    return dataclasses.replace(noise.recipe, **changes)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_recipe_trains_and_exports(path, tmp_path):
+    recipe = load_recipe(path)
+    recipe = with_random_pictures(
+        recipe, batch_size=8, epochs=1, warmup_epochs=0, steps_per_epoch=1, learning_rate=1e-3
+    )
+    results = keras_rescnet.train(recipe, tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "results.json").read_text()) == results
+    assert (tmp_path / "run" / "recipe.py").read_text() == path.read_text()
+    model = keras.models.load_model(tmp_path / "run" / "model.keras")
+    pixels = np.zeros((1, *recipe.dataset.image_shape), "uint8")
+    images = (pixels / 255 - recipe.dataset.mean) / recipe.dataset.std
+    logits = keras.ops.convert_to_numpy(model(images.astype("float32")))
+    expected = np.exp(logits - logits.max())
+    expected /= expected.sum()
+    if ON_TENSORFLOW:
+        served = tf.saved_model.load(str(tmp_path / "run" / "saved_model"))
+        np.testing.assert_allclose(served.serve(pixels), expected, atol=1e-5)
+        np.testing.assert_allclose(served.serve(pixels.astype("float32")), expected, atol=1e-5)
+        assert served.class_names().shape == (recipe.dataset.classes,)
+
+
+def files_of(workdir):
+    return {
+        name: (pathlib.Path(workdir) / name).read_bytes() for name in ("log.csv", "results.json")
+    }
+
+
+def weights_of(workdir):
+    model = keras.models.load_model(pathlib.Path(workdir) / "model.keras")
+    return [keras.ops.convert_to_numpy(weight) for weight in model.weights]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"precision": "mixed_float16", "ema_momentum": 0.9, "global_clipnorm": 1.0},
+        {"precision": "mixed_bfloat16", "gradient_accumulation_steps": 2, "evaluate_every": 2},
+    ],
+    ids=["plain", "float16", "bfloat16"],
+)
+def test_a_stopped_run_goes_on_to_the_last_bit(changes, tmp_path, monkeypatch):
+    whole = keras_rescnet.train(small_recipe(**changes), tmp_path / "whole")
+    # 5 steps an epoch: the run is stopped within the first, at the end of it, and in the second
+    recipe = small_recipe(steps_per_execution=1, **changes)
+    for steps in (3, 2, 4):
+        stop_after(monkeypatch, steps)
+        with pytest.raises(SystemExit) as caught:
+            keras_rescnet.train(recipe, tmp_path / "parts")
+        assert caught.value.code == 143
+    monkeypatch.undo()
+    assert keras_rescnet.train(recipe, tmp_path / "parts") == whole
+    assert files_of(tmp_path / "parts") == files_of(tmp_path / "whole")
+    for ours, theirs in zip(
+        weights_of(tmp_path / "parts"), weights_of(tmp_path / "whole"), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+    with open(tmp_path / "parts" / "log.csv") as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
+
+
+def stop_after(monkeypatch, steps):
+    """Sends this process a SIGTERM when the engine has done so many steps."""
+    engine = type(setup.make_engine())
+    original, done = engine.steps, 0
+
+    def count_steps(self, count):
+        nonlocal done
+        rows = original(self, count)
+        done += count
+        if done >= steps:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return rows
+
+    monkeypatch.undo()
+    original = engine.steps
+    monkeypatch.setattr(engine, "steps", count_steps)
+
+
+def test_a_finished_run_is_not_repeated(tmp_path, capsys):
+    results = keras_rescnet.train(small_recipe(), tmp_path)
+    before = (tmp_path / "model.keras").stat().st_mtime_ns
+    assert keras_rescnet.train(small_recipe(), tmp_path) == results
+    assert (tmp_path / "model.keras").stat().st_mtime_ns == before
+    assert "finished run: nothing is done again" in capsys.readouterr().out
+
+
+def test_results_are_those_of_keras(tmp_path):
+    recipe = small_recipe()
+    results = keras_rescnet.train(recipe, tmp_path)
+    model = keras.models.load_model(tmp_path / "model.keras")
+    model.compile(
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy", keras.metrics.SparseTopKCategoricalAccuracy(5)],
+    )
+    examples = noise.random_pictures(recipe.dataset, "test")
+    images = (examples.images / 255.0 - recipe.dataset.mean) / recipe.dataset.std
+    expected = model.evaluate(images.astype("float32"), examples.labels, verbose=0, batch_size=20)
+    ours = [results[f"test_{name}"] for name in ("loss", "accuracy", "top5_accuracy")]
+    np.testing.assert_allclose(ours, expected, rtol=1e-5)
+
+
+def test_another_recipe_is_refused(tmp_path):
+    keras_rescnet.train(small_recipe(), tmp_path)
+    with pytest.raises(ValueError, match="another recipe: `epochs` was 3. Received: epochs=4"):
+        keras_rescnet.train(small_recipe(epochs=4), tmp_path)
+
+
+def test_other_data_are_refused(tmp_path, monkeypatch):
+    stop_after(monkeypatch, 3)
+    with pytest.raises(SystemExit):
+        keras_rescnet.train(small_recipe(steps_per_execution=1), tmp_path)
+    monkeypatch.undo()
+    other = dataclasses.replace(noise.recipe.dataset, std=(0.5, 0.5, 0.5))
+    message = (
+        r"run on other data: `std` was \[0.376, 0.376, 0.376\]. Received: std=\[0.5, 0.5, 0.5\]"
+    )
+    with pytest.raises(ValueError, match=message):
+        keras_rescnet.train(small_recipe(steps_per_execution=1, dataset=other), tmp_path)
+
+
+def test_a_damaged_file_of_a_run_is_named(tmp_path):
+    (tmp_path / "run.json").write_text("")
+    with pytest.raises(ValueError, match="must be as a run wrote it. Received: .*run.json"):
+        keras_rescnet.train(small_recipe(), tmp_path)
+
+
+def test_a_workdir_in_use_is_refused(tmp_path):
+    with open(tmp_path / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ValueError, match="Another run is writing into this workdir"):
+            keras_rescnet.train(small_recipe(), tmp_path)
+
+
+def test_a_workdir_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(ValueError, match="`workdir` must be a folder. Received: .*file"):
+        keras_rescnet.train(small_recipe(), tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_a_workdir_that_cannot_be_written_is_refused():
+    with pytest.raises(ValueError, match="must be a folder that can be written. Received: /proc/x"):
+        keras_rescnet.train(small_recipe(), "/proc/x")
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+    recipe = small_recipe(learning_rate=1e30, warmup_epochs=0, epochs=2)
+    with pytest.raises(FloatingPointError, match=r"not finite at step \d, learning rate 1e\+30"):
+        keras_rescnet.train(recipe, tmp_path)
+    assert not (tmp_path / "results.json").exists()
+
+
+def two_logits(input_shape, classes):
+    return noise.model(input_shape, 2, dropout=0.5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 41}, "40 training images, 0 steps an epoch. Received: batch_size=41"),
+        ({"steps_per_epoch": 6}, "5 steps an epoch. Received: batch_size=8, steps_per_epoch=6"),
+        (
+            {"exclude_from_weight_decay": ("bias", "gama")},
+            "no weight has a name with 'gama'.*bias, gamma",
+        ),
+        ({"augment": lambda: None}, "`augment` must return a list of transforms. Received: None"),
+        ({"drop_path": 0.1}, "unexpected keyword argument 'drop_path'"),
+        (
+            {"model": functools.partial(keras_rescnet.models.CifarResNet8, activation="gleu")},
+            "`model` cannot be built: .*gleu",
+        ),
+        ({"model": two_logits}, r"logits of shape \(None, 10\). Received: \(None, 2\)"),
+    ],
+)
+def test_recipes_that_do_not_fit_are_refused(changes, message, tmp_path):
+    with pytest.raises((ValueError, TypeError), match=message):
+        keras_rescnet.train(small_recipe(**changes), tmp_path)
+
+
+def test_a_cluster_that_cannot_be_read_is_refused(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", "{cluster: ")
+    with pytest.raises(ValueError, match="`TF_CONFIG` must be JSON.*Received: TF_CONFIG={cluster"):
+        TensorFlowEngine()
+
+
+def test_devices_are_not_chosen_in_a_cluster(monkeypatch):
+    cluster = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
+    with pytest.raises(ValueError, match="uses all devices that it sees.*Received: devices=1"):
+        TensorFlowEngine(devices=1)
+
+
+def test_a_batch_must_divide():
+    recipe = small_recipe(gradient_accumulation_steps=2)
+    message = "over devices and grad.*batch_size=8, devices=3, gradient_accumulation_steps=2"
+    with pytest.raises(ValueError, match=message):
+        setup.check_batch(recipe, 3)
+
+
+def test_other_backends_do_not_train(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    with pytest.raises(ValueError, match="TensorFlow or JAX. Received: KERAS_BACKEND=torch"):
+        setup.make_engine()
+
+
+def run_train(*arguments):
+    quiet = {name: text for name, text in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    command = [sys.executable, ROOT / "train.py", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=quiet)
+
+
+COMMANDS = {
+    "no recipe": ([], "--recipe FILE is missing"),
+    "unknown flag": (["--recepe=x.py"], "Unknown command line flag 'recepe'"),
+    "stray word": (["x.py"], "Arguments are given as --flag value. Received: x.py"),
+    "no file": (["--recipe=recipes/none.py"], "recipes/none.py, which is no file"),
+    "field": (
+        ["--recipe=recipes/cifar10_resnet32.py", "--set=epoch=1"],
+        "no field 'epoch'. Nearest: 'epochs'",
+    ),
+    "file in the way": (
+        ["--recipe=recipes/digits_gclu_resnet8.py", "--workdir=README.md"],
+        "`workdir` must be a folder",
+    ),
+    "no devices": (
+        ["--recipe=recipes/digits_gclu_resnet8.py", "--devices=0", "--workdir={tmp}"],
+        "`devices` must be at least 1. Received: devices=0",
+    ),
+    "record": (
+        ["--recipe=recipes/digits_gclu_resnet8.py", "--record=README.md", "--workdir={tmp}"],
+        "--record must be a folder. Received: README.md",
+    ),
+    "too many devices": (
+        ["--recipe=recipes/digits_gclu_resnet8.py", "--devices=99", "--workdir={tmp}"],
+        "Received: devices=99",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", COMMANDS)
+def test_a_mistake_is_one_line_and_exit_code_2(case, tmp_path):
+    arguments, message = COMMANDS[case]
+    done = run_train(*[argument.format(tmp=tmp_path) for argument in arguments])
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("train.py: ") and message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_help_explains_every_flag():
+    done = run_train("--help")
+    assert done.returncode == 0
+    for flag in ("--recipe", "--workdir", "--set", "--data_dir", "--devices", "--record"):
+        assert flag in done.stdout
