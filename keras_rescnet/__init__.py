@@ -12,7 +12,12 @@ from keras_rescnet.activations import gclu, gclu_sigmoid, gclu_tanh
 __version__ = "0.1.0"
 
 _MODULES = ("augment", "data", "export", "optimizers")
-_MODULE_OF = {"Recipe": "recipe", "load_recipe": "recipe", "train": "training"}
+_MODULE_OF = {
+    "Mistake": "mistake",
+    "Recipe": "recipe",
+    "load_recipe": "recipe",
+    "train": "training",
+}
 
 
 def __getattr__(name):

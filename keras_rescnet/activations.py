@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_rescnet.gaussian import fused, normal_density, normal_tail
+from keras_rescnet.mistake import Mistake
 
 
 @keras.saving.register_keras_serializable(package="keras_rescnet")
@@ -68,7 +69,7 @@ def gclu_tanh(x):
 def check_approximate(approximate):
     """Raises a `ValueError` unless `approximate` names a form of GCLU."""
     if approximate not in (None, "sigmoid", "tanh"):
-        raise ValueError(
+        raise Mistake(
             '`approximate` must be None, "sigmoid" or "tanh". '
             f"Received: approximate={approximate!r}."
         )

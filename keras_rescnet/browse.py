@@ -12,6 +12,7 @@ from absl import flags
 
 from keras_rescnet.analysis.plots import plot_pictures
 from keras_rescnet.command import check_output, run_command
+from keras_rescnet.mistake import Mistake
 from keras_rescnet.recipe import load_recipe, recipe_name
 from keras_rescnet.training.data import RunData
 
@@ -53,7 +54,7 @@ def main(arguments):
 
     def command(_):
         if recipe.value is None:
-            raise ValueError("--recipe FILE is missing. Received: none.")
+            raise Mistake("--recipe FILE is missing. Received: none.")
         check_output("output", output.value)
         loaded = load_recipe(recipe.value, overrides.value)
         pictures, captions = training_pictures(loaded, step.value, data_dir.value)

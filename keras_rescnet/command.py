@@ -3,18 +3,19 @@
 import os
 import pathlib
 import sys
-import traceback
 
 import keras
 import tensorflow as tf
 from absl import flags
 
+from keras_rescnet.mistake import Mistake
+
 
 def run_command(name, help_text, arguments, values, function, takes_words=False):
     """Parses flags, calls `function` with the words that are no flags, and ends the process.
 
-    A `ValueError` or `TypeError` that this package raised is the user's to mend: one line, exit
-    code 2. Any other is a defect, and keeps its traceback. A loss that is not finite ends with 3, a
+    A `Mistake` is the user's to mend: one line, exit code 2. Any other exception is a defect, and
+    keeps its traceback. A loss that is not finite ends with 3, a
     run that lost another of its processes with 4, Ctrl-C with 130.
 
     Args:
@@ -38,10 +39,7 @@ def run_command(name, help_text, arguments, values, function, takes_words=False)
     tf.debugging.disable_traceback_filtering()
     try:
         function(words)
-    except (ValueError, TypeError) as error:
-        raised_in = pathlib.Path(traceback.extract_tb(error.__traceback__)[-1].filename)
-        if pathlib.Path(__file__).parent not in raised_in.parents:
-            raise
+    except Mistake as error:
         _end(name, error, 2)
     except FloatingPointError as error:
         _end(name, error, 3)
@@ -56,7 +54,7 @@ def check_output(flag, path):
     """Raises a `ValueError` unless a file can lie at `path`: before the work, not after it."""
     file = pathlib.Path(path)
     if file.is_dir() or not file.resolve().parent.is_dir():
-        raise ValueError(f"--{flag} must lie in an existing folder. Received: {path}.")
+        raise Mistake(f"--{flag} must lie in an existing folder. Received: {path}.")
 
 
 def _end(name, error, code):

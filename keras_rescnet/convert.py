@@ -9,6 +9,8 @@ import re
 
 import numpy as np
 
+from keras_rescnet.mistake import Mistake
+
 _PARAMETERS = {
     "kernel": "weight",
     "bias": "bias",
@@ -62,7 +64,7 @@ def load_torch_weights(model, state_dict):
     faults = {"missing": missing, "unexpected": unexpected, "of another shape": misshapen}
     if any(faults.values()):
         listed = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in faults.items() if names)
-        raise ValueError(
+        raise Mistake(
             "`state_dict` must have an entry of the right shape for every weight of "
             f"{model.name}, and no other. Nothing was changed. Received: {listed}."
         )

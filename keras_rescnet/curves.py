@@ -13,6 +13,7 @@ from absl import flags
 from keras_rescnet.analysis.plots import plot_curves
 from keras_rescnet.analysis.runs import read_log, run_names
 from keras_rescnet.command import check_output, run_command
+from keras_rescnet.mistake import Mistake
 
 
 def main(arguments):
@@ -22,7 +23,7 @@ def main(arguments):
 
     def draw(workdirs):
         if not workdirs:
-            raise ValueError("Name at least one run's folder. Received: none.")
+            raise Mistake("Name at least one run's folder. Received: none.")
         check_output("output", output.value)
         plot_curves(
             dict(zip(run_names(workdirs), map(read_log, workdirs), strict=True)), output.value

@@ -21,6 +21,7 @@ from keras_rescnet.analysis.evaluation import evaluate
 from keras_rescnet.analysis.plots import plot_confusion
 from keras_rescnet.analysis.runs import load_run
 from keras_rescnet.command import check_output, run_command
+from keras_rescnet.mistake import Mistake
 
 
 def main(arguments):
@@ -35,7 +36,7 @@ def main(arguments):
 
     def command(_):
         if workdir.value is None:
-            raise ValueError("--workdir DIR is missing. Received: none.")
+            raise Mistake("--workdir DIR is missing. Received: none.")
         for flag, file in (("json", output.value), ("confusion", matrix.value)):
             if file is not None:
                 check_output(flag, file)
@@ -46,13 +47,13 @@ def main(arguments):
             dataset = dataclasses.replace(own, mean=dataset.mean, std=dataset.std)
         examples = data.load(dataset, split.value, data_dir.value)
         if len(examples.class_names) != model.output_shape[-1]:
-            raise ValueError(
+            raise Mistake(
                 f"The data must have the model's {model.output_shape[-1]} classes. "
                 f"Received: {dataset.name} with {len(examples.class_names)}."
             )
         names = recipe.dataset.class_names or examples.class_names
         if examples.class_names != names and set(examples.class_names) == set(names):
-            raise ValueError(
+            raise Mistake(
                 f"The classes must be in the model's order, {', '.join(names)}. Received: "
                 f"{', '.join(examples.class_names)}; a labels.txt in the folder gives an order."
             )

@@ -9,6 +9,7 @@ import math
 import keras
 from keras import ops
 
+from keras_rescnet.mistake import Mistake
 from keras_rescnet.schedules import cosine_decay, step_decay
 
 __all__ = ["SGD", "AdamW", "cosine_decay", "step_decay"]
@@ -148,4 +149,4 @@ class AdamW(keras.optimizers.Optimizer):
 
 def _check_range(name, value):
     if not 0.0 <= value < 1.0:
-        raise ValueError(f"`{name}` must be at least 0 and below 1. Received: {name}={value}.")
+        raise Mistake(f"`{name}` must be at least 0 and below 1. Received: {name}={value}.")

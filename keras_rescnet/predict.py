@@ -17,6 +17,7 @@ import tensorflow as tf
 from absl import flags
 
 from keras_rescnet.command import run_command
+from keras_rescnet.mistake import Mistake
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 
@@ -37,7 +38,7 @@ def find_pictures(words):
         else:
             files = sorted(map(pathlib.Path, glob.glob(word, recursive=True)))
         if not files:
-            raise ValueError(f"Pictures are files, folders or patterns. Received: {word}: no file.")
+            raise Mistake(f"Pictures are files, folders or patterns. Received: {word}: no file.")
         found += files
     return found
 
@@ -53,7 +54,7 @@ def read_picture(path, height, width, channels):
             tf.io.read_file(str(path)), channels=channels, expand_animations=False
         )
     except tf.errors.OpError:
-        raise ValueError(
+        raise Mistake(
             f"A picture must be a JPEG, PNG, BMP or GIF file. Received: {path}."
         ) from None
     scale = max(height / image.shape[0], width / image.shape[1])
@@ -72,10 +73,10 @@ def load_served(path):
     if (folder / "saved_model").is_dir():
         folder = folder / "saved_model"
     if not (folder / "saved_model.pb").is_file():
-        raise ValueError(f"`model` must be the folder of a run or SavedModel. Received: {path}.")
+        raise Mistake(f"`model` must be the folder of a run or SavedModel. Received: {path}.")
     served = tf.saved_model.load(str(folder))
     if not hasattr(served, "class_names"):
-        raise ValueError(
+        raise Mistake(
             f"`model` must be a SavedModel of a run. Received: {path}, one without class names."
         )
     (shape,) = [
@@ -93,9 +94,9 @@ def main(arguments):
 
     def command(words):
         if model.value is None:
-            raise ValueError("--model DIR is missing. Received: none.")
+            raise Mistake("--model DIR is missing. Received: none.")
         if not words:
-            raise ValueError("Name at least one picture. Received: none.")
+            raise Mistake("Name at least one picture. Received: none.")
         served, shape, class_names = load_served(model.value)
         for path in find_pictures(words):
             picture = read_picture(path, *shape)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import keras
 
 from keras_rescnet.data import Dataset
+from keras_rescnet.mistake import Mistake
 from keras_rescnet.schedules import cosine_decay
 
 _PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -25,8 +26,7 @@ class Recipe:
     and devices must be set before they make anything.
 
     Raises:
-        ValueError: if a field has a value that cannot be trained with.
-        TypeError: if a field has a value of a wrong type.
+        Mistake: if a field has a value of a wrong type, or one that cannot be trained with.
     """
 
     dataset: Dataset  # what to train and test on
@@ -67,7 +67,7 @@ class Recipe:
         for field in dataclasses.fields(self):
             _check_type(field, getattr(self, field.name))
         if isinstance(self.model, keras.layers.Layer):
-            raise TypeError(
+            raise Mistake(
                 "`model` must be what makes a model, such as CifarResNet8 or "
                 f"partial(CifarResNet8, activation=gclu). Received: {self.model!r}, a model."
             )
@@ -90,12 +90,12 @@ class Recipe:
         self._check("precision", lambda value: value in _PRECISIONS, f"be one of {_PRECISIONS}")
         self._check("nan_policy", lambda v: v in ("stop", "rollback"), "be 'stop' or 'rollback'")
         if self.warmup_epochs >= self.epochs:
-            raise ValueError(
+            raise Mistake(
                 "`warmup_epochs` must be smaller than `epochs`. "
                 f"Received: warmup_epochs={self.warmup_epochs}, epochs={self.epochs}."
             )
         if self.batch_size % self.gradient_accumulation_steps:
-            raise ValueError(
+            raise Mistake(
                 "`gradient_accumulation_steps` must divide `batch_size`. Received: "
                 f"gradient_accumulation_steps={self.gradient_accumulation_steps}, "
                 f"batch_size={self.batch_size}."
@@ -104,7 +104,7 @@ class Recipe:
     def _check(self, name, holds, what):
         value = getattr(self, name)
         if value is not None and not holds(value):
-            raise ValueError(f"`{name}` must {what}. Received: {name}={value!r}.")
+            raise Mistake(f"`{name}` must {what}. Received: {name}={value!r}.")
 
     def describe(self) -> dict:
         """Returns the fields as what JSON can hold; functions as their name or their source."""
@@ -124,8 +124,8 @@ def load_recipe(path, overrides: Sequence[str] = ()) -> Recipe:
         A `Recipe`.
 
     Raises:
-        ValueError: if the file is missing, fails, or has no such recipe, or a value is unfit.
-        TypeError: if a field does not exist, or a value has a wrong type.
+        Mistake: if the file is missing, fails, or has no such recipe, or a field does not exist
+            or has an unfit value.
     """
     file, name = _split(str(path))
     namespace = _execute(file)
@@ -154,12 +154,12 @@ def _execute(file):
     if not file.is_file():
         near = sorted(str(other) for other in file.parent.glob("*.py"))
         there = f" There are: {', '.join(near)}." if near else ""
-        raise ValueError(f"A recipe is a Python file. Received: {file}, which is no file.{there}")
+        raise Mistake(f"A recipe is a Python file. Received: {file}, which is no file.{there}")
     namespace = {"__name__": file.stem, "__file__": str(file)}
     try:
         exec(compile(file.read_text(), str(file), "exec"), namespace)  # noqa: S102
     except SyntaxError as error:
-        raise ValueError(f"{error.filename}:{error.lineno}: {error.msg}.") from error
+        raise Mistake(f"{error.filename}:{error.lineno}: {error.msg}.") from error
     except Exception as error:  # whatever the user's own code does wrong, said at its own line
         line = next(
             (
@@ -169,8 +169,7 @@ def _execute(file):
             ),
             0,
         )
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{file}:{line}: {_one_line(error)}") from error
+        raise Mistake(f"{file}:{line}: {_one_line(error)}") from error
     return namespace
 
 
@@ -192,7 +191,7 @@ def _choose(namespace, file, name):
         if name not in named:
             near = difflib.get_close_matches(name, named, n=1)
             hint = f" Nearest: {near[0]}." if near else ""
-            raise ValueError(
+            raise Mistake(
                 f"{file} has no recipe of this name. Received: {name!r}.{hint} "
                 f"There are: {', '.join(named) or 'none'}."
             )
@@ -206,16 +205,16 @@ def _choose(namespace, file, name):
             + ("" if value.reference is None else f"{value.reference:5.2f} % in the paper")
             for key, value in named.items()
         )
-        raise ValueError(f"{file} has several recipes; name one as {file}:NAME.\n{lines}")
-    raise ValueError(f"{file} must assign `recipe = Recipe(...)` or `recipes = {{name: ...}}`.")
+        raise Mistake(f"{file} has several recipes; name one as {file}:NAME.\n{lines}")
+    raise Mistake(f"{file} must assign `recipe = Recipe(...)` or `recipes = {{name: ...}}`.")
 
 
 def _parse(override):
     name, separator, text = override.partition("=")
     if not separator:
-        raise ValueError(f"An override must read field=value. Received: {override!r}.")
+        raise Mistake(f"An override must read field=value. Received: {override!r}.")
     if name not in _field_names():
-        raise TypeError(_unknown_field(name))
+        raise Mistake(_unknown_field(name))
     try:
         return name, ast.literal_eval(text)
     except (ValueError, SyntaxError):
@@ -236,7 +235,7 @@ def _check_type(field, value):
     accepted = expected | int if expected in (float, float | None) else expected
     if not isinstance(value, accepted) or (isinstance(value, bool) and expected is not bool):
         kind = expected.__name__ if isinstance(expected, type) else str(expected)
-        raise TypeError(f"`{field.name}` must be {kind}. Received: {field.name}={value!r}.")
+        raise Mistake(f"`{field.name}` must be {kind}. Received: {field.name}={value!r}.")
 
 
 def _describe(value, file):

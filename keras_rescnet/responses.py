@@ -23,6 +23,7 @@ from keras_rescnet.analysis.plots import plot_responses
 from keras_rescnet.analysis.responses import describe, measure, response_model, responses
 from keras_rescnet.analysis.runs import load_run, run_names
 from keras_rescnet.command import check_output, run_command
+from keras_rescnet.mistake import Mistake
 from keras_rescnet.recipe import load_recipe
 
 
@@ -42,9 +43,9 @@ def main(arguments):
 
     def command(_):
         if not workdirs.value and not files.value:
-            raise ValueError("--workdir DIR or --model FILE is missing. Received: none.")
+            raise Mistake("--workdir DIR or --model FILE is missing. Received: none.")
         if files.value and path.value is None:
-            raise ValueError("--model needs --recipe, which says the data. Received: none.")
+            raise Mistake("--model needs --recipe, which says the data. Received: none.")
         check_output("output", output.value)
         own = None if path.value is None else load_recipe(path.value).dataset
         found = []
@@ -72,14 +73,14 @@ def main(arguments):
 
 def _load_model(file):
     if not pathlib.Path(file).is_file() or pathlib.Path(file).suffix != ".keras":
-        raise ValueError(f"--model must be a .keras file. Received: {file}.")
+        raise Mistake(f"--model must be a .keras file. Received: {file}.")
     return keras.models.load_model(file)
 
 
 def _check_images(name, model, dataset):
     expected = model.input_shape[1:]
     if any(e not in (None, s) for e, s in zip(expected, dataset.image_shape, strict=True)):
-        raise ValueError(
+        raise Mistake(
             f"The data must have {name}'s images of shape {expected}. "
             f"Received: {dataset.name} of {dataset.image_shape}."
         )

@@ -24,6 +24,14 @@ def random_pictures(dataset, split, data_dir=None):
     return ArrayExamples(dataset, images, labels, names)
 
 
+def with_random_pictures(recipe, **changes):
+    dataset = dataclasses.replace(recipe.dataset, read=random_pictures)
+    if dataset.classes is None:  # a folder of pictures: known when it is read
+        facts = {"classes": 3, "mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.4)}
+        dataset = dataclasses.replace(dataset, **facts)
+    return dataclasses.replace(recipe, dataset=dataset, **changes)
+
+
 def model(input_shape, classes, dropout):
     """Small, with all that a checkpoint must hold: normalization, dropout, GCLU."""
     return keras.Sequential(

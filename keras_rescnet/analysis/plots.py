@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_rescnet.analysis.normality import gaussian_distance
 from keras_rescnet.analysis.runs import read_log
+from keras_rescnet.mistake import Mistake
 
 
 def plot_run(workdir):
@@ -59,7 +60,7 @@ def import_pyplot():
     try:
         import matplotlib
     except ImportError:
-        raise ValueError(
+        raise Mistake(
             'A figure needs matplotlib. Received: none installed. pip install -e ".[plot]"'
         ) from None
     matplotlib.use("agg")

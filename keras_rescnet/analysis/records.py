@@ -4,6 +4,7 @@ import hashlib
 import json
 import pathlib
 
+from keras_rescnet.mistake import Mistake
 from keras_rescnet.recipe import recipe_name
 from keras_rescnet.training.workdir import WorkDir
 
@@ -17,7 +18,7 @@ def check_folder(folder):
     try:
         pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(
+        raise Mistake(
             f"--record must be a folder. Received: {folder} ({error.strerror})."
         ) from None
 
@@ -64,7 +65,7 @@ def read_record(file):
     except json.JSONDecodeError:
         record = {}
     if record.get("checksum") != checksum(record):
-        raise ValueError(
+        raise Mistake(
             "A record must be as the run wrote it, but its checksum differs. "
             f"Received: {file}. Run the recipe again with --record."
         )

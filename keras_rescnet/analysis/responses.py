@@ -9,6 +9,7 @@ from keras import layers
 from keras_rescnet import data
 from keras_rescnet.analysis.normality import gaussian_distance, normality, scatter
 from keras_rescnet.layers import GCLU
+from keras_rescnet.mistake import Mistake
 
 _ACTIVATIONS = (
     layers.Activation,
@@ -51,7 +52,7 @@ def response_model(model, layer=None):
         ValueError: if there is no such layer, or no map or sequence in the model.
     """
     if not getattr(model, "inputs", None):
-        raise ValueError(
+        raise Mistake(
             "Responses need a functional or sequential model. "
             f"Received: {model.name} of {type(model).__name__}."
         )
@@ -62,7 +63,7 @@ def response_model(model, layer=None):
     elif layer in (own.name for own in copy.layers):
         x = copy.get_layer(layer).output
     else:
-        raise ValueError(f"{model.name} has no layer of this name. Received: {layer!r}.")
+        raise Mistake(f"{model.name} has no layer of this name. Received: {layer!r}.")
     x = keras.ops.cast(x, "float32")
     responses = keras.ops.mean(x, axis=tuple(range(1, len(x.shape) - 1)))
     return keras.Model(copy.inputs[0], responses, name=f"{model.name}_responses")
@@ -72,7 +73,7 @@ def _before_last_activation(model):
     maps = [own for own in model.layers if len(_call(own).outputs[0].shape) in (3, 4)]
     maps = [own for own in maps if not isinstance(own, layers.InputLayer)]
     if not maps:
-        raise ValueError(
+        raise Mistake(
             f"A model must have a map (N, H, W, C) or a sequence. Received: {model.name}."
         )
     makers = {id(_call(own).outputs[0]): own for own in maps}

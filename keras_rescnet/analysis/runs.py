@@ -7,6 +7,7 @@ import pathlib
 
 import keras
 
+from keras_rescnet.mistake import Mistake
 from keras_rescnet.recipe import load_recipe
 
 
@@ -22,7 +23,7 @@ def load_run(workdir):
     folder = pathlib.Path(workdir)
     for name in ("recipe.py", "run.json", "model.keras"):
         if not (folder / name).is_file():
-            raise ValueError(
+            raise Mistake(
                 f"`workdir` must be the folder of a finished run. Received: {workdir}, "
                 f"which has no {name}."
             )
@@ -42,7 +43,7 @@ def read_log(workdir):
     """
     file = pathlib.Path(workdir) / "log.csv"
     if not file.is_file():
-        raise ValueError(f"A run's folder must hold a log.csv. Received: {workdir}.")
+        raise Mistake(f"A run's folder must hold a log.csv. Received: {workdir}.")
     with open(file) as lines:
         return [
             {name: float(text) if text else None for name, text in row.items()}

@@ -7,6 +7,7 @@ import runpy
 import statistics
 
 from keras_rescnet.analysis.records import read_record
+from keras_rescnet.mistake import Mistake
 from keras_rescnet.recipe import Recipe, load_recipe, recipe_name
 
 BEGIN, END = "<!-- report -->", "<!-- /report -->"
@@ -64,7 +65,7 @@ def read_table(file):
     file = pathlib.Path(file)
     names = runpy.run_path(str(file))
     if not {"recipes", "columns"} <= set(names):
-        raise ValueError(
+        raise Mistake(
             f"A table's file must assign `recipes` and `columns`. Received: {file}, without."
         )
     recipes, columns = names["recipes"], names["columns"]
@@ -76,7 +77,7 @@ def read_table(file):
             if name.startswith(start) and name.endswith(end)
         ]
         if len(fits) != 1:
-            raise ValueError(
+            raise Mistake(
                 f"{file}: every recipe must fit one of `columns`. "
                 f"Received: {name!r}, which fits {len(fits)} of {list(columns.values())}."
             )
@@ -99,7 +100,7 @@ def read_records(folder):
     """
     folder = pathlib.Path(folder)
     if not folder.is_dir():
-        raise ValueError(f"--results must be a folder of records. Received: {folder}.")
+        raise Mistake(f"--results must be a folder of records. Received: {folder}.")
     records = collections.defaultdict(list)
     for file in sorted(folder.glob("*.json")):
         record = read_record(file)
@@ -120,7 +121,7 @@ def render(results, recipes):
     records = read_records(results)
     files = sorted(pathlib.Path(recipes).glob("table*.py"))
     if not files:
-        raise ValueError(f"--recipes must be a folder of table*.py. Received: {recipes}.")
+        raise Mistake(f"--recipes must be a folder of table*.py. Received: {recipes}.")
     tables = [_render_table(table, records) for table in map(read_table, files)]
     if records:  # those of the tables are taken out
         tables.insert(0, _render_others(records, pathlib.Path(recipes)))
@@ -157,7 +158,7 @@ def _render_others(records, folder):
         path = found[0]["recipe"]
         try:
             recipe = load_recipe(folder / pathlib.Path(path).name)
-        except (ValueError, TypeError):  # a recipe of someone's own, or one that is no more
+        except Mistake:  # a recipe of someone's own, or one that is no more
             recipe = None
         name = pathlib.Path(path).name
         lines.append(_line(f"`{name}`", _figure(recipe), "<br>".join(_measured(found, recipe))))
@@ -214,5 +215,5 @@ def update(file, report):
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise ValueError(f"--update needs a file with {BEGIN} and {END}. Received: {file}.")
+        raise Mistake(f"--update needs a file with {BEGIN} and {END}. Received: {file}.")
     file.write_text(f"{before}{BEGIN}\n{report}{END}{after}")

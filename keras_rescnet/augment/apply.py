@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from keras_rescnet.mistake import Mistake
+
 
 def apply_chosen(images, operations, choice, magnitudes):
     """Applies to each image the operation it drew, each operation once, on those that drew it.
@@ -29,7 +31,7 @@ def apply_chosen(images, operations, choice, magnitudes):
 def as_uint8(images):
     """Returns images as the uint8 that Pillow's operations need, rounding floats."""
     if images.shape[-1] != 3:
-        raise ValueError(
+        raise Mistake(
             f"AutoAugment and RandAugment need images of 3 channels. Received: {images.shape}."
         )
     if images.dtype == tf.uint8:

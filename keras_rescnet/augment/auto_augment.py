@@ -6,6 +6,7 @@ import tensorflow as tf
 from keras_rescnet.augment import policies
 from keras_rescnet.augment.apply import apply_chosen, as_uint8
 from keras_rescnet.augment.rows import draw
+from keras_rescnet.mistake import Mistake
 
 POLICIES = {"cifar10": policies.CIFAR10, "svhn": policies.SVHN, "imagenet": policies.IMAGENET}
 
@@ -30,7 +31,7 @@ class AutoAugment:
 
     def __init__(self, policy):
         if policy not in POLICIES:
-            raise ValueError(f"`policy` must be one of {list(POLICIES)}. Received: {policy!r}.")
+            raise Mistake(f"`policy` must be one of {list(POLICIES)}. Received: {policy!r}.")
         self.policy = policy
         # Two steps after each other: (25, 2) probabilities, operations and magnitudes.
         steps = [(row[:3], row[3:]) for row in POLICIES[policy]]

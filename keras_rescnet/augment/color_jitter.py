@@ -5,6 +5,7 @@ import tensorflow as tf
 from keras_rescnet.augment import pillow
 from keras_rescnet.augment.apply import apply_chosen, as_uint8
 from keras_rescnet.augment.rows import draw
+from keras_rescnet.mistake import Mistake
 
 
 class ColorJitter:
@@ -30,9 +31,9 @@ class ColorJitter:
         strengths = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
         for name, strength in strengths.items():
             if not strength >= 0:
-                raise ValueError(f"`{name}` must not be negative. Received: {name}={strength!r}.")
+                raise Mistake(f"`{name}` must not be negative. Received: {name}={strength!r}.")
         if not 0 <= hue <= 0.5:
-            raise ValueError(f"`hue` must be in [0, 0.5]. Received: hue={hue!r}.")
+            raise Mistake(f"`hue` must be in [0, 0.5]. Received: hue={hue!r}.")
         ranges = [
             (pillow.brightness, 1 - brightness, 1 + brightness),
             (pillow.contrast, 1 - contrast, 1 + contrast),
@@ -41,7 +42,7 @@ class ColorJitter:
         ]
         self._ranges = [row for row in ranges if row[1] < row[2]]
         if not self._ranges:
-            raise ValueError("ColorJitter must change something. Received: all strengths are 0.")
+            raise Mistake("ColorJitter must change something. Received: all strengths are 0.")
 
     def __call__(self, batch, seed):
         """Returns the batch with its colours changed."""

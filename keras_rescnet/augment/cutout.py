@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from keras_rescnet.augment.random_erasing import fill_boxes
 from keras_rescnet.augment.rows import draw
+from keras_rescnet.mistake import Mistake
 
 
 class Cutout:
@@ -24,9 +25,7 @@ class Cutout:
 
     def __init__(self, length):
         if not isinstance(length, int) or length < 2:
-            raise ValueError(
-                f"`length` must be an integer, at least 2. Received: length={length!r}."
-            )
+            raise Mistake(f"`length` must be an integer, at least 2. Received: length={length!r}.")
         self.length = length
 
     def __call__(self, batch, seed):

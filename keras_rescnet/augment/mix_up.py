@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from keras_rescnet.mistake import Mistake
+
 
 class MixUp:
     """Blends every image with the one before it in the batch.
@@ -39,7 +41,7 @@ class MixUp:
 def check_alpha(alpha):
     """Raises `ValueError` if `alpha` cannot be the parameter of a Beta distribution."""
     if not alpha > 0:
-        raise ValueError(f"`alpha` must be positive. Received: alpha={alpha!r}.")
+        raise Mistake(f"`alpha` must be positive. Received: alpha={alpha!r}.")
 
 
 def beta(alpha, seed):

@@ -6,6 +6,7 @@ import tensorflow as tf
 from keras_rescnet.augment import pillow
 from keras_rescnet.augment.apply import apply_chosen, as_uint8
 from keras_rescnet.augment.rows import draw
+from keras_rescnet.mistake import Mistake
 
 BINS = 31
 
@@ -30,11 +31,11 @@ class RandAugment:
 
     def __init__(self, operations=2, magnitude=9):
         if not isinstance(operations, int) or operations < 1:
-            raise ValueError(
+            raise Mistake(
                 f"`operations` must be a positive integer. Received: operations={operations!r}."
             )
         if not isinstance(magnitude, int) or not 0 <= magnitude < BINS:
-            raise ValueError(
+            raise Mistake(
                 f"`magnitude` must be an integer from 0 to {BINS - 1}. "
                 f"Received: magnitude={magnitude!r}."
             )

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_rescnet.augment.rows import reach
+from keras_rescnet.mistake import Mistake
 
 
 class RandomChoice:
@@ -19,7 +20,7 @@ class RandomChoice:
         transforms = list(transforms)
         layers = [type(t).__name__ for t in transforms if isinstance(t, keras.layers.Layer)]
         if not transforms or layers:
-            raise ValueError(
+            raise Mistake(
                 "`transforms` must be transforms of keras_rescnet.augment, at least one; Keras "
                 f"layers draw from a state of their own. Received: {layers or transforms}."
             )

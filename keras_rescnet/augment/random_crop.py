@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from keras_rescnet.augment.rows import draw
+from keras_rescnet.mistake import Mistake
 
 
 class RandomCrop:
@@ -19,9 +20,7 @@ class RandomCrop:
 
     def __init__(self, padding):
         if not isinstance(padding, int) or padding < 1:
-            raise ValueError(
-                f"`padding` must be a positive integer. Received: padding={padding!r}."
-            )
+            raise Mistake(f"`padding` must be a positive integer. Received: padding={padding!r}.")
         self.padding = padding
 
     def __call__(self, batch, seed):

@@ -5,6 +5,7 @@ import math
 import tensorflow as tf
 
 from keras_rescnet.augment.rows import draw
+from keras_rescnet.mistake import Mistake
 
 ATTEMPTS = 10
 
@@ -33,16 +34,16 @@ class RandomErasing:
 
     def __init__(self, probability=0.5, scale=(0.02, 0.33), ratio=(0.3, 3.3), value=0):
         if not 0 <= probability <= 1:
-            raise ValueError(
+            raise Mistake(
                 f"`probability` must be in [0, 1]. Received: probability={probability!r}."
             )
         if not 0 < scale[0] <= scale[1] <= 1:
-            raise ValueError(f"`scale` must be two rising shares in (0, 1]. Received: {scale!r}.")
+            raise Mistake(f"`scale` must be two rising shares in (0, 1]. Received: {scale!r}.")
         if not 0 < ratio[0] <= ratio[1]:
-            raise ValueError(f"`ratio` must be two rising positive numbers. Received: {ratio!r}.")
+            raise Mistake(f"`ratio` must be two rising positive numbers. Received: {ratio!r}.")
         values = list(value) if isinstance(value, (list, tuple)) else [value]
         if not all(isinstance(v, (int, float)) and 0 <= v <= 255 for v in values):
-            raise ValueError(f"`value` must be in [0, 255]. Received: value={value!r}.")
+            raise Mistake(f"`value` must be in [0, 255]. Received: value={value!r}.")
         self.probability = probability
         self.scale = scale
         self.ratio = ratio
@@ -55,7 +56,7 @@ class RandomErasing:
             images = tf.cast(images, "float32")
         count, height, width, channels = images.shape
         if len(self.value) not in (1, channels):
-            raise ValueError(
+            raise Mistake(
                 f"RandomErasing needs one value or {channels}. Received: value={self.value}."
             )
         seeds = tf.random.split(seed, 5)

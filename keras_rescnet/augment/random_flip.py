@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from keras_rescnet.augment.rows import draw
+from keras_rescnet.mistake import Mistake
 
 
 class RandomFlip:
@@ -16,7 +17,7 @@ class RandomFlip:
 
     def __init__(self, probability=0.5):
         if not 0 <= probability <= 1:
-            raise ValueError(
+            raise Mistake(
                 f"`probability` must be in [0, 1]. Received: probability={probability!r}."
             )
         self.probability = probability

@@ -5,6 +5,7 @@ import math
 import tensorflow as tf
 
 from keras_rescnet.augment.rows import draw
+from keras_rescnet.mistake import Mistake
 
 ATTEMPTS = 10
 
@@ -34,11 +35,11 @@ class RandomResizedCrop:
 
     def __init__(self, size, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3)):
         if not isinstance(size, int) or size < 1:
-            raise ValueError(f"`size` must be a positive integer. Received: size={size!r}.")
+            raise Mistake(f"`size` must be a positive integer. Received: size={size!r}.")
         if not 0 < scale[0] <= scale[1] <= 1:
-            raise ValueError(f"`scale` must be two rising shares in (0, 1]. Received: {scale!r}.")
+            raise Mistake(f"`scale` must be two rising shares in (0, 1]. Received: {scale!r}.")
         if not 0 < ratio[0] <= ratio[1]:
-            raise ValueError(f"`ratio` must be two rising positive numbers. Received: {ratio!r}.")
+            raise Mistake(f"`ratio` must be two rising positive numbers. Received: {ratio!r}.")
         self.size = size
         self.scale = scale
         self.ratio = ratio

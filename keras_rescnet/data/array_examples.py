@@ -5,6 +5,8 @@ import functools
 import numpy as np
 import tensorflow as tf
 
+from keras_rescnet.mistake import Mistake
+
 
 class ArrayExamples:
     """Images of one size, held as uint8, and their labels.
@@ -19,14 +21,14 @@ class ArrayExamples:
     def __init__(self, dataset, images, labels, class_names):
         expected = (len(labels), *dataset.image_shape)
         if images.shape != expected or images.dtype != "uint8":
-            raise ValueError(
+            raise Mistake(
                 f"Images of {dataset.name} must be uint8 of shape {expected}. "
                 f"Received: {images.dtype} of shape {images.shape}."
             )
         labels = np.asarray(labels)
         outside = labels[(labels < 0) | (labels >= dataset.classes)]
         if len(class_names) != dataset.classes or len(outside):
-            raise ValueError(
+            raise Mistake(
                 f"{dataset.name} must have {dataset.classes} classes, with labels from 0 to "
                 f"{dataset.classes - 1}. Received: {len(class_names)} class names, "
                 f"{len(outside)} other labels."

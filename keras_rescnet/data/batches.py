@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_rescnet.augment.rows import part_of, reach
+from keras_rescnet.mistake import Mistake
 
 
 def train_batches(
@@ -54,7 +55,7 @@ def train_batches(
     full_epoch = len(examples) // batch_size
     steps_per_epoch = full_epoch if steps_per_epoch is None else steps_per_epoch
     if not 1 <= steps_per_epoch <= full_epoch:
-        raise ValueError(
+        raise Mistake(
             f"An epoch must have 1 to {full_epoch} batches of {batch_size} of the "
             f"{len(examples)} training examples of {examples.dataset.name}. Received: "
             f"batch_size={batch_size}, steps_per_epoch={steps_per_epoch}."
@@ -106,7 +107,7 @@ def _rows(batch_size, part, before):
     """
     index, parts = part
     if not 0 <= index < parts or batch_size % parts:
-        raise ValueError(
+        raise Mistake(
             "`part` must be (i, n), 0 <= i < n, of a `batch_size` that n divides. "
             f"Received: part={part}, batch_size={batch_size}."
         )
@@ -164,7 +165,7 @@ def _normalization(dataset):
     def normalize(batch, batch_size):
         shape = (batch_size, *dataset.image_shape)
         if not batch["images"].shape.is_compatible_with(shape):
-            raise ValueError(
+            raise Mistake(
                 f"Batches of {dataset.name} must have the shape {shape} after all transforms. "
                 f"Received: {tuple(batch['images'].shape)}."
             )

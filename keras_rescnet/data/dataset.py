@@ -5,6 +5,7 @@ import functools
 from collections.abc import Callable
 
 from keras_rescnet.data import digits, tfds_arrays, tfds_encoded
+from keras_rescnet.mistake import Mistake
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,12 +49,12 @@ class Dataset:
         for name in ("mean", "std"):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, tuple) and len(value) == channels):
-                raise ValueError(
+                raise Mistake(
                     f"`{name}` must be a tuple of {channels} numbers, one a channel. "
                     f"Received: {name}={value!r}."
                 )
         if self.std is not None and not min(self.std) > 0:
-            raise ValueError(f"`std` must be positive. Received: std={self.std}.")
+            raise Mistake(f"`std` must be positive. Received: std={self.std}.")
 
 
 @functools.lru_cache(maxsize=8)
@@ -73,7 +74,7 @@ def load(dataset, split, data_dir=None):
         ValueError: If the set is neither there nor to be had.
     """
     if split not in ("train", "test"):
-        raise ValueError(f"`split` must be 'train' or 'test'. Received: split={split!r}.")
+        raise Mistake(f"`split` must be 'train' or 'test'. Received: split={split!r}.")
     return dataset.read(dataset, split, data_dir)
 
 

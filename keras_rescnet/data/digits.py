@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_rescnet.data.array_examples import ArrayExamples
+from keras_rescnet.mistake import Mistake
 
 
 def read(dataset, split, data_dir=None):
@@ -15,7 +16,7 @@ def read(dataset, split, data_dir=None):
     try:
         from sklearn.datasets import load_digits
     except ImportError:
-        raise ValueError(
+        raise Mistake(
             "DIGITS needs scikit-learn, which is not installed: "
             'pip install -e ".[quickstart]" (or pip install scikit-learn).'
         ) from None

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from keras_rescnet.augment.random_resized_crop import RandomResizedCrop, resize
+from keras_rescnet.mistake import Mistake
 
 MARGIN = 224 / 256  # share of the shorter side that evaluation keeps
 
@@ -21,12 +22,12 @@ class EncodedExamples:
     def __init__(self, dataset, count, fetch, class_names):
         height, width, channels = dataset.image_shape
         if height != width or channels != 3:
-            raise ValueError(
+            raise Mistake(
                 f"`image_shape` of {dataset.name} must be square, with 3 channels. "
                 f"Received: image_shape={dataset.image_shape}."
             )
         if len(class_names) != dataset.classes:
-            raise ValueError(
+            raise Mistake(
                 f"{dataset.name} must have {dataset.classes} classes. "
                 f"Received: {len(class_names)} class names."
             )

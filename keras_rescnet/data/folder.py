@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from keras_rescnet.data.dataset import Dataset
 from keras_rescnet.data.encoded_examples import EncodedExamples, decode
+from keras_rescnet.mistake import Mistake
 
 FACTS = "image_folder.json"
 LABELS = "labels.txt"
@@ -54,7 +55,7 @@ def image_folder(path=None, *, size=224):
 def read(dataset, split, data_dir=None, path=None):
     """Returns the pictures of a split as `EncodedExamples`, in alphabetical order."""
     if path is None and data_dir is None:
-        raise ValueError("image_folder() needs the folder of the pictures: its path or --data_dir.")
+        raise Mistake("image_folder() needs the folder of the pictures: its path or --data_dir.")
     root = pathlib.Path(data_dir if path is None else path).expanduser()
     names, files = _listing(root)
     facts = _facts(root, files)
@@ -82,7 +83,7 @@ def _listing(root):
     classes, files = {}, {}
     for split, folder in FOLDERS.items():
         if not (root / folder).is_dir():
-            raise ValueError(
+            raise Mistake(
                 f"A folder of pictures must have train/<class>/* and val/<class>/*. Received: "
                 f"{root}, which has no folder {folder!r}."
             )
@@ -95,24 +96,20 @@ def _listing(root):
                 if entry.is_file() and not entry.name.startswith(".")
             )
             if not found:
-                raise ValueError(
-                    f"Every class must have pictures. {root / folder / name} has none."
-                )
+                raise Mistake(f"Every class must have pictures. {root / folder / name} has none.")
             files[split] += [f"{folder}/{name}/{file}" for file in found]
     names = classes["train"]
     if len(names) < 2:
-        raise ValueError(
-            f"There must be two classes or more. Received: {names} in {root / 'train'}."
-        )
+        raise Mistake(f"There must be two classes or more. Received: {names} in {root / 'train'}.")
     strange = sorted(set(classes["test"]) - set(names))
     if strange:
-        raise ValueError(f"Every class in val must be in train too. {root / 'val'} has {strange}.")
+        raise Mistake(f"Every class in val must be in train too. {root / 'val'} has {strange}.")
     if (root / LABELS).exists():
         listed = (root / LABELS).read_text().split("\n")
         listed = [line.strip() for line in listed if line.strip()]
         if sorted(listed) != names:
             different = sorted(set(listed) ^ set(names)) or "a class twice"
-            raise ValueError(
+            raise Mistake(
                 f"{root / LABELS} must list the folders in train, each once. "
                 f"It differs in {different}."
             )
@@ -145,7 +142,7 @@ def _facts(root, files):
     for file in unreadable:
         print(f"Cannot read {root / file}: it is left out.", flush=True)
     if len(unreadable) > TOLERANCE * len(every):
-        raise ValueError(
+        raise Mistake(
             f"At most {TOLERANCE:.0%} of the pictures may be unreadable. Received: "
             f"{len(unreadable)} of {len(every)} in {root}, the first is {unreadable[0]}."
         )

@@ -7,6 +7,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
+from keras_rescnet.mistake import Mistake
+
 PATIENCE = 8  # seconds for a server's first answer
 
 
@@ -23,14 +25,14 @@ def prepared(dataset, data_dir=None):
     if data_dir is not None:
         data_dir = pathlib.Path(data_dir).expanduser()
         if not data_dir.is_dir():
-            raise ValueError(
+            raise Mistake(
                 "`data_dir` must be an existing folder, in which TFDS keeps its data. "
                 f"Received: data_dir={str(data_dir)!r}."
             )
     try:
         builder = tfds.builder(dataset.name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError:
-        raise ValueError(
+        raise Mistake(
             f"TFDS has no dataset {dataset.name!r}, and none of that name is prepared in "
             f"data_dir={str(data_dir or '~/tensorflow_datasets')!r}."
         ) from None
@@ -44,7 +46,7 @@ def prepared(dataset, data_dir=None):
     if not by_hand and not all((manual / name).exists() for name in names):
         problem = no_answer(urls[0])
         if problem:
-            raise ValueError(
+            raise Mistake(
                 f"{dataset.name} is not prepared in {builder.data_path} and cannot be downloaded "
                 f"({problem}). Either pass the data directory of a machine where TFDS has "
                 f"prepared it (--data_dir), or put the original {', '.join(names)} in {manual}."
@@ -54,7 +56,7 @@ def prepared(dataset, data_dir=None):
         builder.download_and_prepare(download_config=config)
     except Exception as error:  # TFDS raises many kinds, some of twenty lines
         reason = by_hand or str(error).strip().split("\n")[0]
-        raise ValueError(
+        raise Mistake(
             f"TFDS could not prepare {dataset.name} in {builder.data_path} from the files in "
             f"{manual}: {' '.join(reason.split())} Or pass the data directory of a machine where "
             "TFDS has prepared it (--data_dir)."
@@ -67,7 +69,7 @@ def check_splits(builder, dataset, split):
     known = builder.info.splits  # none in TFDS's mock data
     missing = [name for name in split.split("+") if name not in known]
     if known and missing:
-        raise ValueError(
+        raise Mistake(
             f"{dataset.name} in {builder.data_path} must have the split {missing[0]!r}. "
             f"Received: splits {sorted(known)}."
         )

@@ -17,6 +17,7 @@ from keras_rescnet import data
 from keras_rescnet.analysis.runs import load_run
 from keras_rescnet.command import run_command
 from keras_rescnet.export import litert, onnx, saved_model
+from keras_rescnet.mistake import Mistake
 
 
 def main(arguments):
@@ -29,7 +30,7 @@ def main(arguments):
 
     def command(_):
         if workdir.value is None:
-            raise ValueError("--workdir DIR is missing. Received: none.")
+            raise Mistake("--workdir DIR is missing. Received: none.")
         recipe, model = load_run(workdir.value)
         examples = data.load(recipe.dataset, "test", data_dir.value)
         mean, std = np.asarray(examples.dataset.mean), np.asarray(examples.dataset.std)

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_rescnet.gaussian import portable
+from keras_rescnet.mistake import Mistake
 
 LARGEST_DIFFERENCE = 1e-4
 
@@ -32,7 +33,7 @@ def onnx(model, path, *, mean, std, pictures):
         import onnxruntime
         import tf2onnx  # noqa: F401
     except ImportError as error:
-        raise ValueError(_missing("onnx", error)) from None
+        raise Mistake(_missing("onnx", error)) from None
     whole = _with_pixels(model, mean, std)
     with portable():
         whole(pictures[:1].astype("float32"))  # Keras exports what has been called
@@ -51,7 +52,7 @@ def litert(model, path, *, mean, std, pictures):
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:
-        raise ValueError(_missing("litert", error)) from None
+        raise Mistake(_missing("litert", error)) from None
     whole = _with_pixels(model, mean, std)
     with portable(), tempfile.TemporaryDirectory() as folder:
         whole.export(folder, verbose=False)
@@ -79,7 +80,7 @@ def _check(whole, pictures, probabilities, path):
     expected = whole.predict(pictures.astype("float32"), verbose=0)
     difference = float(np.abs(expected - probabilities).max())
     if not difference <= LARGEST_DIFFERENCE:
-        raise ValueError(
+        raise Mistake(
             f"An export must give the model's probabilities to {LARGEST_DIFFERENCE:g}. "
             f"Received: {path}, which differs by {difference:.2g} on {len(pictures)} pictures."
         )
@@ -96,7 +97,7 @@ def _missing(extra, error):
 def check_backend():
     """Raises a `ValueError` unless Keras runs on TensorFlow, which writes every export."""
     if keras.backend.backend() != "tensorflow":
-        raise ValueError(
+        raise Mistake(
             "Models are exported with Keras on TensorFlow. "
             f"Received: KERAS_BACKEND={keras.backend.backend()}; load `model.keras` there."
         )

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_rescnet.mistake import Mistake
+
 
 @keras.saving.register_keras_serializable(package="keras_rescnet")
 class BatchNormalization(keras.layers.BatchNormalization):
@@ -29,7 +31,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def __init__(self, momentum=0.9, epsilon=1e-5, **kwargs):
         super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
         if self.renorm:
-            raise ValueError(
+            raise Mistake(
                 "BatchNormalization here has no renormalization: use Keras's own. "
                 "Received: renorm=True."
             )

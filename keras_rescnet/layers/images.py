@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_rescnet.mistake import Mistake
+
 
 def statistics_dtype(layer):
     """float32, however narrow the policy of `layer`; float64 under float64."""
@@ -12,13 +14,13 @@ def check_images(layer, input_shape, channels):
     """Raises a `ValueError` unless `input_shape` is `(N, H, W, C)` with `C >= channels`."""
     name = type(layer).__name__
     if keras.config.image_data_format() == "channels_first":
-        raise ValueError(
+        raise Mistake(
             f"{name} expects channels last: call "
             '`keras.config.set_image_data_format("channels_last")`. '
             'Received: image_data_format="channels_first".'
         )
     if len(input_shape) != 4 or input_shape[-1] is None or input_shape[-1] < channels:
-        raise ValueError(
+        raise Mistake(
             f"{name} expects images of shape (N, H, W, C) with a known C >= {channels}. "
             f"Received: input_shape={tuple(input_shape)}."
         )

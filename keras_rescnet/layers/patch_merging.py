@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_rescnet.initializers import small_normal
+from keras_rescnet.mistake import Mistake
 
 
 @keras.saving.register_keras_serializable(package="keras_rescnet")
@@ -32,7 +33,7 @@ class PatchMerging(keras.layers.Layer):
     def build(self, input_shape):
         """Makes the normalization and the dense layer for the channels of `input_shape`."""
         if len(input_shape) != 4 or any(size is not None and size % 2 for size in input_shape[1:3]):
-            raise ValueError(
+            raise Mistake(
                 "PatchMerging expects maps of shape (N, H, W, C) with even H and W. "
                 f"Received: input_shape={tuple(input_shape)}."
             )

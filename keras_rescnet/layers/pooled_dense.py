@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_rescnet.mistake import Mistake
+
 
 @keras.saving.register_keras_serializable(package="keras_rescnet")
 class PooledDense(keras.layers.Layer):
@@ -50,7 +52,7 @@ class PooledDense(keras.layers.Layer):
     def build(self, input_shape):
         """Makes kernel and bias for the channels of `input_shape`."""
         if len(input_shape) != 4 or None in input_shape[1:]:
-            raise ValueError(
+            raise Mistake(
                 "PooledDense expects maps of shape (N, H, W, C) with known H, W and C. "
                 f"Received: input_shape={tuple(input_shape)}."
             )

@@ -3,6 +3,7 @@
 import keras
 
 from keras_rescnet.initializers import small_normal
+from keras_rescnet.mistake import Mistake
 
 
 @keras.saving.register_keras_serializable(package="keras_rescnet")
@@ -25,7 +26,7 @@ class PositionEmbedding(keras.layers.Layer):
     def build(self, input_shape):
         """Makes one vector for every token."""
         if len(input_shape) != 3 or None in input_shape[1:]:
-            raise ValueError(
+            raise Mistake(
                 "PositionEmbedding expects tokens of shape (N, T, C) with known T and C. "
                 f"Received: input_shape={tuple(input_shape)}."
             )

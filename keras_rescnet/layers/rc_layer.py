@@ -8,6 +8,7 @@ from keras import ops
 from keras_rescnet.gaussian import fused, normal_density, normal_tail
 from keras_rescnet.initializers import fan_in_uniform
 from keras_rescnet.layers.images import check_images, statistics_dtype
+from keras_rescnet.mistake import Mistake
 
 
 @keras.saving.register_keras_serializable(package="keras_rescnet")
@@ -63,14 +64,14 @@ class RCLayer(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         if reduction is not None and (not isinstance(reduction, int) or reduction < 1):
-            raise ValueError(
+            raise Mistake(
                 "`reduction` must be a positive integer, or None for no hidden layer. "
                 f"Received: reduction={reduction!r}."
             )
         self.reduction = reduction
         self.hidden_activation = keras.activations.get(hidden_activation)
         if reduction is None and self.hidden_activation is not keras.activations.linear:
-            raise ValueError(
+            raise Mistake(
                 "`hidden_activation` needs a hidden layer: give a `reduction`. "
                 f"Received: reduction=None, hidden_activation={hidden_activation!r}."
             )

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_rescnet.initializers import small_normal
 from keras_rescnet.layers.images import statistics_dtype
+from keras_rescnet.mistake import Mistake
 
 
 @keras.saving.register_keras_serializable(package="keras_rescnet")
@@ -84,7 +85,7 @@ def split_heads(x, heads):
 def check_heads(heads, width):
     """Raises a `ValueError` unless `heads` is a positive integer that divides `width`."""
     if not isinstance(heads, int) or heads < 1 or width % heads:
-        raise ValueError(
+        raise Mistake(
             "`heads` must be a positive integer that divides the width. "
             f"Received: heads={heads!r}, width={width}."
         )

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_rescnet.initializers import fan_in_uniform
 from keras_rescnet.layers.images import check_images, statistics_dtype
+from keras_rescnet.mistake import Mistake
 
 
 @keras.saving.register_keras_serializable(package="keras_rescnet")
@@ -33,7 +34,7 @@ class SqueezeExcite(keras.layers.Layer):
     def __init__(self, reduction=16, use_bias=False, hidden_activation="relu", **kwargs):
         super().__init__(**kwargs)
         if not isinstance(reduction, int) or reduction < 1:
-            raise ValueError(
+            raise Mistake(
                 f"`reduction` must be a positive integer. Received: reduction={reduction!r}."
             )
         self.reduction = reduction

@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_rescnet.initializers import small_normal
 from keras_rescnet.layers.self_attention import SelfAttention
+from keras_rescnet.mistake import Mistake
 
 
 @keras.saving.register_keras_serializable(package="keras_rescnet")
@@ -37,7 +38,7 @@ class WindowAttention(SelfAttention):
     def __init__(self, heads, window_size, shift=0, **kwargs):
         super().__init__(heads, **kwargs)
         if not 0 <= shift < window_size:
-            raise ValueError(
+            raise Mistake(
                 "`shift` must be at least 0 and less than `window_size`. "
                 f"Received: shift={shift}, window_size={window_size}."
             )
@@ -48,7 +49,7 @@ class WindowAttention(SelfAttention):
         """Makes the dense layers and the biases for a map of `input_shape`."""
         size = self.window_size
         if len(input_shape) != 4 or any(not s or s % size for s in input_shape[1:3]):
-            raise ValueError(
+            raise Mistake(
                 "WindowAttention expects maps of shape (N, H, W, C) with known H and W that "
                 f"`window_size` divides. Received: input_shape={tuple(input_shape)}, "
                 f"window_size={size}."

@@ -16,6 +16,7 @@ import sys
 from absl import flags
 
 from keras_rescnet.command import run_command
+from keras_rescnet.mistake import Mistake
 from keras_rescnet.models.catalogue import COLUMNS, COUNTER, builders, describe
 
 ALIGNMENTS = ("<17", ">7", "<9", ">11", ">9", ">13", ">17", ">17", ">12", "<17")
@@ -65,7 +66,7 @@ def main(arguments):
         for word in words:
             if word not in known:
                 close = difflib.get_close_matches(word, known, 3) or known
-                raise ValueError(
+                raise Mistake(
                     f"There must be a model of the name. Received: {word!r}. "
                     f"Did you mean {', '.join(close)}?"
                 )

@@ -4,6 +4,7 @@ import keras
 from keras import layers
 
 from keras_rescnet.layers.pooled_dense import PooledDense
+from keras_rescnet.mistake import Mistake
 from keras_rescnet.models.blocks import calibrated, fan_in_uniform, image_input, logits
 
 
@@ -44,7 +45,7 @@ def AlexNet(
         ValueError: if `widths` are not five, or the images are too small or of unknown size.
     """
     if len(widths) != 5:
-        raise ValueError(f"`widths` must have five entries. Received: widths={widths}.")
+        raise Mistake(f"`widths` must have five entries. Received: widths={widths}.")
     x = inputs = image_input(input_shape, at_least=16)
     for i, width in enumerate(widths, start=1):
         if i == 1:  # "same" would pad (0, 1) where PyTorch pads (1, 1)

@@ -5,6 +5,7 @@ from keras import layers
 
 from keras_rescnet.initializers import fan_in_uniform
 from keras_rescnet.layers.batch_normalization import BatchNormalization
+from keras_rescnet.mistake import Mistake
 
 
 def image_input(input_shape, at_least=1):
@@ -18,14 +19,14 @@ def image_input(input_shape, at_least=1):
         A symbolic tensor `(N, height, width, channels)`.
     """
     if keras.config.image_data_format() == "channels_first":
-        raise ValueError(
+        raise Mistake(
             "Models here expect channels last: call "
             '`keras.config.set_image_data_format("channels_last")`. '
             'Received: image_data_format="channels_first".'
         )
     sizes = tuple(input_shape)
     if len(sizes) != 3 or not sizes[2] or any(s is not None and s < at_least for s in sizes[:2]):
-        raise ValueError(
+        raise Mistake(
             "`input_shape` must be (height, width, channels) of channels-last images, height "
             f"and width at least {at_least}. Received: input_shape={input_shape}."
         )
@@ -92,7 +93,7 @@ def calibrated(x, calibration, name):
     if calibration is None:
         return x
     if isinstance(calibration, keras.layers.Layer):
-        raise ValueError(
+        raise Mistake(
             "`calibration` must be what makes a layer, such as a class or "
             f"partial(RCLayer, reduction=4). Received: {calibration!r}, a layer."
         )
@@ -108,7 +109,7 @@ def logits(x, classes, kernel_initializer=None):
         kernel_initializer: With zero biases; `None` is PyTorch's default for both.
     """
     if not isinstance(classes, int) or classes < 1:
-        raise ValueError(f"`classes` must be a positive integer. Received: classes={classes!r}.")
+        raise Mistake(f"`classes` must be a positive integer. Received: classes={classes!r}.")
     initializers = fan_in_uniform(x.shape[-1])
     if kernel_initializer is not None:
         initializers = {"kernel_initializer": _clone(kernel_initializer)}

@@ -4,6 +4,8 @@ import re
 
 import keras
 
+from keras_rescnet.mistake import Mistake
+
 
 def feature_extractor(model, outputs=None):
     """Returns a model from the same images to intermediate outputs of `model`, by name.
@@ -38,7 +40,7 @@ def feature_extractor(model, outputs=None):
     names = [outputs] if isinstance(outputs, str) else list(outputs or short)
     unknown = [name for name in names if name not in tensors]
     if unknown:
-        raise ValueError(
+        raise Mistake(
             f"`outputs` must be layers of {model.name}, or {', '.join(short)}. "
             f"Received: {', '.join(unknown)}."
         )

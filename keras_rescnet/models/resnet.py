@@ -10,6 +10,7 @@ from keras import layers, ops
 from keras.initializers import RandomNormal, VarianceScaling
 
 from keras_rescnet.layers import RCLayer, SqueezeExcite
+from keras_rescnet.mistake import Mistake
 from keras_rescnet.models.blocks import calibrated, conv_bn, image_input, linear_rates, logits
 
 HE_FAN_IN = VarianceScaling(2.0, "fan_in", "untruncated_normal")
@@ -87,7 +88,7 @@ def ResNet(
     stages = {"widths": widths, "strides": strides, "calibration": calibration}
     for argument, value in stages.items():
         if len(value) != len(depths):
-            raise ValueError(
+            raise Mistake(
                 f"`{argument}` must have one entry per stage, as `depths`. "
                 f"Received: depths={depths}, {argument}={value}."
             )

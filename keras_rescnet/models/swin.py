@@ -7,6 +7,7 @@ from keras import layers
 
 from keras_rescnet.initializers import small_normal
 from keras_rescnet.layers import PatchMerging, WindowAttention
+from keras_rescnet.mistake import Mistake
 from keras_rescnet.models.blocks import linear_rates, logits
 from keras_rescnet.models.transformer import image_patches, transformer_block
 
@@ -54,14 +55,14 @@ def Swin(
         ValueError: if patches or windows do not tile the maps, or heads the width.
     """
     if len(depths) != len(heads):
-        raise ValueError(
+        raise Mistake(
             "`depths` and `heads` must have one entry per stage. "
             f"Received: depths={depths}, heads={heads}."
         )
     inputs, x = image_patches(input_shape, patch_size, width)
     x = layers.LayerNormalization(epsilon=1e-5, name="patch_norm")(x)
     if not 1 <= window_size <= min(x.shape[1:3]):
-        raise ValueError(
+        raise Mistake(
             "`window_size` must be from 1 to the side of the first map, `input_shape` / "
             f"`patch_size`. Received: window_size={window_size}, a map of {_size(x)}."
         )
@@ -91,12 +92,12 @@ def check_map(x, side, stage, *, last):
     height, width = x.shape[1:3]
     if height % side or width % side:
         common = [s for s in range(1, side) if height % s == width % s == 0]
-        raise ValueError(
+        raise Mistake(
             f"`window_size` must divide the map of stage {stage}, {_size(x)}, as "
             f"{', '.join(map(str, common))} would. Received: window_size={side}."
         )
     if not last and (height % 2 or width % 2):
-        raise ValueError(
+        raise Mistake(
             f"The map of every stage but the last must be even: make `input_shape` a multiple of "
             f"patch_size * 2 ** (stages - 1). Received: a map of {_size(x)} in stage {stage}."
         )

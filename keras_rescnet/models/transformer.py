@@ -4,6 +4,7 @@ from keras import layers
 
 from keras_rescnet.initializers import fan_in_uniform, small_normal
 from keras_rescnet.layers import LayerScale
+from keras_rescnet.mistake import Mistake
 from keras_rescnet.models.blocks import image_input
 
 
@@ -19,12 +20,12 @@ def image_patches(input_shape, patch_size, width):
         The `keras.Input`, and a symbolic map `(N, height / patch_size, ..., width)`.
     """
     if not isinstance(patch_size, int) or patch_size < 1:
-        raise ValueError(
+        raise Mistake(
             f"`patch_size` must be a positive integer. Received: patch_size={patch_size!r}."
         )
     inputs = image_input(input_shape)
     if any(size is None or size % patch_size for size in inputs.shape[1:3]):
-        raise ValueError(
+        raise Mistake(
             "`input_shape` must have a known height and width that `patch_size` divides. "
             f"Received: input_shape={tuple(input_shape)}, patch_size={patch_size}."
         )

@@ -6,6 +6,7 @@ import keras
 from keras import layers
 
 from keras_rescnet.layers.pooled_dense import PooledDense
+from keras_rescnet.mistake import Mistake
 from keras_rescnet.models.blocks import calibrated, conv_bn, fan_in_uniform, image_input, logits
 
 
@@ -48,7 +49,7 @@ def VGG(
         ValueError: if an entry a stage is missing, or the images are too small or of unknown size.
     """
     if len(depths) != len(widths):
-        raise ValueError(
+        raise Mistake(
             "`depths` and `widths` must have one entry per stage. "
             f"Received: depths={depths}, widths={widths}."
         )

@@ -8,6 +8,7 @@ from absl import flags
 
 from keras_rescnet.analysis.records import check_folder, write_record
 from keras_rescnet.command import run_command
+from keras_rescnet.mistake import Mistake
 from keras_rescnet.recipe import load_recipe, recipe_name
 from keras_rescnet.training import train
 
@@ -27,7 +28,7 @@ def main(arguments):
 
     def command(words):
         if path.value is None:
-            raise ValueError("--recipe FILE is missing; --help says more. Received: no recipe.")
+            raise Mistake("--recipe FILE is missing; --help says more. Received: no recipe.")
         recipe = load_recipe(path.value, overrides.value)
         if record.value is not None:
             check_folder(record.value)

@@ -14,6 +14,8 @@ import pathlib
 
 import numpy as np
 
+from keras_rescnet.mistake import Mistake
+
 
 class Checkpoints:
     """The checkpoints of a run, written by a thread while training goes on.
@@ -113,7 +115,7 @@ class Checkpoints:
 def check_arrays(arrays, variables, step):
     """Raises a `ValueError` unless a checkpoint's arrays have the shapes of the variables."""
     if [array.shape for array in arrays] != [array.shape for array in variables]:
-        raise ValueError(
+        raise Mistake(
             f"The checkpoint of step {step} must hold the {len(variables)} arrays of this model "
             f"and optimizer. Received: one of another, with {len(arrays)}. Choose another "
             "--workdir, or the code of that run."
@@ -123,7 +125,7 @@ def check_arrays(arrays, variables, step):
 def _read(path):
     data = path.read_bytes()
     if _digest(data) != path.name.split(".")[1]:
-        raise ValueError(f"This checkpoint is damaged, its checksum differs. Received: {path}.")
+        raise Mistake(f"This checkpoint is damaged, its checksum differs. Received: {path}.")
     with np.load(io.BytesIO(data)) as file:
         facts = json.loads(str(file["facts"]))
         return facts, [file[name] for name in file.files if name != "facts"]

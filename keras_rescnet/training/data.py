@@ -1,6 +1,7 @@
 """The data of a run: what it trains on and what it is tested on."""
 
 from keras_rescnet import data
+from keras_rescnet.mistake import Mistake
 
 
 class RunData:
@@ -22,13 +23,13 @@ class RunData:
         self.dataset = self.train.dataset
         self.transforms = recipe.augment() if recipe.augment else []
         if not isinstance(self.transforms, list | tuple):
-            raise ValueError(
+            raise Mistake(
                 f"`augment` must return a list of transforms. Received: {self.transforms!r}."
             )
         self.batch_size, self.seed = recipe.batch_size, recipe.seed
         steps = len(self.train) // recipe.batch_size
         if steps < (recipe.steps_per_epoch or 1):
-            raise ValueError(
+            raise Mistake(
                 f"{self.dataset.name} has {len(self.train)} training images, {steps} steps an "
                 f"epoch. Received: batch_size={recipe.batch_size}, "
                 f"steps_per_epoch={recipe.steps_per_epoch}."

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_rescnet.convert import load_torch_weights
+from keras_rescnet.mistake import Mistake
 
 
 def load_initial_weights(model, path, build):
@@ -26,7 +27,7 @@ def load_initial_weights(model, path, build):
     """
     file = pathlib.Path(path)
     if not file.is_file():
-        raise ValueError(f"`initial_weights` must be a file. Received: {path}, which is none.")
+        raise Mistake(f"`initial_weights` must be a file. Received: {path}, which is none.")
     if file.name.endswith(".keras"):
         with _readable(file):
             source = keras.models.load_model(file, compile=False)
@@ -36,7 +37,7 @@ def load_initial_weights(model, path, build):
     elif file.name.endswith(".npz"):
         found = _read_torch(file, build)
     else:
-        raise ValueError(
+        raise Mistake(
             "`initial_weights` must be a .keras or .weights.h5 file, or an .npz file of a PyTorch "
             f"state dict. Received: {path}."
         )
@@ -51,7 +52,7 @@ def load_initial_weights(model, path, build):
         if not fit and id(variable) not in head
     ]
     if unfit or len(found) != len(model.weights):
-        raise ValueError(
+        raise Mistake(
             f"`initial_weights` must hold every weight of {model.name} but those of its head. "
             f"Received: {path}, with {len(found)} weights for {len(model.weights)}, unfit: "
             f"{', '.join(unfit[:5]) or 'none'}{', ...' if len(unfit) > 5 else ''}."
@@ -67,7 +68,7 @@ def _readable(file):
     try:
         yield
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(
+        raise Mistake(
             "`initial_weights` must be a file of weights that can be read. "
             f"Received: {file} ({str(error).splitlines()[0]})."
         ) from error
@@ -97,7 +98,7 @@ def _read_torch(file, build):
         state_dict = dict(arrays)
     biases = [name for name in state_dict if name.endswith("bias")]  # the last is the classifier's
     if not biases:
-        raise ValueError(f"`initial_weights` must hold a PyTorch state dict. Received: {file}.")
+        raise Mistake(f"`initial_weights` must hold a PyTorch state dict. Received: {file}.")
     source = build(classes=len(state_dict[biases[-1]]))
     load_torch_weights(source, state_dict)
     return _arrays(source)

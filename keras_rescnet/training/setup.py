@@ -6,6 +6,7 @@ import re
 
 import keras
 
+from keras_rescnet.mistake import Mistake
 from keras_rescnet.training.initial_weights import load_initial_weights
 
 
@@ -13,14 +14,14 @@ def make_engine(devices=None, timeout=300):
     """Returns the engine of Keras's backend; arguments as of `train`."""
     for name, value in (("devices", devices), ("timeout", timeout)):
         if value is not None and value < 1:
-            raise ValueError(f"`{name}` must be at least 1. Received: {name}={value}.")
+            raise Mistake(f"`{name}` must be at least 1. Received: {name}={value}.")
     backend = keras.backend.backend()
     if backend == "tensorflow":
         from keras_rescnet.training.engines.tensorflow import Engine
     elif backend == "jax":
         from keras_rescnet.training.engines.jax import Engine
     else:
-        raise ValueError(
+        raise Mistake(
             f"Training runs with Keras on TensorFlow or JAX. Received: KERAS_BACKEND={backend}."
         )
     return Engine(devices, timeout)
@@ -30,7 +31,7 @@ def check_batch(recipe, replicas):
     """Raises a `ValueError` unless a batch divides into its parts."""
     parts = replicas * recipe.gradient_accumulation_steps
     if recipe.batch_size % parts:
-        raise ValueError(
+        raise Mistake(
             "`batch_size` must divide over devices and gradient_accumulation_steps. "
             f"Received: batch_size={recipe.batch_size}, devices={replicas}, "
             f"gradient_accumulation_steps={recipe.gradient_accumulation_steps}."
@@ -47,9 +48,9 @@ def build_model(recipe, replicas):
         model = build(classes=dataset.classes)
     except ValueError as error:  # Keras's too, of an activation that it does not know, say
         message = " ".join(str(error).split())
-        raise ValueError(f"The recipe's `model` cannot be built: {message}") from error
+        raise Mistake(f"The recipe's `model` cannot be built: {message}") from error
     if not isinstance(model, keras.Model) or model.output_shape != (None, dataset.classes):
-        raise ValueError(
+        raise Mistake(
             f"`model` must return a keras.Model with logits of shape (None, {dataset.classes}). "
             f"Received: {getattr(model, 'output_shape', model)!r}."
         )
@@ -85,7 +86,7 @@ def _check_excluded(parts, variables):
     names = sorted({variable.name for variable in variables})
     for part in parts:
         if not any(re.search(part, name) for name in names):  # as Keras matches them
-            raise ValueError(
+            raise Mistake(
                 "`exclude_from_weight_decay` must have parts of names of weights, but no weight "
                 f"has a name with {part!r}. There are: {', '.join(names)}. Received: {parts}."
             )

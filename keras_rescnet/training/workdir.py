@@ -15,6 +15,8 @@ import sys
 
 import keras
 
+from keras_rescnet.mistake import Mistake
+
 _PACKAGES = ("keras", "tensorflow", "jax", "keras-cv", "tensorflow-datasets", "numpy")
 
 
@@ -54,22 +56,22 @@ class WorkDir:
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
-            raise ValueError(
+            raise Mistake(
                 f"`workdir` must be a folder. Received: {self.path}, where a file is in the way."
             ) from None
         except OSError as error:
-            raise ValueError(_unwritable(self.path, error)) from None
+            raise Mistake(_unwritable(self.path, error)) from None
 
     def _hold(self):
         try:
             lock = open(self.path / ".lock", "w")
         except OSError as error:
-            raise ValueError(_unwritable(self.path, error)) from None
+            raise Mistake(_unwritable(self.path, error)) from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.close()
-            raise ValueError(
+            raise Mistake(
                 f"Another run is writing into this workdir. Received: {self.path}. "
                 "Wait for it, or choose another --workdir."
             ) from None
@@ -80,7 +82,7 @@ class WorkDir:
         different = _difference(self.run.get("recipe"), self.recipe)
         if different:
             self._lock.close()
-            raise ValueError(
+            raise Mistake(
                 f"{self.path} holds a run of another recipe: {different}. "
                 "Choose another --workdir, or the recipe of that run."
             )
@@ -91,7 +93,7 @@ class WorkDir:
         """Raises a `ValueError` unless `facts` are those of the data the run began with."""
         different = _difference(self.run.get("data"), facts)
         if different:
-            raise ValueError(
+            raise Mistake(
                 f"{self.path} holds a run on other data: {different}. "
                 "Choose another --workdir, or the data of that run."
             )
@@ -139,7 +141,7 @@ class WorkDir:
         except FileNotFoundError:
             return None
         except json.JSONDecodeError:
-            raise ValueError(
+            raise Mistake(
                 f"{name} must be as a run wrote it. Received: {self.path / name}, which is no "
                 "JSON. Choose another --workdir."
             ) from None

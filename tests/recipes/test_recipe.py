@@ -130,11 +130,11 @@ def test_description_tells_runs_apart():
 
 
 def test_fields_are_checked_in_python_too():
-    with pytest.raises(TypeError, match="`dataset` must be Dataset. Received: dataset='cifar10'"):
+    with pytest.raises(ValueError, match="`dataset` must be Dataset. Received: dataset='cifar10'"):
         Recipe(**{**REQUIRED, "dataset": "cifar10"})
     with pytest.raises(TypeError, match="lr"):
         Recipe(**REQUIRED, lr=0.1)
-    with pytest.raises(TypeError, match="`model` must be what makes a model.*Received: <Funct"):
+    with pytest.raises(ValueError, match="`model` must be what makes a model.*Received: <Funct"):
         Recipe(**{**REQUIRED, "model": CifarResNet8()})
     with pytest.raises(dataclasses.FrozenInstanceError):
         Recipe(**REQUIRED).epochs = 3

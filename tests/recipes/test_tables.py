@@ -6,7 +6,6 @@ import pathlib
 import keras
 import noise
 import pytest
-from test_training import with_random_pictures
 
 import keras_rescnet
 from keras_rescnet import augment, load_recipe
@@ -102,7 +101,7 @@ def test_every_network_builds_with_the_parameters_of_the_paper(name):
 
 
 def short(recipe, **changes):
-    return with_random_pictures(
+    return noise.with_random_pictures(
         recipe, batch_size=8, epochs=1, warmup_epochs=0, steps_per_epoch=1, **changes
     )
 

@@ -27,14 +27,6 @@ PATHS = [path for path in sorted((ROOT / "recipes").glob("*.py")) if "table" not
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 
 
-def with_random_pictures(recipe, **changes):
-    dataset = dataclasses.replace(recipe.dataset, read=noise.random_pictures)
-    if dataset.classes is None:  # a folder of pictures: known when it is read
-        facts = {"classes": 3, "mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.4)}
-        dataset = dataclasses.replace(dataset, **facts)
-    return dataclasses.replace(recipe, dataset=dataset, **changes)
-
-
 def small_recipe(**changes):
     return dataclasses.replace(noise.recipe, **changes)
 
@@ -42,7 +34,7 @@ def small_recipe(**changes):
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_recipe_trains_and_exports(path, tmp_path):
     recipe = load_recipe(path)
-    recipe = with_random_pictures(
+    recipe = noise.with_random_pictures(
         recipe, batch_size=8, epochs=1, warmup_epochs=0, steps_per_epoch=1, learning_rate=1e-3
     )
     results = keras_rescnet.train(recipe, tmp_path / "run")

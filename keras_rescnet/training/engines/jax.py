@@ -12,6 +12,8 @@ import numpy as np
 import tensorflow as tf
 from jax.sharding import NamedSharding, PartitionSpec
 
+from keras_rescnet.mistake import Mistake
+
 
 class Engine:
     """Runs jitted steps; several devices share a batch by `keras.distribution.DataParallel`.
@@ -36,7 +38,7 @@ class Engine:
             keras.distribution.initialize()
         there = jax.devices()
         if devices is not None and devices > len(there):
-            raise ValueError(f"There are {len(there)} devices. Received: devices={devices}.")
+            raise Mistake(f"There are {len(there)} devices. Received: devices={devices}.")
         there = there[:devices]
         self.processes, self.chief = jax.process_count(), jax.process_index() == 0
         self.replicas = len(there)

@@ -7,6 +7,8 @@ import os
 import numpy as np
 import tensorflow as tf
 
+from keras_rescnet.mistake import Mistake
+
 
 class Engine:
     """Runs steps under a `tf.distribute` strategy.
@@ -33,7 +35,7 @@ class Engine:
 
     def _join(self, cluster, devices, timeout):
         if devices is not None:
-            raise ValueError(
+            raise Mistake(
                 "With several processes each uses all devices that it sees (CUDA_VISIBLE_DEVICES). "
                 f"Received: devices={devices}."
             )
@@ -54,7 +56,7 @@ class Engine:
         there = tf.config.list_logical_devices(kind)
         count = devices or (len(there) if kind == "GPU" else 1)
         if count > len(there):
-            raise ValueError(f"There are {len(there)} {kind} devices. Received: devices={devices}.")
+            raise Mistake(f"There are {len(there)} {kind} devices. Received: devices={devices}.")
         self.devices = [device.name for device in there[:count]]
         self.strategy = tf.distribute.get_strategy()
         if count > 1:
@@ -236,7 +238,7 @@ def _cluster():
     try:
         return json.loads(text).get("cluster", {})
     except (AttributeError, json.JSONDecodeError):
-        raise ValueError(
+        raise Mistake(
             '`TF_CONFIG` must be JSON, {"cluster": ..., "task": ...}: docs/multi_machine.md has '
             f"an example. Received: TF_CONFIG={text}."
         ) from None
