@@ -3,7 +3,9 @@
 import ast
 import dataclasses
 import difflib
+import hashlib
 import inspect
+import json
 import pathlib
 import re
 import traceback
@@ -14,6 +16,10 @@ import keras
 from keras_rescnet.data import Dataset
 from keras_rescnet.mistake import Mistake
 from keras_rescnet.schedules import cosine_decay
+
+# Fields that decide no number of a run: they may change between a stop and what goes on from it.
+# `evaluate_every` is not among them, because it decides which epochs the log and the best one know.
+FREE_FIELDS = frozenset({"checkpoint_minutes", "nan_policy", "reference", "steps_per_execution"})
 
 _PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
@@ -109,6 +115,15 @@ class Recipe:
     def describe(self) -> dict:
         """Returns the fields as what JSON can hold; functions as their name or their source."""
         return {name: _describe(getattr(self, name), self.file) for name in _field_names()}
+
+    def digest(self) -> str:
+        """Returns 32 hexadecimal digits that are the same for recipes that give the same numbers.
+
+        Fields that decide no number, such as `checkpoint_minutes`, are left out.
+        """
+        fields = self.describe()
+        decisive = {name: fields[name] for name in fields if name not in FREE_FIELDS}
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def load_recipe(path, overrides: Sequence[str] = ()) -> Recipe:
