@@ -1,32 +1,93 @@
 """Response calibration and reproducible image-classifier training for Keras.
 
-Layers, models and their conversion need Keras alone, on any backend. Data and training need
-TensorFlow, and are imported when they are first asked for.
+`gclu` is an activation, `layers` has the RC Layer, `models` has builders of whole networks, and
+`convert` sets their weights from PyTorch's. These need Keras alone, on any backend.
+
+`data`, `augment`, `Recipe` and `train` make a trained model, `evaluate` measures one and `export`
+writes it in other formats. These need TensorFlow.
+
+A part is imported when it is first used. The classes that Keras must know in order to load a
+`.keras` file are registered when this package is imported.
 """
 
 import importlib
+import pathlib
+import sys
+from typing import TYPE_CHECKING
 
-from keras_rescnet import convert, layers, models
-from keras_rescnet.activations import gclu, gclu_sigmoid, gclu_tanh
+if TYPE_CHECKING:
+    from keras_rescnet import (
+        augment,
+        convert,
+        data,
+        export,
+        layers,
+        models,
+        optimizers,
+        schedules,
+    )
+    from keras_rescnet.activations import gclu, gclu_sigmoid, gclu_tanh
+    from keras_rescnet.analysis.evaluation import evaluate
+    from keras_rescnet.mistake import Mistake
+    from keras_rescnet.recipe import Recipe, load_recipe
+    from keras_rescnet.training import train
 
 __version__ = "0.1.0"
 
-_MODULES = ("augment", "data", "export", "optimizers")
+__all__ = [
+    "Mistake",
+    "Recipe",
+    "__version__",
+    "augment",
+    "convert",
+    "data",
+    "evaluate",
+    "export",
+    "gclu",
+    "gclu_sigmoid",
+    "gclu_tanh",
+    "layers",
+    "load_recipe",
+    "models",
+    "optimizers",
+    "schedules",
+    "train",
+]
+
 _MODULE_OF = {
     "Mistake": "mistake",
     "Recipe": "recipe",
+    "evaluate": "analysis.evaluation",
+    "gclu": "activations",
+    "gclu_sigmoid": "activations",
+    "gclu_tanh": "activations",
     "load_recipe": "recipe",
     "train": "training",
 }
 
 
-def __getattr__(name):
-    if name in _MODULES:
-        return importlib.import_module(f"keras_rescnet.{name}")
+def __getattr__(name: str) -> object:
     if name in _MODULE_OF:
         return getattr(importlib.import_module(f"keras_rescnet.{_MODULE_OF[name]}"), name)
+    if name in __all__:
+        return importlib.import_module(f"keras_rescnet.{name}")
     raise AttributeError(f"module 'keras_rescnet' has no attribute {name!r}")
 
 
-def __dir__():
-    return sorted([*globals(), *_MODULES, *_MODULE_OF])
+def __dir__() -> list[str]:
+    return __all__
+
+
+def _starts_a_command() -> bool:
+    """Whether Python imports this package on the way to one of its commands.
+
+    Keras takes seconds to import, so commands import it themselves, after `--help` and after their
+    flags are checked. While `python -m` looks for its module, `sys.argv[0]` is `-m`.
+    """
+    program = getattr(sys, "argv", [""])[:1] or [""]
+    return program[0] == "-m" or pathlib.PurePath(program[0]).stem == "keras-rescnet"
+
+
+if not _starts_a_command():
+    for _name in ("activations", "layers", "optimizers"):
+        importlib.import_module(f"keras_rescnet.{_name}")  # registers its classes

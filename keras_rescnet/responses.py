@@ -18,7 +18,7 @@ import sys
 import keras
 from absl import flags
 
-from keras_rescnet import data
+from keras_rescnet import data, layers, optimizers  # noqa: F401  so that Keras knows saved ones
 from keras_rescnet.analysis.plots import plot_responses
 from keras_rescnet.analysis.responses import describe, measure, response_model, responses
 from keras_rescnet.analysis.runs import load_run, run_names

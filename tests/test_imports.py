@@ -1,8 +1,15 @@
-"""Who imports whom: networks need Keras alone, training needs TensorFlow."""
+"""What `import keras_rescnet` brings, and who imports whom."""
 
 import os
+import pydoc
 import subprocess
 import sys
+
+import keras
+import numpy as np
+import pytest
+
+import keras_rescnet as kr
 
 NETWORKS = """
 import sys
@@ -16,10 +23,80 @@ kr.Recipe
 assert "tensorflow" in sys.modules
 """
 
+LOADS = """
+import sys
+import keras
+import keras_rescnet
+
+model = keras.models.load_model(sys.argv[1])
+print(*(type(layer).__name__ for layer in model.layers), type(model.optimizer).__module__)
+"""
+
+COMMAND = """
+import runpy
+import sys
+
+sys.argv = ["-m"]
+import keras_rescnet
+
+assert not {"keras", "tensorflow", "jax"} & set(sys.modules), "a command's start must be light"
+assert keras_rescnet.gclu.__name__ == "gclu"
+"""
+
+
+def python(script, *arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+
 
 def test_networks_run_without_tensorflow():
-    environment = {**os.environ, "KERAS_BACKEND": "jax"}
-    done = subprocess.run(
-        [sys.executable, "-c", NETWORKS], env=environment, capture_output=True, text=True
-    )
+    done = python(NETWORKS, KERAS_BACKEND="jax")
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_a_saved_model_loads_after_a_plain_import(tmp_path):
+    model = keras.Sequential(
+        [keras.Input((8, 8, 4)), kr.layers.GCLU(), kr.layers.RCLayer(reduction=2)]
+    )
+    model.compile(kr.optimizers.SGD(0.1), "mse")
+    model.train_on_batch(np.ones((1, 8, 8, 4)), np.zeros((1, 8, 8, 4)))
+    model.save(tmp_path / "model.keras")
+    done = python(LOADS, tmp_path / "model.keras", KERAS_BACKEND="jax")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split() == ["GCLU", "RCLayer", "keras_rescnet.optimizers"]
+
+
+def test_the_start_of_a_command_imports_no_keras():
+    done = python(COMMAND, KERAS_BACKEND="jax")
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_completion_and_help_name_what_users_use():
+    assert dir(kr) == sorted(kr.__all__)
+    text = pydoc.render_doc(kr, renderer=pydoc.plaintext)
+    for name in ("gclu(x)", "class Recipe", "train(recipe", "load_recipe(", "class Mistake"):
+        assert name in text
+
+
+@pytest.mark.parametrize("name", kr.__all__)
+def test_every_public_name_is_there(name):
+    assert getattr(kr, name) is not None
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="'keras_rescnet' has no attribute 'rclayer'"):
+        _ = kr.rclayer
+
+
+def test_the_version_is_in_one_place():
+    import importlib.metadata
+
+    try:
+        installed = importlib.metadata.version("keras_rescnet")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("the package is not installed")
+    assert installed == kr.__version__

@@ -7,6 +7,7 @@ import pathlib
 
 import keras
 
+from keras_rescnet import layers, optimizers  # noqa: F401  so that Keras knows saved ones
 from keras_rescnet.mistake import Mistake
 from keras_rescnet.recipe import load_recipe
 

@@ -8,6 +8,7 @@ import zipfile
 import keras
 import numpy as np
 
+from keras_rescnet import layers, optimizers  # noqa: F401  so that Keras knows saved ones
 from keras_rescnet.convert import load_torch_weights
 from keras_rescnet.mistake import Mistake
 
