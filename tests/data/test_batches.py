@@ -1,6 +1,7 @@
 """The batches that a run trains on and is judged by."""
 
 import hashlib
+import os
 import pathlib
 import subprocess
 import sys
@@ -119,7 +120,8 @@ def test_the_same_bytes_every_time():
             "-c",
             "import test_batches; print(*test_batches.digests(parallel_calls=4))",
         ],
-        cwd=pathlib.Path(__file__).parents[1],
+        cwd=pathlib.Path(__file__).parent,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         check=True,
