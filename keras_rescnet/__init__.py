@@ -7,13 +7,13 @@
 writes it in other formats. These need TensorFlow.
 
 A part is imported when it is first used. The classes that Keras must know in order to load a
-`.keras` file are registered when this package is imported.
+`.keras` file are registered as soon as both this package and Keras are imported.
 """
 
 import importlib
-import pathlib
-import sys
 from typing import TYPE_CHECKING
+
+from keras_rescnet.registration import import_with_keras
 
 if TYPE_CHECKING:
     from keras_rescnet import (
@@ -78,16 +78,4 @@ def __dir__() -> list[str]:
     return __all__
 
 
-def _starts_a_command() -> bool:
-    """Whether Python imports this package on the way to one of its commands.
-
-    Keras takes seconds to import, so commands import it themselves, after `--help` and after their
-    flags are checked. While `python -m` looks for its module, `sys.argv[0]` is `-m`.
-    """
-    program = getattr(sys, "argv", [""])[:1] or [""]
-    return program[0] == "-m" or pathlib.PurePath(program[0]).stem == "keras-rescnet"
-
-
-if not _starts_a_command():
-    for _name in ("activations", "layers", "optimizers"):
-        importlib.import_module(f"keras_rescnet.{_name}")  # registers its classes
+import_with_keras("keras_rescnet.activations", "keras_rescnet.layers", "keras_rescnet.optimizers")

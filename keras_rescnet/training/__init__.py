@@ -1,10 +1,11 @@
 """`train`: from a recipe to a trained, tested and exported model."""
 
-from keras_rescnet.recipe import Recipe
-from keras_rescnet.training.run import Run
-from keras_rescnet.training.setup import make_engine
-from keras_rescnet.training.signals import StopRequest
-from keras_rescnet.training.workdir import WorkDir
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from keras_rescnet.recipe import Recipe
 
 
 def train(recipe: Recipe, workdir, *, data_dir=None, devices=None, timeout=300) -> dict[str, float]:
@@ -36,6 +37,12 @@ def train(recipe: Recipe, workdir, *, data_dir=None, devices=None, timeout=300) 
         KeyboardInterrupt: after Ctrl-C, when the run is saved.
         SystemExit: with 143, after SIGTERM, when the run is saved.
     """
+    # Imported here, for `--help` of the command in this package must not wait for TensorFlow.
+    from keras_rescnet.training.run import Run
+    from keras_rescnet.training.setup import make_engine
+    from keras_rescnet.training.signals import StopRequest
+    from keras_rescnet.training.workdir import WorkDir
+
     engine = make_engine(devices, timeout)
     with WorkDir(workdir, recipe, writes=engine.chief) as folder:
         if folder.results is not None:
