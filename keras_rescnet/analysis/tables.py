@@ -3,12 +3,11 @@
 import collections
 import dataclasses
 import pathlib
-import runpy
 import statistics
 
 from keras_rescnet.analysis.records import read_record
 from keras_rescnet.mistake import Mistake
-from keras_rescnet.recipe import Recipe, load_recipe, recipe_name
+from keras_rescnet.recipe import FREE_FIELDS, Recipe, execute, load_recipe, recipe_name
 
 BEGIN, END = "<!-- report -->", "<!-- /report -->"
 
@@ -20,8 +19,8 @@ of which nothing is said has not been run; one without a figure of the paper is 
 figure was not to be had."""
 
 
-# What decides no result, or is said in words of its own.
-_UNSAID = ("seed", "epochs", "steps_per_execution", "checkpoint_minutes")
+# Fields that decide no result, or have words of their own in a cell
+_NOT_NAMED = FREE_FIELDS | {"seed", "epochs"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +62,7 @@ def read_table(file):
         ValueError: if it has no `recipes` and `columns`, or a recipe fits no column.
     """
     file = pathlib.Path(file)
-    names = runpy.run_path(str(file))
+    names = execute(file)
     if not {"recipes", "columns"} <= set(names):
         raise Mistake(
             f"A table's file must assign `recipes` and `columns`. Received: {file}, without."
@@ -85,7 +84,7 @@ def read_table(file):
         rows[row][heading] = name
     return Table(
         file=file,
-        title=(names["__doc__"] or file.stem).splitlines()[0].rstrip("."),
+        title=(names.get("__doc__") or file.stem).splitlines()[0].rstrip("."),
         columns=columns,
         recipes=recipes,
         rows=tuple(Row(row, tuple(map(cells.get, columns))) for row, cells in rows.items()),
@@ -177,7 +176,7 @@ def _measured(records, recipe):
     """Returns what runs of one recipe measured, a text for each set of overrides."""
     groups = collections.defaultdict(list)
     for record in records:
-        changes = [text for text in record["overrides"] if text.partition("=")[0] not in _UNSAID]
+        changes = [text for text in record["overrides"] if text.partition("=")[0] not in _NOT_NAMED]
         groups[record["epochs"], tuple(sorted(changes))].append(record)
     texts = []
     for (epochs, changes), group in groups.items():

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from keras_rescnet.data.dataset import Dataset
 from keras_rescnet.data.encoded_examples import EncodedExamples, decode
+from keras_rescnet.files import write
 from keras_rescnet.mistake import Mistake
 
 FACTS = "image_folder.json"
@@ -157,9 +158,7 @@ def _facts(root, files):
         "files": digest.hexdigest(),
     }
     try:
-        partial = stored.with_suffix(".partial")
-        partial.write_text(json.dumps(facts, indent=1) + "\n")
-        partial.replace(stored)
+        write(stored, json.dumps(facts, indent=1) + "\n")
     except OSError as error:
         print(f"{stored} cannot be written ({error.strerror}): not kept for next time.", flush=True)
     return facts

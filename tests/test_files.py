@@ -7,7 +7,7 @@ import stat
 import pytest
 from small_disk import small_disk
 
-from keras_rescnet.training import files
+from keras_rescnet import files
 
 
 def names(folder):

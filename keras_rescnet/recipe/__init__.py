@@ -1,0 +1,6 @@
+"""Recipes: everything that decides a run, as a Python file."""
+
+from keras_rescnet.recipe.loading import execute, load_recipe, recipe_name
+from keras_rescnet.recipe.recipe import FREE_FIELDS, Recipe
+
+__all__ = ["FREE_FIELDS", "Recipe", "execute", "load_recipe", "recipe_name"]

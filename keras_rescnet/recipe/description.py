@@ -1,0 +1,202 @@
+"""What a value of a recipe is, as JSON: the same for values that do the same."""
+
+import ast
+import functools
+import hashlib
+import inspect
+import linecache
+import pathlib
+import re
+import sys
+import sysconfig
+import types
+
+import numpy as np
+
+from keras_rescnet.data import Dataset
+
+_PACKAGE = pathlib.Path(__file__).parents[1]
+_STANDARD = pathlib.Path(sysconfig.get_path("stdlib"))
+
+
+def describe(value, path=()):
+    """Returns what JSON can hold of a value.
+
+    What a package has is described by its name. What a user wrote, in the recipe file, beside it
+    or in a notebook, is described by its code and by all that the code refers to.
+
+    Args:
+        value: Anything.
+        path: Ids of the values that this one is a part of.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if id(value) in path:
+        return "..."  # a function that calls itself, say
+    part = functools.partial(describe, path=(*path, id(value)))
+    if isinstance(value, tuple | list):
+        return [part(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): part(item) for key, item in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted(str(part(item)) for item in value)
+    if isinstance(value, np.ndarray | np.generic):
+        if value.ndim == 0 and value.dtype != object:
+            return part(value.item())
+        return [str(value.dtype), list(value.shape), _digest(value.tobytes())]
+    if isinstance(value, Dataset):  # what it reads is compared when it has been read
+        splits = [value.train_split, value.test_split]
+        return {"dataset": value.name, "splits": splits, "read": part(_without_paths(value.read))}
+    if isinstance(value, functools.partial):
+        named = {key: part(item) for key, item in value.keywords.items()}
+        return {"call": part(value.func), "args": part(value.args), **named}
+    if isinstance(value, types.ModuleType):
+        return _describe_module(value)
+    if isinstance(value, types.MethodType):
+        return {"method": part(value.__func__), "of": part(value.__self__)}
+    if isinstance(value, type):
+        return _describe_class(value, part)
+    if isinstance(value, staticmethod | classmethod | property):
+        return part(value.fget if isinstance(value, property) else value.__func__)
+    if inspect.isroutine(value) or hasattr(value, "__wrapped__"):
+        return _describe_function(inspect.unwrap(value), part)
+    return _describe_instance(value, part)
+
+
+def _without_paths(read):
+    """Returns what reads a dataset without the places it reads from, which decide nothing."""
+    if not isinstance(read, functools.partial):
+        return read
+    args = [item for item in read.args if not isinstance(item, str | pathlib.Path)]
+    named = {k: v for k, v in read.keywords.items() if not isinstance(v, str | pathlib.Path)}
+    return functools.partial(read.func, *args, **named) if args or named else read.func
+
+
+def _describe_function(function, part):
+    code = getattr(function, "__code__", None)
+    if code is None or _is_installed(code.co_filename):
+        return _name(function)
+    node = _node_of(code)
+    if node is None:  # typed into a prompt that keeps no text
+        return {"function": _name(function), "code": _digest(code.co_code), "uses": {}}
+    names = {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+    uses = {
+        name: part(function.__globals__[name])
+        for name in sorted(names & set(function.__globals__) - {"__file__", "__name__"})
+    }
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            uses[name] = part(cell.cell_contents)
+        except ValueError:  # not assigned yet
+            continue
+    defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    described = {"code": _text_of(node).splitlines(), "uses": uses}
+    return {**described, "defaults": part(defaults)} if defaults else described
+
+
+def _describe_class(cls, part):
+    if _is_installed(_file_of(cls)):
+        return _name(cls)
+    attributes = {
+        name: part(value)
+        for name, value in vars(cls).items()
+        if not name.startswith("__") or (inspect.isfunction(value) and _node_of(value.__code__))
+    }
+    return {"class": cls.__qualname__, "bases": part(cls.__bases__), **attributes}
+
+
+def _describe_instance(value, part):
+    kind = type(value)
+    if hasattr(value, "get_config"):  # of Keras, which counts its names on
+        state = part({k: v for k, v in value.get_config().items() if k != "name"})
+    elif kind.__repr__ is object.__repr__ and hasattr(value, "__dict__"):
+        state = part(vars(value))
+    else:
+        state = re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+    if isinstance(state, str) and _is_installed(_file_of(kind)):
+        return state
+    return {"instance": part(kind), "state": state}
+
+
+def _describe_module(module):
+    file = getattr(module, "__file__", None)
+    if file is None or _is_installed(file):
+        return module.__name__
+    try:
+        tree = ast.parse(pathlib.Path(file).read_bytes())
+    except (OSError, SyntaxError, ValueError):  # a compiled one
+        return module.__name__
+    return {"module": module.__name__, "code": _digest(_text_of(tree).encode())}
+
+
+def _is_installed(file):
+    """Returns whether a file is of a package, whose name and version say what it does."""
+    path = pathlib.Path(file)
+    return (
+        bool({"site-packages", "dist-packages"} & set(path.parts))
+        or path.is_relative_to(_PACKAGE)
+        or path.is_relative_to(_STANDARD)
+        or file.startswith("<frozen")
+    )
+
+
+def _file_of(cls):
+    for value in vars(cls).values():
+        if inspect.isfunction(value) and value.__code__.co_filename != "<string>":
+            return value.__code__.co_filename  # a recipe file is no module that could be asked
+    module = sys.modules.get(cls.__module__)
+    if module is None or cls.__module__ == "__main__":
+        return "<string>"
+    return getattr(module, "__file__", None) or "<frozen>"  # built in
+
+
+def _name(value):
+    return f"{value.__module__}.{value.__qualname__}"
+
+
+def _digest(data):
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+def _node_of(code):
+    """Returns the syntax tree of a function, or `None` if its text is not known."""
+    text = "".join(linecache.getlines(code.co_filename))
+    found = [
+        node
+        for node in _functions(text)
+        if node.first_line == code.co_firstlineno
+        and getattr(node, "name", "<lambda>") == code.co_name
+    ]
+    if len(found) > 1:  # lambdas of one line: the one whose body begins where the code does
+        starts = [p[:1] + p[2:3] for p in code.co_positions() if None not in p]
+        body = [n for n in found if (n.body.lineno, n.body.col_offset) in starts]
+        found = body or found
+    return found[0] if found else None
+
+
+@functools.lru_cache(maxsize=16)
+def _functions(text):
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):
+        return ()
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            decorators = getattr(node, "decorator_list", [])
+            node.first_line = min([node.lineno, *(d.lineno for d in decorators)])
+            found.append(node)
+    return tuple(found)
+
+
+def _text_of(node):
+    """Returns code without comments, docstrings and formatting."""
+    for inner in ast.walk(node):
+        body = getattr(inner, "body", None)
+        if isinstance(body, list) and body and _is_text(body[0]):
+            inner.body = body[1:] or [ast.Pass()]
+    return ast.unparse(node)
+
+
+def _is_text(node):
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)

@@ -1,0 +1,271 @@
+"""A recipe: everything that decides a run."""
+
+import collections.abc
+import dataclasses
+import hashlib
+import json
+import math
+import numbers
+import pathlib
+import re
+import types
+import typing
+from collections.abc import Callable, Iterable
+
+import keras
+
+from keras_rescnet.data import Dataset
+from keras_rescnet.mistake import Mistake, shorten
+from keras_rescnet.recipe.description import describe
+from keras_rescnet.schedules import cosine_decay
+
+# Fields that decide no number of a run: they may change between a stop and what goes on from it.
+# `evaluate_every` is none of them: it decides which epochs the log and the best epoch are made of.
+FREE_FIELDS = frozenset({"checkpoint_minutes", "nan_policy", "reference", "steps_per_execution"})
+
+_PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+_POLICIES = ("stop", "rollback")
+_LARGEST = 2**31 - 1  # of what is counted: products of two still fit into 64 bits
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides a run: data, model, optimizer and numbers.
+
+    Model, optimizer and transforms are given as what makes them, not as what was made
+    (`partial(VGG16, activation=gclu)`, not a model), because seed, precision and devices must be
+    set before anything is made.
+
+    Args:
+        dataset: The `Dataset` to train and test on.
+        model: Function that is called with `input_shape` and `classes`, and returns a
+            `keras.Model` from normalized images to logits.
+        optimizer: Function that is called with options that every Keras optimizer takes
+            (`learning_rate`, `global_clipnorm`, `use_ema`, `ema_momentum`), and returns a Keras
+            optimizer.
+        augment: Function without arguments that returns the list of transforms of the training
+            batches. Defaults to `None`, no transforms.
+        batch_size: Images per step, over all devices.
+        epochs: Number of epochs.
+        learning_rate: Learning rate after the warm-up.
+        minimum_learning_rate: Learning rate at which the decay ends. Defaults to 0.
+        warmup_epochs: Number of epochs over which the learning rate rises linearly from 1 % of
+            `learning_rate`. Defaults to 0.
+        decay: Function of `(epoch, epochs)`, both counted after the warm-up, that returns the
+            factor by which the learning rate is multiplied in that epoch. Defaults to
+            `cosine_decay`.
+        label_smoothing: Share of every label that is spread over all classes, at least 0 and below
+            1. Defaults to 0.
+        drop_path: Share of the residual branches that are dropped, for a model that takes
+            `drop_path`, at least 0 and below 1. Defaults to `None`, the model's own.
+        exclude_from_weight_decay: Regular expressions; a weight whose name has a match, such as
+            `"bias"` or `"gamma"`, has no weight decay. Defaults to `()`.
+        global_clipnorm: Largest norm of all gradients together; larger ones are scaled down to it.
+            Defaults to `None`, no clipping.
+        gradient_accumulation_steps: Number of parts into which a batch is divided to go through
+            the model one after another. Defaults to 1.
+        ema_momentum: Momentum of an exponential moving average of the weights, which is evaluated
+            beside the weights and exported in their place. Defaults to `None`, no average.
+        precision: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`. Defaults to `"float32"`.
+        synchronized_bn: Whether batch normalization has the statistics of the batch over all
+            devices, not of each device's part. Defaults to `False`.
+        seed: Seed of initialization, dropout, the order of the images and augmentation, at least 0
+            and below 2**31. Defaults to 0.
+        steps_per_epoch: Number of steps per epoch, for short runs. Defaults to `None`, all of the
+            training set.
+        steps_per_execution: Number of steps between two looks at the loss and at signals; decides
+            no number. Defaults to `None`, as many as take about a second.
+        evaluate_every: Number of epochs from one evaluation to the next; the last epoch is always
+            evaluated. Defaults to 1.
+        checkpoint_minutes: Largest number of minutes between two checkpoints, of which every
+            epoch ends with one anyway; decides no number. Defaults to 10.
+        nan_policy: What a loss or weight that is not finite does to the run: `"stop"`, or
+            `"rollback"`, which goes back to the last checkpoint, once, and on with another order
+            of the images. Defaults to `"stop"`.
+        initial_weights: File to take weights from before training: `.keras`, `.weights.h5`, or
+            `.npz` of a PyTorch state dict. A last layer of other classes keeps its own. Defaults
+            to `None`, random weights.
+        reference: The paper's top-1 accuracy in %, to report beside what was measured; decides no
+            number. Defaults to `None`.
+        file: The file that `load_recipe` found the recipe in, which `load_recipe` sets.
+        name: The recipe's name among several of that file, which `load_recipe` sets.
+
+    Raises:
+        Mistake: If a field has a value of a wrong type, or one that cannot be trained with.
+
+    Example:
+
+    >>> from functools import partial
+    >>> recipe = kr.Recipe(
+    ...     dataset=kr.data.DIGITS,
+    ...     model=partial(kr.models.CifarResNet8, activation=kr.gclu),
+    ...     optimizer=partial(kr.optimizers.SGD, momentum=0.9, weight_decay=5e-4),
+    ...     batch_size=32,
+    ...     epochs=20,
+    ...     learning_rate=0.05,
+    ... )
+    >>> recipe.precision
+    'float32'
+    >>> kr.Recipe(**{**vars(recipe), "epochs": 0})
+    Traceback (most recent call last):
+    ...
+    keras_rescnet.mistake.Mistake: `epochs` must be at least 1. Received: epochs=0.
+    """
+
+    dataset: Dataset
+    model: Callable[..., keras.Model]
+    optimizer: Callable[..., keras.optimizers.Optimizer]
+    augment: Callable[[], Iterable] | None = None
+
+    batch_size: int
+    epochs: int
+    learning_rate: float
+    minimum_learning_rate: float = 0.0
+    warmup_epochs: int = 0
+    decay: Callable[[int, int], float] = cosine_decay
+    label_smoothing: float = 0.0
+    drop_path: float | None = None
+    exclude_from_weight_decay: tuple[str, ...] = ()
+    global_clipnorm: float | None = None
+    gradient_accumulation_steps: int = 1
+    ema_momentum: float | None = None
+
+    precision: str = "float32"
+    synchronized_bn: bool = False
+    seed: int = 0
+
+    steps_per_epoch: int | None = None
+    steps_per_execution: int | None = None
+    evaluate_every: int = 1
+    checkpoint_minutes: float = 10.0
+    nan_policy: str = "stop"
+    initial_weights: str | None = None
+
+    reference: float | None = None
+    file: pathlib.Path | None = dataclasses.field(default=None, repr=False, compare=False)
+    name: str | None = dataclasses.field(default=None, repr=False, compare=False)
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            self._check_type(field)
+        if isinstance(self.model, keras.layers.Layer):
+            raise Mistake(
+                "`model` must be what makes a model, such as CifarResNet8 or "
+                "partial(CifarResNet8, activation=gclu). "
+                f"Received: model={shorten(self.model)}, a model."
+            )
+        for name in (
+            "batch_size",
+            "epochs",
+            "gradient_accumulation_steps",
+            "steps_per_epoch",
+            "steps_per_execution",
+            "evaluate_every",
+        ):
+            self._check(name, lambda value: value >= 1, "be at least 1")
+            self._check(name, lambda value: value <= _LARGEST, "be below 2**31")
+        self._check("seed", lambda value: 0 <= value <= _LARGEST, "be at least 0 and below 2**31")
+        for name in ("learning_rate", "global_clipnorm"):
+            self._check(name, lambda value: 0 < value < math.inf, "be positive and finite")
+        self._check("checkpoint_minutes", lambda value: value > 0, "be positive")
+        self._check("warmup_epochs", lambda value: value >= 0, "be at least 0")
+        self._check(
+            "minimum_learning_rate",
+            lambda value: 0 <= value <= self.learning_rate,
+            f"be at least 0 and at most `learning_rate`, {self.learning_rate}",
+        )
+        self._check("label_smoothing", lambda value: 0 <= value < 1, "be at least 0 and below 1")
+        self._check("drop_path", lambda value: 0 <= value < 1, "be at least 0 and below 1")
+        self._check("ema_momentum", lambda value: 0 < value < 1, "lie between 0 and 1")
+        self._check("precision", lambda value: value in _PRECISIONS, f"be one of {_PRECISIONS}")
+        self._check("nan_policy", lambda value: value in _POLICIES, f"be one of {_POLICIES}")
+        self._check("reference", lambda value: 0 <= value <= 100, "be a percentage")
+        self._check_excluded()
+        if self.warmup_epochs >= self.epochs:
+            raise Mistake(
+                "`warmup_epochs` must be smaller than `epochs`. "
+                f"Received: warmup_epochs={self.warmup_epochs}, epochs={self.epochs}."
+            )
+        if self.batch_size % self.gradient_accumulation_steps:
+            raise Mistake(
+                "`gradient_accumulation_steps` must divide `batch_size`. Received: "
+                f"gradient_accumulation_steps={self.gradient_accumulation_steps}, "
+                f"batch_size={self.batch_size}."
+            )
+
+    def _check_type(self, field):
+        value, expected = getattr(self, field.name), field.type
+        number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        if number and expected in (float, float | None):
+            try:  # an int in its place, as in learning_rate=1, which Keras would refuse
+                object.__setattr__(self, field.name, float(value))
+                return
+            except OverflowError:
+                pass
+        options = typing.get_args(expected) if _is_union(expected) else (expected,)
+        accepted = tuple(typing.get_origin(option) or option for option in options)
+        if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in accepted):
+            names = " or ".join(_NAMES.get(kind, kind.__name__) for kind in accepted)
+            received = f"{field.name}={shorten(value)}"
+            raise Mistake(f"`{field.name}` must be {names}. Received: {received}.")
+
+    def _check(self, name, holds, what):
+        value = getattr(self, name)
+        if value is not None and not holds(value):
+            raise Mistake(f"`{name}` must {what}. Received: {name}={shorten(value)}.")
+
+    def _check_excluded(self):
+        for part in self.exclude_from_weight_decay:
+            try:
+                re.compile(part)
+            except (TypeError, re.error, OverflowError, RecursionError) as error:
+                raise Mistake(
+                    "`exclude_from_weight_decay` must be a tuple of regular expressions. "
+                    f"Received: {shorten(part)} ({error})."
+                ) from None
+
+    def describe(self) -> dict:
+        """Returns the fields as what JSON can hold.
+
+        What was written by the user, functions and classes of the recipe file above all, is
+        described by its code and by the constants that the code refers to, without comments and
+        formatting; what is part of an installed package by its name.
+
+        Example:
+
+        >>> recipe = kr.load_recipe("recipes/digits_gclu_resnet8.py")
+        >>> recipe.describe()["optimizer"]["momentum"]
+        0.9
+        >>> recipe.describe()["augment"]["code"][-1]
+        '    return [augment.RandomCrop(padding=2)]'
+        """
+        return {name: describe(getattr(self, name)) for name in field_names()}
+
+    def digest(self) -> str:
+        """Returns 32 hexadecimal digits, the same for recipes that give the same numbers.
+
+        Fields that decide no number, such as `checkpoint_minutes`, are left out.
+
+        Example:
+
+        >>> import dataclasses
+        >>> recipe = kr.load_recipe("recipes/digits_gclu_resnet8.py")
+        >>> saved_more_often = dataclasses.replace(recipe, checkpoint_minutes=1.0)
+        >>> saved_more_often.digest() == recipe.digest()
+        True
+        """
+        fields = self.describe()
+        decisive = {name: fields[name] for name in fields if name not in FREE_FIELDS}
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:32]
+
+
+_NAMES = {collections.abc.Callable: "a function", Dataset: "a Dataset", types.NoneType: "None"}
+
+
+def _is_union(annotation):
+    return typing.get_origin(annotation) in (typing.Union, types.UnionType)
+
+
+def field_names() -> list[str]:
+    """Returns the names of the fields that a recipe file sets."""
+    return [field.name for field in dataclasses.fields(Recipe) if field.repr]
