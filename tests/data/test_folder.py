@@ -126,7 +126,7 @@ def test_a_folder_that_cannot_be_written_still_works(tmp_path, capsys, monkeypat
     def refuse(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("pathlib.Path.write_text", refuse)
+    monkeypatch.setattr("pathlib.Path.write_bytes", refuse)
     assert len(load(tmp_path)) == 12
     assert "cannot be written (Permission denied)" in capsys.readouterr().out
 
