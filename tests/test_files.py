@@ -5,7 +5,6 @@ import os
 import stat
 
 import pytest
-from small_disk import small_disk
 
 from keras_rescnet import files
 
@@ -30,13 +29,13 @@ def test_a_link_is_replaced_not_followed(tmp_path):
     assert (tmp_path / "a").read_text() == "new" and not (tmp_path / "a").is_symlink()
 
 
-def test_a_full_disk_leaves_what_was_there(tmp_path):
-    with small_disk(tmp_path, "64k"):
-        files.write(tmp_path / "a", "old")
-        with pytest.raises(OSError, match="No space left"):
-            files.write(tmp_path / "a", b"0" * 200_000)
-        assert (tmp_path / "a").read_text() == "old"
-        assert names(tmp_path) == ["a"]
+def test_a_full_disk_leaves_what_was_there(small_disk):
+    disk = small_disk("64k")
+    files.write(disk / "a", "old")
+    with pytest.raises(OSError, match="No space left"):
+        files.write(disk / "a", b"0" * 200_000)
+    assert (disk / "a").read_text() == "old"
+    assert names(disk) == ["a"]
 
 
 def test_a_folder_is_replaced_as_a_whole(tmp_path):

@@ -1,12 +1,12 @@
 """The projection of ImageNet training against closed forms, and its page against the script."""
 
 import importlib
-import pathlib
 import shlex
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[2]
+from support import ROOT
+
 COMMAND = "python benchmarks/projection.py"
 EASY = {  # a quarter of a second a step on one accelerator; an all-reduce of 1 GB/s
     "--images-per-second": "1024",

@@ -7,9 +7,7 @@ import shutil
 import sys
 
 import keras
-import noise
 import numpy as np
-import pictures
 import pytest
 import tensorflow as tf
 from PIL import Image
@@ -21,22 +19,13 @@ from keras_rescnet.analysis.evaluation import calibration_error
 from keras_rescnet.analysis.records import read_record
 from keras_rescnet.export import __main__ as export
 from keras_rescnet.training import __main__ as train_command
-
-RECIPE = noise.__file__
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("finished")
-    arguments = ["--recipe", f"{RECIPE}:dropout", "--workdir", str(folder / "run")]
-    train_command.main(["train", *arguments, "--set=epochs=2", f"--record={folder / 'results'}"])
-    return folder
+from support import noise, pictures
 
 
-def test_evaluate_agrees_with_training(finished, capsys, tmp_path):
+def test_evaluate_agrees_with_training(finished_run, capsys, tmp_path):
     files = [f"--json={tmp_path / 'out.json'}", f"--confusion={tmp_path / 'matrix.png'}"]
-    evaluate.main(["evaluate", f"--workdir={finished / 'run'}", *files])
-    results = json.loads((finished / "run" / "results.json").read_text())
+    evaluate.main(["evaluate", f"--workdir={finished_run}", *files])
+    results = json.loads((finished_run / "results.json").read_text())
     measured = json.loads((tmp_path / "out.json").read_text())
     for name in ("loss", "accuracy", "top5_accuracy"):
         assert measured[name] == pytest.approx(results[f"test_{name}"], rel=1e-5)
@@ -54,7 +43,8 @@ def of_a_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("of_a_folder")
     pictures.write(folder / "pictures")
     (folder / "recipe.py").write_text(
-        "import noise\nimport dataclasses\nfrom keras_rescnet.data import image_folder\n"
+        "import dataclasses\nfrom support import noise\n"
+        "from keras_rescnet.data import image_folder\n"
         f"dataset = image_folder(size={pictures.SIZE})\n"
         "recipe = dataclasses.replace(noise.recipe, dataset=dataset, augment=None, epochs=2)\n"
     )
@@ -164,10 +154,10 @@ def fails(main, arguments, message, capsys):
     assert message in error and error.count("\n") == 1
 
 
-def test_evaluate_refuses_what_is_no_run(finished, tmp_path, capsys):
+def test_evaluate_refuses_what_is_no_run(finished_run, tmp_path, capsys):
     fails(evaluate.main, [], "--workdir DIR is missing", capsys)
     fails(evaluate.main, [f"--workdir={tmp_path}"], "which has no recipe.py", capsys)
-    run = f"--workdir={finished / 'run'}"
+    run = f"--workdir={finished_run}"
     fails(evaluate.main, [run, "--split=dev"], "Received: split='dev'", capsys)
     fails(evaluate.main, [run, "stray"], "Received: stray", capsys)
     for flag in ("json", "confusion"):
@@ -175,25 +165,25 @@ def test_evaluate_refuses_what_is_no_run(finished, tmp_path, capsys):
         fails(evaluate.main, [run, f"--{flag}=/no/such/file"], message, capsys)
 
 
-def test_predict_names_pictures(finished, tmp_path, capsys):
+def test_predict_names_pictures(finished_run, tmp_path, capsys):
     pixels = np.full((50, 70, 3), 200, "uint8")
     (tmp_path / "sub").mkdir()
     tf.io.write_file(str(tmp_path / "sub" / "a.png"), tf.io.encode_png(pixels))
     tf.io.write_file(str(tmp_path / "b.jpg"), tf.io.encode_jpeg(pixels))
-    predict.main(["predict", f"--model={finished / 'run'}", "--json", str(tmp_path)])
+    predict.main(["predict", f"--model={finished_run}", "--json", str(tmp_path)])
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["picture"] for line in lines] == [
         str(tmp_path / "b.jpg"),
         str(tmp_path / "sub" / "a.png"),
     ]
-    served = tf.saved_model.load(str(finished / "run" / "saved_model"))
+    served = tf.saved_model.load(str(finished_run / "saved_model"))
     expected = np.sort(served.serve(np.full((1, 32, 32, 3), 200.0, "float32"))[0])[::-1][:5]
     for line in lines:
         assert list(line["guesses"].values()) == pytest.approx(expected.tolist(), abs=1e-4)
 
 
-def test_predict_refuses_what_is_no_picture(finished, tmp_path, capsys):
-    run = f"--model={finished / 'run'}"
+def test_predict_refuses_what_is_no_picture(finished_run, tmp_path, capsys):
+    run = f"--model={finished_run}"
     fails(predict.main, ["x.png"], "--model DIR is missing. Received: none.", capsys)
     fails(predict.main, [run], "Name at least one picture. Received: none.", capsys)
     tf.saved_model.save(tf.Module(), str(tmp_path / "other"))
@@ -204,11 +194,11 @@ def test_predict_refuses_what_is_no_picture(finished, tmp_path, capsys):
     fails(predict.main, [run, tmp_path / "broken.png"], "Received: " + str(tmp_path), capsys)
 
 
-def test_curves_draw_runs_and_write_their_numbers(finished, tmp_path, capsys):
+def test_curves_draw_runs_and_write_their_numbers(finished_run, tmp_path, capsys):
     picture = tmp_path / "both.png"
-    curves.main(["curves", str(finished / "run"), f"--output={picture}"])
+    curves.main(["curves", str(finished_run), f"--output={picture}"])
     assert picture.read_bytes().startswith(b"\x89PNG")
-    with open(tmp_path / "both.csv") as ours, open(finished / "run" / "log.csv") as theirs:
+    with open(tmp_path / "both.csv") as ours, open(finished_run / "log.csv") as theirs:
         for row, logged in zip(csv.DictReader(ours), csv.DictReader(theirs), strict=True):
             assert row.pop("run") == "run"
             assert {name: float(text) for name, text in row.items()} == {
@@ -217,23 +207,23 @@ def test_curves_draw_runs_and_write_their_numbers(finished, tmp_path, capsys):
     fails(curves.main, [], "Name at least one run's folder", capsys)
     fails(curves.main, [tmp_path], "must hold a log.csv", capsys)
     output = "--output=/no/such/curves.png"
-    fails(curves.main, [finished / "run", output], "must lie in an existing folder", capsys)
+    fails(curves.main, [finished_run, output], "must lie in an existing folder", capsys)
 
 
-def test_curves_of_runs_of_one_name_are_all_drawn(finished, tmp_path):
-    shutil.copytree(finished / "run", tmp_path / "run")
-    runs = [str(finished / "run"), str(tmp_path / "run")]
+def test_curves_of_runs_of_one_name_are_all_drawn(finished_run, tmp_path):
+    shutil.copytree(finished_run, tmp_path / "run")
+    runs = [str(finished_run), str(tmp_path / "run")]
     curves.main(["curves", *runs, f"--output={tmp_path / 'both.png'}"])
     with open(tmp_path / "both.csv") as file:
         assert [row["run"] for row in csv.DictReader(file)] == [runs[0]] * 2 + [runs[1]] * 2
 
 
-def test_a_record_that_was_edited_is_refused(finished, tmp_path):
-    (file,) = (finished / "results").glob("*.json")
+def test_a_record_that_was_edited_is_refused(finished_run, tmp_path):
+    (file,) = (finished_run.parent / "results").glob("*.json")
     record = read_record(file)
     assert (record["epochs"], record["seed"]) == (2, 0)
     assert record["overrides"] == ["epochs=2"]
-    assert record["results"] == json.loads((finished / "run" / "results.json").read_text())
+    assert record["results"] == json.loads((finished_run / "results.json").read_text())
     damaged = tmp_path / "damaged.json"
     damaged.write_text("{")
     with pytest.raises(ValueError, match="as the run wrote it.*Received: .*damaged.json"):
@@ -244,7 +234,7 @@ def test_a_record_that_was_edited_is_refused(finished, tmp_path):
         read_record(edited)
 
 
-def test_console_script_lists_and_calls_commands(monkeypatch, capsys, finished):
+def test_console_script_lists_and_calls_commands(monkeypatch, capsys, finished_run):
     monkeypatch.setattr(sys, "argv", ["keras-rescnet"])
     with pytest.raises(SystemExit) as caught:
         console.main()
@@ -259,24 +249,24 @@ def test_console_script_lists_and_calls_commands(monkeypatch, capsys, finished):
     monkeypatch.setattr(sys, "argv", ["keras-rescnet", "models", "CifarResNet8"])
     console.main()
     assert "78,042" in capsys.readouterr().out
-    monkeypatch.setattr(sys, "argv", ["keras-rescnet", "evaluate", f"--workdir={finished / 'run'}"])
+    monkeypatch.setattr(sys, "argv", ["keras-rescnet", "evaluate", f"--workdir={finished_run}"])
     console.main()
     assert "digits, test: 20 images" in capsys.readouterr().out
 
 
-def test_training_starts_from_initial_weights(finished, tmp_path):
+def test_training_starts_from_initial_weights(finished_run, tmp_path):
     recipe = dataclasses.replace(
         noise.recipe,
-        initial_weights=str(finished / "run" / "model.keras"),
+        initial_weights=str(finished_run / "model.keras"),
         learning_rate=1e-9,
         warmup_epochs=0,
         epochs=1,
     )
     results = keras_rescnet.train(recipe, tmp_path)
-    before = json.loads((finished / "run" / "results.json").read_text())
+    before = json.loads((finished_run / "results.json").read_text())
     # the weights are those; the moving statistics move on
     ours = keras.models.load_model(tmp_path / "model.keras").trainable_weights
-    theirs = keras.models.load_model(finished / "run" / "model.keras").trainable_weights
+    theirs = keras.models.load_model(finished_run / "model.keras").trainable_weights
     for one, other in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(
             keras.ops.convert_to_numpy(one), keras.ops.convert_to_numpy(other), atol=1e-6

@@ -1,15 +1,14 @@
 """`report`: the README's tables are its output, and its numbers those of the records."""
 
 import json
-import pathlib
 import statistics
 
 import pytest
 
 from keras_rescnet.analysis import tables as report
 from keras_rescnet.analysis.records import checksum
+from support import ROOT
 
-ROOT = pathlib.Path(__file__).parents[2]
 TABLE = '''"""Two networks.
 
 More text.

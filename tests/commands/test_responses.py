@@ -7,7 +7,6 @@ import re
 import statistics
 
 import keras
-import noise
 import numpy as np
 import pytest
 from keras import layers
@@ -19,6 +18,7 @@ from keras_rescnet.analysis import responses
 from keras_rescnet.analysis.normality import gaussian_distance, normality, scatter
 from keras_rescnet.data import DIGITS
 from keras_rescnet.layers import RCLayer
+from support import noise
 
 GENERATOR = np.random.default_rng(0)
 IMAGES = GENERATOR.normal(size=(3, 32, 32, 3)).astype("float32")
@@ -196,7 +196,7 @@ def test_every_image_is_there_once_in_order():
 @pytest.fixture
 def recipe_file(tmp_path):
     file = tmp_path / "recipe.py"
-    file.write_text("import noise\n\nrecipe = noise.recipe\n")
+    file.write_text("from support import noise\n\nrecipe = noise.recipe\n")
     return file
 
 

@@ -1,15 +1,15 @@
 """What all augmentations have in common, crops and flips, and a whole chain."""
 
-import hashlib
+import functools
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from augmenting import IMAGES, LABELS, chi_square, repeated, run
 
 from keras_rescnet import augment, data
 from keras_rescnet.data import ArrayExamples
+from support.augmenting import IMAGES, LABELS, chi_square, digests, repeated, run
 
 TRANSFORMS = [
     augment.RandomCrop(2),
@@ -151,22 +151,10 @@ def test_a_long_chain_is_the_same_for_any_parallel_calls():
     names = data.DIGITS.class_names
     examples = ArrayExamples(data.DIGITS, pixels, np.arange(320) % 10, names)
 
-    def digests(start, parallel_calls):
-        batches = data.train_batches(
-            examples,
-            table3(data.DIGITS.mean),
-            batch_size=32,
-            seed=3,
-            start=start,
-            stop=20,
-            parallel_calls=parallel_calls,
-        )
-        return [
-            hashlib.sha256(b["images"].tobytes() + b["labels"].tobytes()).digest()
-            for b in batches.as_numpy_iterator()
-        ]
-
-    once = digests(0, 1)
+    batches = functools.partial(
+        data.train_batches, examples, table3(data.DIGITS.mean), batch_size=32, seed=3, stop=20
+    )
+    once = digests(batches(start=0, parallel_calls=1))
     assert len(set(once)) == 20
-    assert digests(0, 8) == once
-    assert digests(13, 4) == once[13:]
+    assert digests(batches(start=0, parallel_calls=8)) == once
+    assert digests(batches(start=13, parallel_calls=4)) == once[13:]

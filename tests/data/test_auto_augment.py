@@ -1,42 +1,42 @@
 """AutoAugment and RandAugment: what they draw, and how often."""
 
 import math
-import pathlib
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from augmenting import run
 
 from keras_rescnet import augment
 from keras_rescnet.augment import pillow, policies
 from keras_rescnet.augment.auto_augment import POLICIES
+from support.augmenting import run
 
-GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "autoaugment_ops.npz")
 RNG = np.random.default_rng(0)
 
 
 @pytest.mark.parametrize(
-    ("policy", "golden"), [("cifar10", "policy_CIFAR10Policy"), ("svhn", "policy_SVHNPolicy")]
+    ("policy", "name"), [("cifar10", "policy_CIFAR10Policy"), ("svhn", "policy_SVHNPolicy")]
 )
-def test_policies_are_the_reference(policy, golden):
+def test_policies_are_the_reference(policy, name, golden):
+    arrays = golden("autoaugment_ops")
     ours = [
         [str(field if not callable(field) else field.__name__) for field in row]
         for row in POLICIES[policy]
     ]
     theirs = [
-        [name.replace("X", "_x").replace("Y", "_y") for name in row] for row in GOLDEN[golden]
+        [entry.replace("X", "_x").replace("Y", "_y") for entry in row] for row in arrays[name]
     ]
     assert ours == theirs
 
 
-def test_magnitudes_are_the_reference():
+def test_magnitudes_are_the_reference(golden):
+    arrays = golden("autoaugment_ops")
     for operation, table in policies.MAGNITUDES.items():
         if table is None:
             continue
         name = operation.__name__.replace("_x", "X").replace("_y", "Y")
         offset = 1 if table is policies.ENHANCEMENT else 0
-        np.testing.assert_allclose(table[1], offset + GOLDEN[f"mag_{name}"], atol=1e-12)
+        np.testing.assert_allclose(table[1], offset + arrays[f"mag_{name}"], atol=1e-12)
 
 
 @pytest.mark.parametrize("policy", ["cifar10", "svhn", "imagenet"])

@@ -1,6 +1,5 @@
 """The batches that a run trains on and is judged by."""
 
-import hashlib
 import os
 import pathlib
 import subprocess
@@ -10,10 +9,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny import SHAPE, tiny
 
 from keras_rescnet import augment, data
 from keras_rescnet.data import ArrayExamples
+from support.augmenting import chi_square, digests
+from support.tiny import SHAPE, tiny
 
 
 def numbered(count, classes=2):
@@ -43,9 +43,7 @@ def test_an_epoch_is_a_permutation_of_its_own():
 def test_permutations_are_uniform():
     batches = data.train_batches(numbered(20), [], batch_size=20, seed=3, start=0, stop=4000)
     first = np.array(rows_of(batches))[:, 0]
-    counts = np.bincount(first, minlength=20)
-    chi_square = np.sum((counts - 200) ** 2 / 200)  # 19 degrees of freedom: 99.9 % below 43.8
-    assert chi_square < 43.8
+    assert chi_square(first, 20) < 43.8  # 99.9 % of 19 degrees
 
 
 def test_the_remainder_is_dropped():
@@ -91,7 +89,7 @@ def test_batches_larger_than_the_data_are_refused():
         data.train_batches(numbered(25), [], batch_size=26, seed=1, start=0, stop=1)
 
 
-def digests(start=0, parallel_calls=1):
+def second_epoch(start=0, parallel_calls=1):
     """A hash of every step of the second epoch of DIGITS."""
     batches = data.train_batches(
         data.load(data.DIGITS, "train"),
@@ -102,23 +100,20 @@ def digests(start=0, parallel_calls=1):
         stop=22,
         parallel_calls=parallel_calls,
     )
-    return [
-        hashlib.sha256(batch["images"].tobytes() + batch["labels"].tobytes()).hexdigest()
-        for batch in batches.as_numpy_iterator()
-    ]
+    return digests(batches)
 
 
 def test_the_same_bytes_every_time():
-    once = digests()
+    once = second_epoch()
     assert len(set(once)) == 11
-    assert digests() == once
-    assert digests(parallel_calls=8) == once
-    assert digests(start=5, parallel_calls=3) == once[5:]
+    assert second_epoch() == once
+    assert second_epoch(parallel_calls=8) == once
+    assert second_epoch(start=5, parallel_calls=3) == once[5:]
     elsewhere = subprocess.run(
         [
             sys.executable,
             "-c",
-            "import test_batches; print(*test_batches.digests(parallel_calls=4))",
+            "import test_batches; print(*test_batches.second_epoch(parallel_calls=4))",
         ],
         cwd=pathlib.Path(__file__).parent,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},

@@ -2,10 +2,10 @@
 
 import numpy as np
 import tensorflow as tf
-from augmenting import run
 
 from keras_rescnet import augment
 from keras_rescnet.augment.color_jitter import shift_hue
+from support.augmenting import run
 
 
 def test_color_jitter_draws_factors_and_order():

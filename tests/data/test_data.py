@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from sklearn.datasets import load_digits
-from tiny import SHAPE, TinyPictures, tiny
 
 from keras_rescnet import data
 from keras_rescnet.data import ArrayExamples, tfds_builder
+from support.tiny import SHAPE, TinyPictures, tiny
 
 
 @pytest.fixture(scope="module")

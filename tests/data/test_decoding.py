@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
-from pictures import SIZE, crop_middle, picture, write
 from PIL import Image
 
 from keras_rescnet import augment, data
 from keras_rescnet.data.encoded_examples import decode_middle
+from support.pictures import SIZE, crop_middle, picture, write
 
 
 @pytest.mark.parametrize("shape", [(60, 80), (93, 31), (32, 32), (20, 25), (300, 411)], ids=str)

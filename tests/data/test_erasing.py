@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from augmenting import IMAGES, chi_square, run
 
 from keras_rescnet import augment, data
+from support.augmenting import IMAGES, chi_square, run
 
 
 def erased(images, value):

@@ -1,15 +1,16 @@
 """Folders of pictures: what is found in them, and what can be wrong with them."""
 
 import dataclasses
-import hashlib
+import functools
 import json
 
 import numpy as np
 import pytest
-from pictures import SIZE, crop_middle, picture, write
 from PIL import Image
 
 from keras_rescnet import augment, data
+from support.augmenting import digests
+from support.pictures import SIZE, crop_middle, picture, write
 
 
 def load(folder, split="train"):
@@ -86,14 +87,13 @@ def test_streams_resume_to_the_bit(tmp_path):
     examples = load(write(tmp_path))
     transforms = [augment.RandomResizedCrop(SIZE), augment.RandomFlip(), augment.MixUp()]
 
-    def digests(**arguments):
-        batches = data.train_batches(examples, transforms, batch_size=4, seed=5, **arguments)
-        return [hashlib.sha256(b["images"].tobytes()).digest() for b in batches.as_numpy_iterator()]
-
-    whole = digests(start=0, stop=9, parallel_calls=1)
+    batches = functools.partial(
+        data.train_batches, examples, transforms, batch_size=4, seed=5, stop=9
+    )
+    whole = digests(batches(start=0, parallel_calls=1))
     assert len(set(whole)) == 9
-    assert digests(start=0, stop=9, parallel_calls=8) == whole
-    assert digests(start=4, stop=9) == whole[4:]
+    assert digests(batches(start=0, parallel_calls=8)) == whole
+    assert digests(batches(start=4)) == whole[4:]
 
 
 def test_unreadable_pictures_are_named_and_left_out(tmp_path, capsys):

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from augmenting import IMAGES, LABELS, chi_square, repeated
 
 from keras_rescnet import augment
+from support.augmenting import IMAGES, LABELS, chi_square, repeated
 
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0])

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from augmenting import RNG
-from tiny import tiny
 
 from keras_rescnet import augment, data
 from keras_rescnet.data import ArrayExamples
 from keras_rescnet.data.encoded_examples import EncodedExamples
+from support.augmenting import RNG
+from support.tiny import tiny
 
 SIDE = 12
 MIX = [augment.MixUp(), augment.CutMix()]

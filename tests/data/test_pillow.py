@@ -1,7 +1,5 @@
 """The batched image operations against Pillow, and against what the paper's code gave."""
 
-import pathlib
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,7 +7,6 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from keras_rescnet.augment import pillow, policies
 
-GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "autoaugment_ops.npz")
 GREY = (128, 128, 128)
 NAMES = {  # ours: the golden file's
     pillow.shear_x: "shearX",
@@ -60,14 +57,15 @@ def apply(operation, images, magnitudes):
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=golden_name)
-def test_the_papers_code(operation):
+def test_the_papers_code(operation, golden):
     """All ten magnitudes and both signs of the reference, exactly."""
+    arrays = golden("autoaugment_ops")
     name = golden_name(operation)
     cases = [(level, sign) for level in range(10) for sign in (0, 1)]
     table = policies.MAGNITUDES[operation]
     magnitudes = np.zeros(20) if table is None else np.array([table[s, k] for k, s in cases])
-    images = np.repeat(GOLDEN["image"][None], 20, axis=0)
-    expected = [GOLDEN[f"{name}_{level}_{'-+'[sign]}1"] for level, sign in cases]
+    images = np.repeat(arrays["image"][None], 20, axis=0)
+    expected = [arrays[f"{name}_{level}_{'-+'[sign]}1"] for level, sign in cases]
     np.testing.assert_array_equal(apply(operation, images, magnitudes), expected)
 
 

@@ -6,12 +6,11 @@ import pathlib
 import keras
 import numpy as np
 import pytest
-from gradients import double_precision, hessian_product, pull_back
 
 from keras_rescnet import gclu, gclu_sigmoid, gclu_tanh
 from keras_rescnet.layers import GCLU
+from support.gradients import double_precision, hessian_product, pull_back
 
-GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "gclu.npz")
 FORMS = [None, "sigmoid", "tanh"]
 NAMED_FORMS = [(None, "exact"), ("sigmoid", "sigmoid"), ("tanh", "tanh")]
 FUNCTIONS = [gclu, gclu_sigmoid, gclu_tanh]
@@ -33,21 +32,23 @@ def normal_density(x):
 
 
 @compiled_too
-def test_exact_form_equals_60_digit_arithmetic_also_in_the_tail(compiled):
-    x = GOLDEN["x"]
+def test_exact_form_equals_60_digit_arithmetic_also_in_the_tail(compiled, golden):
+    arrays = golden("gclu")
+    x = arrays["x"]
     keep = np.isfinite(x) & ((x == 0.0) | (np.abs(x) >= 2.3e-308))  # TensorFlow flushes subnormals
     with double_precision():
         y, slope = value_and_slope(x[keep], compiled=compiled)
     assert y.dtype == slope.dtype == np.float64
-    np.testing.assert_allclose(y, GOLDEN["y_math"][keep], rtol=1e-12, atol=1e-300)
-    np.testing.assert_allclose(slope, GOLDEN["dy_math"][keep], rtol=1e-12, atol=2e-16)
+    np.testing.assert_allclose(y, arrays["y_math"][keep], rtol=1e-12, atol=1e-300)
+    np.testing.assert_allclose(slope, arrays["dy_math"][keep], rtol=1e-12, atol=2e-16)
     tail = (x[keep] < -1.5) & (x[keep] > -37.0)
-    np.testing.assert_allclose(slope[tail], GOLDEN["dy_math"][keep][tail], rtol=1e-11, atol=0)
+    np.testing.assert_allclose(slope[tail], arrays["dy_math"][keep][tail], rtol=1e-11, atol=0)
 
 
 @pytest.mark.parametrize("form, name", NAMED_FORMS)
-def test_forms_equal_the_reference(form, name):
-    x, y_reference, slope_reference = (GOLDEN[key] for key in ("x", f"y_{name}", f"dy_{name}"))
+def test_forms_equal_the_reference(form, name, golden):
+    arrays = golden("gclu")
+    x, y_reference, slope_reference = (arrays[key] for key in ("x", f"y_{name}", f"dy_{name}"))
     with double_precision():
         y, slope = value_and_slope(x, form)
     keep = np.isfinite(y_reference)
@@ -58,9 +59,10 @@ def test_forms_equal_the_reference(form, name):
 
 
 @pytest.mark.parametrize("form, name", NAMED_FORMS)
-def test_float32_forms_equal_the_reference(form, name):
+def test_float32_forms_equal_the_reference(form, name, golden):
+    arrays = golden("gclu")
     x, y_reference, slope_reference = (
-        GOLDEN[key] for key in ("x32", f"y32_{name}", f"dy32_{name}")
+        arrays[key] for key in ("x32", f"y32_{name}", f"dy32_{name}")
     )
     y, slope = value_and_slope(x, form)
     assert y.dtype == slope.dtype == np.float32

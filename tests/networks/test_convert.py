@@ -1,20 +1,17 @@
 """Weights of the reference in these models: logits and stage outputs of the golden files."""
 
-import pathlib
 import re
 from functools import partial
 
 import keras
 import numpy as np
 import pytest
-from golden import make_weights
 
 import keras_rescnet as kr
 from keras_rescnet import models
 from keras_rescnet.layers import SqueezeExcite
 from keras_rescnet.models.complexity import outline
-
-GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
+from support.golden import ACTIVATIONS
 
 # Golden file -> builder. A new family is one more entry.
 REFERENCES = {
@@ -28,28 +25,21 @@ REFERENCES = {
     "alexnet_c100_nc10": models.AlexNet,
     "vgg16_c100_nc10": models.VGG16,
 }
-ACTIVATIONS = {
-    "relu": "relu",
-    "gelu": "gelu",
-    "gclu": kr.gclu,
-    "quick_gclu": kr.gclu_sigmoid,
-    "gclu_tanh": kr.gclu_tanh,
-}
 
 
 @pytest.fixture(scope="module", params=REFERENCES)
-def reference(request):
+def reference(request, golden, golden_state):
     """Golden file, its images as `(N, H, W, C)`, the builder for them, and its loaded model."""
-    golden = np.load(GOLDEN / f"{request.param}.npz")
-    images = golden["input"].transpose(0, 2, 3, 1)
+    arrays = golden(request.param)
+    images = arrays["input"].transpose(0, 2, 3, 1)
     builder = partial(
         REFERENCES[request.param],
         input_shape=images.shape[1:],
-        classes=int(golden["num_classes"]),
+        classes=int(arrays["num_classes"]),
     )
     model = builder()
-    kr.convert.load_torch_weights(model, make_weights.load_state(golden))
-    return golden, images, builder, model
+    kr.convert.load_torch_weights(model, golden_state(request.param))
+    return arrays, images, builder, model
 
 
 def test_logits_are_those_of_the_reference(reference):
@@ -240,11 +230,10 @@ def test_senet50_is_the_reference():
 
 
 @pytest.fixture(scope="module")
-def small():
+def small(golden_state):
     """A model, and a state dict that fits it."""
     model = models.CifarResNet8()
-    golden = np.load(GOLDEN / "resnet8_mos_nc10.npz")
-    return model, make_weights.load_state(golden)
+    return model, golden_state("resnet8_mos_nc10")
 
 
 def test_every_fault_is_listed_and_nothing_is_changed(small):

@@ -6,11 +6,11 @@ import sys
 import keras
 import numpy as np
 import pytest
-from gradients import pull_back_layer
 
 from keras_rescnet import gclu, layers
 from keras_rescnet.layers.batch_normalization import BatchNormalization
 from keras_rescnet.layers.pooled_dense import PooledDense
+from support.gradients import pull_back_layer
 
 IMAGES = np.random.default_rng(0).normal(size=(2, 5, 7, 16)).astype("float32")
 

@@ -1,15 +1,12 @@
 """RCLayer against the reference's golden values, SqueezeExcite, and what both refuse."""
 
-import pathlib
-
 import keras
 import numpy as np
 import pytest
-from gradients import hessian_product, pull_back_layer
 
 from keras_rescnet import layers
+from support.gradients import hessian_product, pull_back_layer
 
-GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 IMAGES = np.random.default_rng(0).normal(size=(2, 5, 7, 16)).astype("float32")
 tensorflow_only = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="Keras on JAX has no float64 layers"
@@ -37,23 +34,23 @@ RC_WEIGHTS = [f"fc{layer}.{kind}" for layer in (1, 21, 22) for kind in ("weight"
         ("float32", 2e-5),
     ],
 )
-def test_rc_layer_equals_the_reference(name, dtype, tolerance):
-    golden = np.load(GOLDEN / f"{name}.npz")
-    keys = [key for key in RC_WEIGHTS if f"param_{key}" in golden]
+def test_rc_layer_equals_the_reference(name, dtype, tolerance, golden):
+    arrays = golden(name)
+    keys = [key for key in RC_WEIGHTS if f"param_{key}" in arrays]
     layer = layers.RCLayer(**RC_GOLDEN[name], dtype=dtype)
-    x = golden["x"].transpose(0, 2, 3, 1).astype(dtype)
+    x = arrays["x"].transpose(0, 2, 3, 1).astype(dtype)
     layer.build(x.shape)
-    layer.set_weights([golden[f"param_{key}"].T for key in keys])
-    upstream = golden["upstream"].transpose(0, 2, 3, 1).astype(dtype)
+    layer.set_weights([arrays[f"param_{key}"].T for key in keys])
+    upstream = arrays["upstream"].transpose(0, 2, 3, 1).astype(dtype)
     y, by_x, by_weights = pull_back_layer(layer, x, upstream)
     assert y.dtype == by_x.dtype == dtype
-    expected = {"y": golden["out_residual"], "x": golden["grad_res_x"]}
+    expected = {"y": arrays["out_residual"], "x": arrays["grad_res_x"]}
     for key, array in zip(expected, (y, by_x), strict=True):
         np.testing.assert_allclose(
             array.transpose(0, 3, 1, 2), expected[key], rtol=tolerance, atol=tolerance, err_msg=key
         )
     for key, gradient in zip(keys, by_weights, strict=True):
-        reference = golden[f"grad_res_{key}"]
+        reference = arrays[f"grad_res_{key}"]
         scale = np.abs(reference).max()
         np.testing.assert_allclose(
             gradient.T / scale, reference / scale, atol=tolerance, err_msg=key

@@ -4,20 +4,17 @@ Sizes, initial weights and the exam of all builders are in test_models.py; of al
 test_layers.py.
 """
 
-import pathlib
 import re
 from functools import partial
 
 import keras
 import numpy as np
 import pytest
-from golden import make_weights
-from test_convert import ACTIVATIONS
 
 import keras_rescnet as kr
 from keras_rescnet import layers, models
+from support.golden import ACTIVATIONS
 
-GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 REFERENCES = {
     "vit_tiny_patch4_32_nc10": models.ViTTiny,
     "swin_tiny_patch4_window4_32_nc10": models.SwinTiny,
@@ -28,13 +25,13 @@ if keras.backend.backend() != "tensorflow":  # one is enough there
 
 
 @pytest.fixture(scope="module", params=REFERENCES)
-def reference(request):
+def reference(request, golden, golden_state):
     """Golden file, its images as `(N, H, W, C)`, the builder, and its loaded model."""
-    golden = np.load(GOLDEN / f"{request.param}.npz")
+    arrays = golden(request.param)
     builder = REFERENCES[request.param]
     model = builder(activation="relu")  # whose blocks the file has
-    kr.convert.load_torch_weights(model, make_weights.load_state(golden))
-    return golden, golden["input"].transpose(0, 2, 3, 1), builder, model
+    kr.convert.load_torch_weights(model, golden_state(request.param))
+    return arrays, arrays["input"].transpose(0, 2, 3, 1), builder, model
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

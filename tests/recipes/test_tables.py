@@ -4,7 +4,6 @@ import functools
 import pathlib
 
 import keras
-import noise
 import pytest
 
 import keras_rescnet
@@ -13,6 +12,7 @@ from keras_rescnet.analysis.tables import read_table
 from keras_rescnet.optimizers import AdamW
 from keras_rescnet.schedules import learning_rate_at
 from keras_rescnet.training.setup import build_model, count_parameters
+from support import noise
 
 FOLDER = pathlib.Path(__file__).parents[2] / "recipes"
 CELLS = {"table1": 27, "table2": 7, "table3": 18, "table4": 5, "table5": 42, "table6": 6}

@@ -1,12 +1,11 @@
 """Checkpoints by themselves: which stay, and which are refused."""
 
-import noise
 import numpy as np
 import pytest
-from small_disk import small_disk
 
 import keras_rescnet
 from keras_rescnet.training.checkpoint import Checkpoints
+from support import noise
 
 
 def test_the_last_two_checkpoints_and_the_best_stay(tmp_path):
@@ -20,16 +19,16 @@ def test_the_last_two_checkpoints_and_the_best_stay(tmp_path):
     np.testing.assert_array_equal(array, [20, 20, 20])
 
 
-def test_a_full_disk_is_said_and_harms_nothing(tmp_path, capsys):
-    with small_disk(tmp_path, "64k"):
-        checkpoints = Checkpoints(tmp_path)
-        checkpoints.save(1, [np.zeros(1000, "uint8")], {})
-        checkpoints.save(2, [np.zeros(200_000, "uint8")], {})
-        checkpoints.close()
-        assert "of step 2 could not be written (No space left" in capsys.readouterr().out
-        facts, _ = Checkpoints(tmp_path).last()
-        assert facts["step"] == 1
-        assert not list(tmp_path.glob("*.tmp"))
+def test_a_full_disk_is_said_and_harms_nothing(small_disk, capsys):
+    disk = small_disk("64k")
+    checkpoints = Checkpoints(disk)
+    checkpoints.save(1, [np.zeros(1000, "uint8")], {})
+    checkpoints.save(2, [np.zeros(200_000, "uint8")], {})
+    checkpoints.close()
+    assert "of step 2 could not be written (No space left" in capsys.readouterr().out
+    facts, _ = Checkpoints(disk).last()
+    assert facts["step"] == 1
+    assert not list(disk.glob("*.tmp"))
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):

@@ -13,17 +13,14 @@ import sys
 import time
 
 import keras
-import noise
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_disk import small_disk
 
 import keras_rescnet
-from keras_rescnet.training import setup
 from keras_rescnet.training.checkpoint import Checkpoints
+from support import ENVIRONMENT, ROOT, noise
 
-ROOT = pathlib.Path(__file__).parents[2]
 FILES = ("log.csv", "results.json")
 
 
@@ -43,11 +40,11 @@ def assert_same_bytes(ours, theirs):
 
 
 def launch(workdir, *arguments):
-    command = [sys.executable, "train.py", "--recipe=tests/noise.py:dropout"]
+    command = [sys.executable, "train.py", "--recipe=tests/support/noise.py:dropout"]
     return subprocess.Popen(
         [*command, f"--workdir={workdir}", "--set=epochs=12", *arguments],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
+        env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -113,13 +110,12 @@ DAMAGE = {
 
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
-    kind, undisturbed, tmp_path, monkeypatch, capsys
+    kind, undisturbed, tmp_path, stop_after, capsys
 ):
-    interrupt_after(monkeypatch, steps=11)
+    stop_after(11, signal.SIGINT)
     recipe = dataclasses.replace(noise.recipe, epochs=12, steps_per_execution=1)
     with pytest.raises(KeyboardInterrupt):
         keras_rescnet.train(recipe, tmp_path)
-    monkeypatch.undo()
     before, last = sorted((tmp_path / "checkpoints").glob("step-*.npz"))[-2:]
     last.write_bytes(DAMAGE[kind](last.read_bytes()))
     (tmp_path / "checkpoints" / "step-00000012.0.npz.tmp").write_bytes(b"half")
@@ -130,22 +126,6 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
     assert f"Goes on after step {int(before.name[5:13])} of 60" in output
     assert not list((tmp_path / "checkpoints").glob("*.tmp"))
     assert_same_bytes(tmp_path, undisturbed)
-
-
-def interrupt_after(monkeypatch, steps):
-    """Sends this process a Ctrl-C when the engine has done so many steps."""
-    engine = type(setup.make_engine())
-    original, done = engine.steps, 0
-
-    def count_steps(self, count):
-        nonlocal done
-        rows = original(self, count)
-        done += count
-        if done == steps:
-            os.kill(os.getpid(), signal.SIGINT)
-        return rows
-
-    monkeypatch.setattr(engine, "steps", count_steps)
 
 
 class FillDisk:
@@ -164,18 +144,17 @@ class FillDisk:
         return 1.0
 
 
-def test_a_run_goes_on_while_the_disk_is_full(tmp_path, capsys):
-    (tmp_path / "disk").mkdir()
-    with small_disk(tmp_path / "disk", "4m") as disk:
-        recipe = dataclasses.replace(noise.recipe, epochs=5, decay=FillDisk(disk))
-        keras_rescnet.train(recipe, disk / "run")
-        output = capsys.readouterr().out
-        assert "The checkpoint of step 15 could not be written (No space left" in output
-        assert "log.csv could not be written (No space left" in output
-        assert not list((disk / "run").glob(".*.tmp"))
-        always = dataclasses.replace(recipe, decay=constant)
-        keras_rescnet.train(always, tmp_path / "undisturbed")
-        assert_same_bytes(disk / "run", tmp_path / "undisturbed")
+def test_a_run_goes_on_while_the_disk_is_full(small_disk, tmp_path, capsys):
+    disk = small_disk("4m")
+    recipe = dataclasses.replace(noise.recipe, epochs=5, decay=FillDisk(disk))
+    keras_rescnet.train(recipe, disk / "run")
+    output = capsys.readouterr().out
+    assert "The checkpoint of step 15 could not be written (No space left" in output
+    assert "log.csv could not be written (No space left" in output
+    assert not list((disk / "run").glob(".*.tmp"))
+    always = dataclasses.replace(recipe, decay=constant)
+    keras_rescnet.train(always, tmp_path / "undisturbed")
+    assert_same_bytes(disk / "run", tmp_path / "undisturbed")
 
 
 def constant(epoch, epochs):

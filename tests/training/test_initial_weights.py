@@ -1,18 +1,14 @@
 """The weights one can start from."""
 
 import functools
-import pathlib
 
 import keras
 import numpy as np
 import pytest
-from golden.make_weights import load_state
 
 import keras_rescnet
 from keras_rescnet.models import CifarResNet8
 from keras_rescnet.training.initial_weights import load_initial_weights
-
-GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 
 
 def arrays(model):
@@ -21,11 +17,11 @@ def arrays(model):
 
 @pytest.mark.parametrize("suffix", [".keras", ".weights.h5", ".npz"])
 @pytest.mark.parametrize("classes", [10, 3])
-def test_initial_weights_keep_the_head_of_other_classes(suffix, classes, tmp_path):
+def test_initial_weights_keep_the_head_of_other_classes(suffix, classes, tmp_path, golden_state):
     source, model = CifarResNet8(), CifarResNet8(classes=classes)
     file = tmp_path / f"source{suffix}"
     if suffix == ".npz":
-        state = load_state(np.load(GOLDEN / "resnet8_mos_nc10.npz"))
+        state = golden_state("resnet8_mos_nc10")
         keras_rescnet.convert.load_torch_weights(source, state)
         np.savez(file, **state)
     elif suffix == ".keras":

@@ -1,14 +1,12 @@
 """Optimizers, engines and schedules against what PyTorch computed (tests/golden)."""
 
 import functools
-import pathlib
 import types
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from golden.make_weights import load_state
 
 from keras_rescnet import gclu
 from keras_rescnet.convert import load_torch_weights
@@ -18,21 +16,14 @@ from keras_rescnet.schedules import cosine_decay, learning_rate_at, step_decay
 from keras_rescnet.training.metrics import statistics
 from keras_rescnet.training.setup import make_engine
 
-GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
-
-
-def load(name):
-    with np.load(GOLDEN / name) as file:
-        return {key: file[key] for key in file.files}
-
 
 def numpy_of(variable):
     return keras.ops.convert_to_numpy(variable)
 
 
-def reference_batches(golden, steps):
-    images = np.stack([golden[f"x_{i}"].transpose(0, 2, 3, 1) for i in range(steps)])
-    labels = np.stack([np.eye(10)[golden[f"y_{i}"]] for i in range(steps)])
+def reference_batches(arrays, steps):
+    images = np.stack([arrays[f"x_{i}"].transpose(0, 2, 3, 1) for i in range(steps)])
+    labels = np.stack([np.eye(10)[arrays[f"y_{i}"]] for i in range(steps)])
     return tf.data.Dataset.from_tensor_slices(
         {"images": images.astype("float32"), "labels": labels.astype("float32")}
     )
@@ -57,49 +48,49 @@ def run_steps(model, optimizer, batches, learning_rates, batch_size, accumulatio
     return losses
 
 
-def test_five_steps_of_sgd_follow_pytorch():
-    golden = load("train_sgd_resnet8_gclu.npz")
+def test_five_steps_of_sgd_follow_pytorch(golden, golden_state):
+    arrays = golden("train_sgd_resnet8_gclu")
     model, expected = CifarResNet8(activation=gclu), CifarResNet8(activation=gclu)
-    load_torch_weights(model, load_state(np.load(GOLDEN / "resnet8_mos_nc10.npz")))
-    optimizer = SGD(momentum=float(golden["momentum"]), weight_decay=float(golden["weight_decay"]))
-    losses = run_steps(model, optimizer, reference_batches(golden, 5), golden["lr"], 8)
-    np.testing.assert_allclose(losses, golden["loss"], rtol=1e-6)
+    load_torch_weights(model, golden_state("resnet8_mos_nc10"))
+    optimizer = SGD(momentum=float(arrays["momentum"]), weight_decay=float(arrays["weight_decay"]))
+    losses = run_steps(model, optimizer, reference_batches(arrays, 5), arrays["lr"], 8)
+    np.testing.assert_allclose(losses, arrays["loss"], rtol=1e-6)
 
-    final = {k.removeprefix("final/"): v for k, v in golden.items() if k.startswith("final/")}
+    final = {k.removeprefix("final/"): v for k, v in arrays.items() if k.startswith("final/")}
     load_torch_weights(expected, final)
     for ours, theirs in zip(model.weights, expected.weights, strict=True):  # float32 to float64
         np.testing.assert_allclose(
             numpy_of(ours), numpy_of(theirs), rtol=2e-5, atol=2e-5, err_msg=ours.path
         )
-    logits = model(golden["eval_x"].transpose(0, 2, 3, 1).astype("float32"), training=False)
-    np.testing.assert_allclose(numpy_of(logits), golden["eval_logits"], rtol=2e-5, atol=5e-5)
+    logits = model(arrays["eval_x"].transpose(0, 2, 3, 1).astype("float32"), training=False)
+    np.testing.assert_allclose(numpy_of(logits), arrays["eval_logits"], rtol=2e-5, atol=5e-5)
 
 
-def test_three_clipped_steps_of_adamw_follow_pytorch():
-    golden = load("train_adamw_vit_gclu.npz")
+def test_three_clipped_steps_of_adamw_follow_pytorch(golden, golden_state):
+    arrays = golden("train_adamw_vit_gclu")
     model = ViTTiny(activation=gclu)
-    load_torch_weights(model, load_state(np.load(GOLDEN / "vit_tiny_patch4_32_nc10.npz")))
-    optimizer = AdamW(weight_decay=float(golden["weight_decay"]), global_clipnorm=1.0)
-    rates = [float(golden["lr"])] * 3
-    losses = run_steps(model, optimizer, reference_batches(golden, 3), rates, 4)
-    np.testing.assert_allclose(losses, golden["loss"], rtol=2e-5)
+    load_torch_weights(model, golden_state("vit_tiny_patch4_32_nc10"))
+    optimizer = AdamW(weight_decay=float(arrays["weight_decay"]), global_clipnorm=1.0)
+    rates = [float(arrays["lr"])] * 3
+    losses = run_steps(model, optimizer, reference_batches(arrays, 3), rates, 4)
+    np.testing.assert_allclose(losses, arrays["loss"], rtol=2e-5)
 
     # Adam's steps are as long as the learning rate however small the gradient, so that float32
     # rounding of a tiny one moves a weight by up to 3 steps; nearly all move by far less
     final = {
-        "logits/kernel": golden["final/head.weight"].T,
-        "logits/bias": golden["final/head.bias"],
-        "norm/gamma": golden["final/norm.weight"],
-        "patch_embedding/kernel": golden["final/patch_embed.proj.weight"].transpose(2, 3, 1, 0),
-        "position_embedding/embedding": golden["final/pos_embed"],
+        "logits/kernel": arrays["final/head.weight"].T,
+        "logits/bias": arrays["final/head.bias"],
+        "norm/gamma": arrays["final/norm.weight"],
+        "patch_embedding/kernel": arrays["final/patch_embed.proj.weight"].transpose(2, 3, 1, 0),
+        "position_embedding/embedding": arrays["final/pos_embed"],
     }
     ours = {weight.path: numpy_of(weight) for weight in model.weights}
     for path, theirs in final.items():
         difference = np.abs(ours[path] - theirs.reshape(ours[path].shape))
         assert difference.max() < 3 * rates[0], path
         assert np.median(difference) < 1e-3 * rates[0], path
-    logits = model(golden["eval_x"].transpose(0, 2, 3, 1).astype("float32"), training=False)
-    np.testing.assert_allclose(numpy_of(logits), golden["eval_logits"], rtol=1e-4, atol=1e-4)
+    logits = model(arrays["eval_x"].transpose(0, 2, 3, 1).astype("float32"), training=False)
+    np.testing.assert_allclose(numpy_of(logits), arrays["eval_logits"], rtol=1e-4, atol=1e-4)
 
 
 def dense_model():
@@ -228,8 +219,8 @@ SCHEDULES = {
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_learning_rates_follow_pytorch(name):
-    expected = load("lr_schedules.npz")[name]
+def test_learning_rates_follow_pytorch(name, golden):
+    expected = golden("lr_schedules")[name]
     rate, warmup, minimum, decay = SCHEDULES[name]
     recipe = types.SimpleNamespace(
         learning_rate=rate,

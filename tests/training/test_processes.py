@@ -2,8 +2,6 @@
 
 import csv
 import json
-import os
-import pathlib
 import signal
 import socket
 import subprocess
@@ -15,17 +13,17 @@ import numpy as np
 import pytest
 
 import keras_rescnet  # registers what its models are made of
+from support import ENVIRONMENT, ROOT
 
-ROOT = pathlib.Path(__file__).parents[2]
-TRAIN, TWO_DEVICES = ROOT / "train.py", ROOT / "tests" / "two_devices.py"
-RECIPE = "tests/noise.py:same_everywhere"
+TRAIN, TWO_DEVICES = ROOT / "train.py", ROOT / "tests" / "support" / "two_devices.py"
+RECIPE = "tests/support/noise.py:same_everywhere"
 
 
 def start(script, *arguments, recipe=RECIPE, **environment):
     return subprocess.Popen(
         [sys.executable, script, f"--recipe={recipe}", *map(str, arguments)],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", **environment},
+        env={**ENVIRONMENT, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -137,7 +135,7 @@ def test_two_processes_of_tensorflow_equal_one(on_one_device, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_of_jax_equal_one(tmp_path):
-    recipe = "tests/noise.py:dropout"  # its masks are those of the global batch
+    recipe = "tests/support/noise.py:dropout"  # its masks are those of the global batch
     finish(start(TRAIN, f"--workdir={tmp_path / 'one'}", recipe=recipe, KERAS_BACKEND="jax"))
     finish(*jax_pair(f"--workdir={tmp_path / 'two'}", recipe=recipe))
     assert_same_run(tmp_path / "two", tmp_path / "one")

@@ -7,12 +7,10 @@ import functools
 import json
 import os
 import pathlib
-import signal
 import subprocess
 import sys
 
 import keras
-import noise
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -21,8 +19,8 @@ import keras_rescnet
 from keras_rescnet import load_recipe
 from keras_rescnet.training import setup
 from keras_rescnet.training.engines.tensorflow import Engine as TensorFlowEngine
+from support import ROOT, noise
 
-ROOT = pathlib.Path(__file__).parents[2]
 PATHS = [path for path in sorted((ROOT / "recipes").glob("*.py")) if "table" not in path.stem]
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 
@@ -73,16 +71,15 @@ def weights_of(workdir):
     ],
     ids=["plain", "float16", "bfloat16"],
 )
-def test_a_stopped_run_goes_on_to_the_last_bit(changes, tmp_path, monkeypatch):
+def test_a_stopped_run_goes_on_to_the_last_bit(changes, tmp_path, stop_after):
     whole = keras_rescnet.train(small_recipe(**changes), tmp_path / "whole")
     # 5 steps an epoch: the run is stopped within the first, at the end of it, and in the second
     recipe = small_recipe(steps_per_execution=1, **changes)
     for steps in (3, 2, 4):
-        stop_after(monkeypatch, steps)
+        stop_after(steps)
         with pytest.raises(SystemExit) as caught:
             keras_rescnet.train(recipe, tmp_path / "parts")
         assert caught.value.code == 143
-    monkeypatch.undo()
     assert keras_rescnet.train(recipe, tmp_path / "parts") == whole
     assert files_of(tmp_path / "parts") == files_of(tmp_path / "whole")
     for ours, theirs in zip(
@@ -91,24 +88,6 @@ def test_a_stopped_run_goes_on_to_the_last_bit(changes, tmp_path, monkeypatch):
         np.testing.assert_array_equal(ours, theirs)
     with open(tmp_path / "parts" / "log.csv") as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
-
-
-def stop_after(monkeypatch, steps):
-    """Sends this process a SIGTERM when the engine has done so many steps."""
-    engine = type(setup.make_engine())
-    original, done = engine.steps, 0
-
-    def count_steps(self, count):
-        nonlocal done
-        rows = original(self, count)
-        done += count
-        if done >= steps:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return rows
-
-    monkeypatch.undo()
-    original = engine.steps
-    monkeypatch.setattr(engine, "steps", count_steps)
 
 
 def test_a_finished_run_is_not_repeated(tmp_path, capsys):
@@ -140,11 +119,10 @@ def test_another_recipe_is_refused(tmp_path):
         keras_rescnet.train(small_recipe(epochs=4), tmp_path)
 
 
-def test_other_data_are_refused(tmp_path, monkeypatch):
-    stop_after(monkeypatch, 3)
+def test_other_data_are_refused(tmp_path, stop_after):
+    stop_after(3)
     with pytest.raises(SystemExit):
         keras_rescnet.train(small_recipe(steps_per_execution=1), tmp_path)
-    monkeypatch.undo()
     other = dataclasses.replace(noise.recipe.dataset, std=(0.5, 0.5, 0.5))
     message = (
         r"run on other data: `std` was \[0.376, 0.376, 0.376\]. Received: std=\[0.5, 0.5, 0.5\]"

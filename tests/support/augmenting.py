@@ -1,5 +1,7 @@
 """A batch of noise, and ways to run a transform on it, for the tests of augmentations."""
 
+import hashlib
+
 import numpy as np
 import tensorflow as tf
 
@@ -21,7 +23,16 @@ def repeated(transform, runs, **batch):
         yield {k: v.numpy() for k, v in compiled(tf.constant([seed, 1])).items()}
 
 
+def digests(batches):
+    """A hash of every batch."""
+    return [
+        hashlib.sha256(batch["images"].tobytes() + batch["labels"].tobytes()).hexdigest()
+        for batch in batches.as_numpy_iterator()
+    ]
+
+
 def chi_square(draws, outcomes):
+    """Pearson's statistic of draws that should be uniform."""
     counts = np.bincount(draws, minlength=outcomes)
     expected = len(draws) / outcomes
     return np.sum((counts - expected) ** 2 / expected)

@@ -1,0 +1,101 @@
+"""Fixtures of all tests."""
+
+import os
+import pathlib
+import signal
+import subprocess
+
+import numpy as np
+import pytest
+
+from support.golden import load_state
+
+GOLDEN = pathlib.Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """Returns the arrays of `tests/golden/<name>.npz`, which the reference or PyTorch computed."""
+
+    def load(name):
+        with np.load(GOLDEN / f"{name}.npz") as file:
+            return dict(file)
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def golden_state(golden):
+    """Returns the PyTorch state dict of a golden file of a network."""
+    return lambda name: load_state(golden(name))
+
+
+@pytest.fixture(scope="session")
+def noise_recipe():
+    """A recipe of three epochs of five steps, on 40 pictures of noise."""
+    from support import noise
+
+    return noise.recipe
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory):
+    """The folder of a finished run of two epochs on noise; its record lies in `../results`.
+
+    For reading only: tests that change a run train one of their own.
+    """
+    from keras_rescnet.training.__main__ import main
+    from support import noise
+
+    folder = tmp_path_factory.mktemp("finished")
+    main(
+        [
+            "train",
+            f"--recipe={noise.__file__}:dropout",
+            f"--workdir={folder / 'run'}",
+            "--set=epochs=2",
+            f"--record={folder / 'results'}",
+        ]
+    )
+    return folder / "run"
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mounts a disk of a size such as "64k", and returns its folder. Needs root."""
+    folder = tmp_path / "disk"
+
+    def mount(size):
+        folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder]
+        if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("only root can mount the small disk that this test fills")
+        return folder
+
+    yield mount
+    if os.path.ismount(folder):
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.fixture
+def stop_after(monkeypatch):
+    """Sends this process a signal once the next run has done so many steps."""
+    from keras_rescnet.training.setup import make_engine
+
+    engine = type(make_engine())
+    steps = engine.steps
+
+    def arrange(count, number=signal.SIGTERM):
+        left = count
+
+        def steps_and_signal(self, count):
+            nonlocal left
+            rows = steps(self, count)
+            if left > 0 >= left - count:
+                os.kill(os.getpid(), number)
+            left -= count
+            return rows
+
+        monkeypatch.setattr(engine, "steps", steps_and_signal)
+
+    return arrange

@@ -1,0 +1,50 @@
+"""Weights of the golden files, made again without PyTorch.
+
+The i-th floating-point array of a state dict, in the order of `sd_names`, is drawn from
+`RandomState(1000 * seed + i)`, scaled by its kind (`sd_kinds`) in float64 and stored as float32.
+Moving statistics cannot be drawn: they lie in the file as `sd/<name>`. Layouts are PyTorch's.
+"""
+
+import numpy as np
+
+import keras_rescnet as kr
+
+ACTIVATIONS = {  # as the golden files name them
+    "relu": "relu",
+    "gelu": "gelu",
+    "gclu": kr.gclu,
+    "quick_gclu": kr.gclu_sigmoid,
+    "gclu_tanh": kr.gclu_tanh,
+}
+
+
+def load_state(arrays):
+    """Returns the state dict of a golden file, whose arrays are given, by name."""
+    state = {}
+    rows = zip(arrays["sd_names"], arrays["sd_kinds"], arrays["sd_shapes"], strict=True)
+    for i, (name, kind, shape) in enumerate(rows):
+        if f"sd/{name}" in arrays:
+            state[str(name)] = arrays[f"sd/{name}"]
+        elif kind not in ("int", "buffer"):
+            shape = [int(length) for length in str(shape).split("x") if length]
+            state[str(name)] = draw(1000 * int(arrays["seed"]) + i, shape, str(kind))
+    return state
+
+
+def draw(seed, shape, kind):
+    """Returns an array of a kind of parameter."""
+    z = np.random.RandomState(seed).standard_normal(shape)
+    fan_in = int(np.prod(shape[1:])) if len(shape) > 1 else 1
+    values = {
+        "conv": z * np.sqrt(2.0 / fan_in),
+        "linear": z * np.sqrt(1.0 / fan_in),
+        "rc_weight": z * np.sqrt(1.0 / fan_in),
+        "rc_bias": 0.3 * z,
+        "bias": 0.05 * z,
+        "norm_weight": 1 + 0.1 * z,
+        "norm_bias": 0.1 * z,
+        "embed": 0.1 * z,
+        "relbias": 0.2 * z,
+        "layerscale": 0.3 + 0.05 * z,
+    }
+    return values[kind].astype(np.float32)
