@@ -17,27 +17,41 @@ def import_with_keras(*modules):
         for module in modules:
             importlib.import_module(module)
     else:
-        sys.meta_path.insert(0, _KerasFinder(modules))
+        sys.meta_path.insert(0, _Finder(modules))
 
 
-class _KerasFinder(importlib.abc.MetaPathFinder):
+class _Finder(importlib.abc.MetaPathFinder):
+    """Finds Keras and the modules of this package as Python does, and makes their import go on.
+
+    Once the outermost of them is imported, and Keras with it, all modules are. Not sooner: a
+    module of this package may be what imports Keras, and be half done when Keras is imported.
+    """
+
     def __init__(self, modules):
         self.modules = modules
+        self.busy = False
 
     def find_spec(self, name, path=None, target=None):
-        """Finds Keras as Python does, and makes its import go on with the modules."""
-        if name != "keras" or self not in sys.meta_path:
+        """Returns the spec of a module, or `None` for modules that are none of its business."""
+        if self.busy or not (name == "keras" or name.startswith("keras_rescnet.")):
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec("keras")
-        if spec is None or spec.loader is None:
-            return spec
-        execute = spec.loader.exec_module
-
-        def execute_with_modules(keras):
-            execute(keras)
-            for module in self.modules:
-                importlib.import_module(module)
-
-        spec.loader.exec_module = execute_with_modules
+        self.busy = True  # so that the others find it
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            self.busy = False
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+            spec.loader.exec_module = lambda module: self._execute(execute, module)
         return spec
+
+    def _execute(self, execute, module):
+        self.busy = True
+        try:
+            execute(module)
+        finally:
+            self.busy = False
+        if "keras" in sys.modules and self in sys.meta_path:
+            sys.meta_path.remove(self)
+            for name in self.modules:
+                importlib.import_module(name)

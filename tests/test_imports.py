@@ -44,6 +44,15 @@ assert keras.saving.get_registered_object("keras_rescnet>gclu") is keras_rescnet
 assert "tensorflow" not in sys.modules
 """
 
+# Here a module of this package is what imports Keras, when nothing of it is defined yet.
+INNER_FIRST = """
+from keras_rescnet.activations import gclu
+import keras
+
+assert keras.saving.get_registered_object("keras_rescnet>gclu") is gclu
+assert keras.saving.get_registered_object("keras_rescnet>RCLayer") is not None
+"""
+
 
 def python(script, *arguments, **environment):
     return subprocess.run(
@@ -71,8 +80,9 @@ def test_a_saved_model_loads_after_a_plain_import(tmp_path):
     assert done.stdout.split() == ["GCLU", "RCLayer", "keras_rescnet.optimizers"]
 
 
-def test_layers_are_registered_when_keras_is_imported_and_not_before():
-    done = python(LIGHT, KERAS_BACKEND="jax")
+@pytest.mark.parametrize("script", [LIGHT, INNER_FIRST])
+def test_layers_are_registered_when_keras_is_imported_and_not_before(script):
+    done = python(script, KERAS_BACKEND="jax")
     assert done.returncode == 0, done.stderr[-2000:]
 
 
