@@ -89,7 +89,7 @@ def builders():
         name: value
         for module in (resnet, alexnet, vgg, vit, swin, cait)
         for name, value in vars(module).items()
-        if name in vars(models) and callable(value) and _takes_nothing(value)
+        if name in models.__all__ and callable(value) and _takes_nothing(value)
     }
 
 

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import runpy
 import shutil
 import sys
 
@@ -14,17 +15,20 @@ from PIL import Image
 
 import keras_rescnet
 from keras_rescnet import __main__ as console
-from keras_rescnet import curves, data, evaluate, predict
+from keras_rescnet import curves, data, predict
 from keras_rescnet.analysis.evaluation import calibration_error
 from keras_rescnet.analysis.records import read_record
 from keras_rescnet.export import __main__ as export
 from keras_rescnet.training import __main__ as train_command
 from support import noise, pictures
 
+# an import would put the module in the place of the function `keras_rescnet.evaluate`
+evaluate = runpy.run_module("keras_rescnet.evaluate")["main"]
+
 
 def test_evaluate_agrees_with_training(finished_run, capsys, tmp_path):
     files = [f"--json={tmp_path / 'out.json'}", f"--confusion={tmp_path / 'matrix.png'}"]
-    evaluate.main(["evaluate", f"--workdir={finished_run}", *files])
+    evaluate(["evaluate", f"--workdir={finished_run}", *files])
     results = json.loads((finished_run / "results.json").read_text())
     measured = json.loads((tmp_path / "out.json").read_text())
     for name in ("loss", "accuracy", "top5_accuracy"):
@@ -74,7 +78,7 @@ def test_other_pictures_are_normalized_as_those_of_the_training(of_a_folder, tmp
     for file in tmp_path.glob("dark/*/*/*.jpg"):
         Image.eval(Image.open(file), lambda value: value // 4).save(file)
     out = tmp_path / "out.json"
-    evaluate.main(
+    evaluate(
         [
             "evaluate",
             f"--workdir={of_a_folder / 'run'}",
@@ -92,7 +96,7 @@ def test_classes_in_another_order_are_refused(of_a_folder, tmp_path, capsys):
     (tmp_path / "labels.txt").write_text("dog\ncat\n")
     flags = [f"--workdir={of_a_folder / 'run'}", f"--folder={tmp_path}"]
     capsys.readouterr()
-    fails(evaluate.main, flags, "in the model's order, cat, dog. Received: dog, cat", capsys)
+    fails(evaluate, flags, "in the model's order, cat, dog. Received: dog, cat", capsys)
 
 
 def test_data_of_other_classes_are_refused(of_a_folder, tmp_path, capsys):
@@ -100,7 +104,7 @@ def test_data_of_other_classes_are_refused(of_a_folder, tmp_path, capsys):
     flags = [f"--workdir={of_a_folder / 'run'}", f"--folder={tmp_path}"]
     capsys.readouterr()
     message = f"must have the model's 2 classes. Received: {tmp_path.name} with 3"
-    fails(evaluate.main, flags, message, capsys)
+    fails(evaluate, flags, message, capsys)
 
 
 def test_export_hands_over_pixels_of_a_folder(of_a_folder, monkeypatch, capsys):
@@ -155,14 +159,14 @@ def fails(main, arguments, message, capsys):
 
 
 def test_evaluate_refuses_what_is_no_run(finished_run, tmp_path, capsys):
-    fails(evaluate.main, [], "--workdir DIR is missing", capsys)
-    fails(evaluate.main, [f"--workdir={tmp_path}"], "which has no recipe.py", capsys)
+    fails(evaluate, [], "--workdir DIR is missing", capsys)
+    fails(evaluate, [f"--workdir={tmp_path}"], "which has no recipe.py", capsys)
     run = f"--workdir={finished_run}"
-    fails(evaluate.main, [run, "--split=dev"], "Received: split='dev'", capsys)
-    fails(evaluate.main, [run, "stray"], "Received: stray", capsys)
+    fails(evaluate, [run, "--split=dev"], "Received: split='dev'", capsys)
+    fails(evaluate, [run, "stray"], "Received: stray", capsys)
     for flag in ("json", "confusion"):
         message = f"--{flag} must lie in an existing folder. Received: /no/such/file"
-        fails(evaluate.main, [run, f"--{flag}=/no/such/file"], message, capsys)
+        fails(evaluate, [run, f"--{flag}=/no/such/file"], message, capsys)
 
 
 def test_predict_names_pictures(finished_run, tmp_path, capsys):
