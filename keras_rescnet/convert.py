@@ -11,6 +11,8 @@ import numpy as np
 
 from keras_rescnet.mistake import Mistake
 
+__all__ = ["NAMINGS", "load_torch_weights"]
+
 _PARAMETERS = {
     "kernel": "weight",
     "bias": "bias",

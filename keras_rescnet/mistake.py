@@ -5,10 +5,18 @@ from collections.abc import Iterable
 
 
 class Mistake(ValueError):
-    """A mistake in what was asked for: its one line says what is wrong and what to do.
+    """A mistake in what was asked for: one line says what is wrong and what to do.
 
-    Commands print the line and end with exit code 2; every other exception is a defect of this
+    Commands print the line and end with exit code 2. Every other exception is a defect of this
     package or of what it calls, and keeps its traceback.
+
+    Example:
+
+    >>> try:
+    ...     kr.layers.GCLU(approximate="cubic")
+    ... except kr.Mistake as mistake:
+    ...     print(mistake)
+    `approximate` must be None, "sigmoid" or "tanh". Received: approximate='cubic'.
     """
 
 

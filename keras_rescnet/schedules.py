@@ -2,6 +2,8 @@
 
 import math
 
+__all__ = ["cosine_decay", "learning_rate_at", "step_decay"]
+
 
 def cosine_decay(epoch, epochs):
     """Returns `(1 + cos(pi epoch / epochs)) / 2`, which falls from 1 towards 0."""

@@ -16,3 +16,17 @@ from keras_rescnet.augment.random_crop import RandomCrop
 from keras_rescnet.augment.random_erasing import RandomErasing
 from keras_rescnet.augment.random_flip import RandomFlip
 from keras_rescnet.augment.random_resized_crop import RandomResizedCrop
+
+__all__ = [
+    "AutoAugment",
+    "ColorJitter",
+    "CutMix",
+    "Cutout",
+    "MixUp",
+    "RandAugment",
+    "RandomChoice",
+    "RandomCrop",
+    "RandomErasing",
+    "RandomFlip",
+    "RandomResizedCrop",
+]

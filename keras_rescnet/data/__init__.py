@@ -14,3 +14,20 @@ from keras_rescnet.data.dataset import (
 )
 from keras_rescnet.data.encoded_examples import EncodedExamples
 from keras_rescnet.data.folder import image_folder
+
+__all__ = [
+    "CIFAR10",
+    "CIFAR100",
+    "DIGITS",
+    "IMAGENET",
+    "SVHN",
+    "SVHN_EXTRA",
+    "ArrayExamples",
+    "Dataset",
+    "EncodedExamples",
+    "evaluation_batches",
+    "image_folder",
+    "load",
+    "stateful_transforms",
+    "train_batches",
+]

@@ -5,6 +5,12 @@ import tensorflow as tf
 
 from keras_rescnet.export.portable import check_backend, litert, onnx
 
+__all__ = [
+    "litert",
+    "onnx",
+    "saved_model",
+]
+
 
 def saved_model(model, path, *, mean, std, class_names=()):
     """Writes a SavedModel that maps pixels to probabilities.

@@ -13,3 +13,19 @@ from keras_rescnet.layers.self_attention import SelfAttention
 from keras_rescnet.layers.squeeze_excite import SqueezeExcite
 from keras_rescnet.layers.talking_heads_attention import TalkingHeadsAttention
 from keras_rescnet.layers.window_attention import WindowAttention
+
+__all__ = [
+    "GCLU",
+    "BatchNormalization",
+    "ClassAttention",
+    "ClassToken",
+    "LayerScale",
+    "PatchMerging",
+    "PooledDense",
+    "PositionEmbedding",
+    "RCLayer",
+    "SelfAttention",
+    "SqueezeExcite",
+    "TalkingHeadsAttention",
+    "WindowAttention",
+]

@@ -1,0 +1,121 @@
+"""Every public class and function has an example, and the examples give what they show."""
+
+import doctest
+import importlib
+import inspect
+
+import keras
+import numpy as np
+import pytest
+
+import keras_rescnet as kr
+
+MODULES = (
+    "",
+    ".augment",
+    ".convert",
+    ".data",
+    ".export",
+    ".layers",
+    ".models",
+    ".optimizers",
+    ".schedules",
+)
+# A size of a family of networks: one line says which, and the family's example says the rest.
+FAMILIES = ("AlexNet", "CaiT", "ResNet", "Swin", "VGG", "ViT", "feature_extractor")
+WITHOUT_EXAMPLE = {  # still to be written
+    "kr.Recipe",
+    "kr.evaluate",
+    "kr.gclu_sigmoid",
+    "kr.gclu_tanh",
+    "kr.load_recipe",
+    "kr.train",
+    "kr.augment.AutoAugment",
+    "kr.augment.ColorJitter",
+    "kr.augment.CutMix",
+    "kr.augment.Cutout",
+    "kr.augment.MixUp",
+    "kr.augment.RandAugment",
+    "kr.augment.RandomChoice",
+    "kr.augment.RandomCrop",
+    "kr.augment.RandomErasing",
+    "kr.augment.RandomFlip",
+    "kr.augment.RandomResizedCrop",
+    "kr.convert.load_torch_weights",
+    "kr.data.ArrayExamples",
+    "kr.data.Dataset",
+    "kr.data.EncodedExamples",
+    "kr.data.evaluation_batches",
+    "kr.data.image_folder",
+    "kr.data.stateful_transforms",
+    "kr.data.train_batches",
+    "kr.export.litert",
+    "kr.export.onnx",
+    "kr.export.saved_model",
+    "kr.layers.GCLU",
+    "kr.layers.BatchNormalization",
+    "kr.layers.ClassAttention",
+    "kr.layers.ClassToken",
+    "kr.layers.LayerScale",
+    "kr.layers.PatchMerging",
+    "kr.layers.PooledDense",
+    "kr.layers.PositionEmbedding",
+    "kr.layers.RCLayer",
+    "kr.layers.SelfAttention",
+    "kr.layers.SqueezeExcite",
+    "kr.layers.TalkingHeadsAttention",
+    "kr.layers.WindowAttention",
+    "kr.models.AlexNet",
+    "kr.models.CaiT",
+    "kr.models.feature_extractor",
+    "kr.models.ResNet",
+    "kr.models.Swin",
+    "kr.models.VGG",
+    "kr.models.ViT",
+    "kr.optimizers.SGD",
+    "kr.optimizers.AdamW",
+    "kr.optimizers.cosine_decay",
+    "kr.optimizers.step_decay",
+    "kr.schedules.cosine_decay",
+    "kr.schedules.learning_rate_at",
+    "kr.schedules.step_decay",
+}
+NAMES = {"kr": kr, "keras": keras, "np": np}
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def public_objects():
+    """Returns the public classes and functions by the name under which users reach them."""
+    found = {}
+    for name in MODULES:
+        module = importlib.import_module(f"keras_rescnet{name}")
+        for attribute in module.__all__:
+            value = getattr(module, attribute)
+            if inspect.isclass(value) or inspect.isfunction(value):
+                found[f"kr{name}.{attribute}"] = value
+    return found
+
+
+PUBLIC = public_objects()
+
+
+def is_a_size(name):
+    return name.startswith("kr.models.") and name.rpartition(".")[2] not in FAMILIES
+
+
+def test_every_public_name_has_a_docstring():
+    assert not [name for name, value in PUBLIC.items() if not inspect.getdoc(value)]
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLIC if not is_a_size(name)])
+def test_examples_give_what_they_show(name, tmp_path, monkeypatch):
+    if name in WITHOUT_EXAMPLE:
+        pytest.skip("the example is still to be written")
+    monkeypatch.chdir(tmp_path)
+    tests = doctest.DocTestFinder().find(PUBLIC[name], name, extraglobs=NAMES)
+    assert any(test.examples for test in tests), f"{name} has no example"
+    runner = doctest.DocTestRunner(optionflags=FLAGS)
+    failures = []
+    for test in tests:
+        runner.run(test, out=failures.append)
+    assert not runner.failures, "".join(failures)
