@@ -6,7 +6,7 @@ from functools import partial
 import keras
 from keras import ops
 
-from keras_rescnet.gaussian import fused, normal_density, normal_tail
+from keras_rescnet.gaussian import exp_tail, fused, normal_density, normal_tail
 from keras_rescnet.mistake import Mistake
 
 
@@ -28,8 +28,10 @@ def gclu(x, approximate=None):
         "sigmoid" (Eq. 7)    Phi(x) ~ sigmoid(1.702 x)
         "tanh"    (Eq. 8)    Phi(x) ~ (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2
 
-    which moves gclu by at most 0.0204 and 0.0005. The gradient is written out so that
-    backpropagation keeps `x` alone. Half precision is computed in float32; float64 stays float64.
+    which moves gclu by at most 0.0204 and 0.0005. The gradient is written out, so that
+    backpropagation keeps `x` alone; second derivatives are right too. Forward-mode differentiation
+    works on TensorFlow (`tf.autodiff.ForwardAccumulator`); JAX refuses it (`jax.jvp`) for every
+    function with a written gradient. Half precision is computed in float32; float64 stays float64.
 
     Reference:
         Xu et al., "Deep feature response discriminative calibration", Neurocomputing 615
@@ -43,26 +45,61 @@ def gclu(x, approximate=None):
     Returns:
         A tensor of the shape and dtype of `x`.
 
+    Raises:
+        ValueError: If `approximate` is none of these, or `x` is not of a floating dtype.
+
     Example:
 
-    >>> np.asarray(gclu(np.array([-1.0, 0.0, 1.0], "float32")))
+    >>> keras.ops.convert_to_numpy(kr.gclu(np.array([-1.0, 0.0, 1.0], "float32")))
     array([-0.15865526,  0.        ,  1.1586553 ], dtype=float32)
     """
     check_approximate(approximate)
-    if isinstance(x, keras.KerasTensor):
-        return GCLUOperation(approximate)(x)
-    return _FUNCTIONS[approximate](ops.convert_to_tensor(x))
+    symbolic = isinstance(x, keras.KerasTensor)
+    x = x if symbolic else ops.convert_to_tensor(x)
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    if "float" not in dtype:
+        raise Mistake(
+            "GCLU takes tensors of a floating dtype. "
+            f"Received: dtype={dtype}. Cast them: keras.ops.cast(x, 'float32')."
+        )
+    return GCLUOperation(approximate)(x) if symbolic else _FUNCTIONS[approximate](x)
 
 
 @keras.saving.register_keras_serializable(package="keras_rescnet")
 def gclu_sigmoid(x):
-    """`gclu(x, approximate="sigmoid")`: GCLU with `Phi(x) ~ sigmoid(1.702 x)`, Eq. 7."""
+    """GCLU with `Phi(x) ~ sigmoid(1.702 x)`, Eq. 7: `gclu(x, approximate="sigmoid")`.
+
+    Args:
+        x: Tensor of any shape, of a floating dtype.
+
+    Returns:
+        A tensor of the shape and dtype of `x`.
+
+    Example:
+
+    >>> dense = keras.layers.Dense(8, activation=kr.gclu_sigmoid)
+    >>> float(kr.gclu_sigmoid(np.float32(2.0)))  # gclu(2.0) is 2.0455
+    2.064...
+    """
     return gclu(x, approximate="sigmoid")
 
 
 @keras.saving.register_keras_serializable(package="keras_rescnet")
 def gclu_tanh(x):
-    """`gclu(x, approximate="tanh")`: GCLU with the tanh form of `Phi`, Eq. 8."""
+    """GCLU with the tanh form of `Phi`, Eq. 8: `gclu(x, approximate="tanh")`.
+
+    Args:
+        x: Tensor of any shape, of a floating dtype.
+
+    Returns:
+        A tensor of the shape and dtype of `x`.
+
+    Example:
+
+    >>> dense = keras.layers.Dense(8, activation=kr.gclu_tanh)
+    >>> float(kr.gclu_tanh(np.float32(2.0)))  # gclu(2.0) is 2.0455
+    2.045...
+    """
     return gclu(x, approximate="tanh")
 
 
@@ -92,15 +129,67 @@ class GCLUOperation(keras.Operation):
         return keras.KerasTensor(x.shape, dtype=x.dtype)
 
 
-def _with_written_gradient(approximate):
-    @partial(fused, forward=True)
-    def value(x):
-        return ops.cast(_value(_widen(x), approximate), x.dtype)
+def _widen(x):
+    """Half precision to float32."""
+    half = keras.backend.standardize_dtype(x.dtype) in ("float16", "bfloat16")
+    return ops.cast(x, "float32") if half else x
 
-    @fused
-    def pull_back(x, upstream):
-        wide = _widen(x)
-        return ops.cast(ops.cast(upstream, wide.dtype) * _slope(wide, approximate), x.dtype)
+
+# Beyond it every form of Phi(-|x|) is 0 in float64; clipping there keeps infinities out of 0 * inf.
+_FAR = 500.0
+
+
+def _value(x, tail):
+    wide = _widen(x)
+    near = ops.clip(wide, -_FAR, _FAR)
+    return ops.cast(ops.relu(wide) + near * tail(ops.abs(near)), x.dtype)
+
+
+def _pull_back(x, upstream, tail, density):
+    wide = _widen(x)
+    distance = ops.minimum(ops.abs(wide), _FAR)
+    weight = tail(distance)
+    slope = ops.cast(wide > 0, wide.dtype) + weight - distance * density(distance, weight)
+    return ops.cast(ops.cast(upstream, wide.dtype) * slope, x.dtype)
+
+
+def _sigmoid_tail(distance):
+    return ops.sigmoid(-1.702 * distance)
+
+
+def _sigmoid_density(distance, tail):
+    return 1.702 * tail * (1.0 - tail)
+
+
+def _tanh_tail(distance):
+    cubic = distance + 0.044715 * distance**3
+    return ops.sigmoid(-math.sqrt(8.0 / math.pi) * cubic)  # sigmoid(-2u) = (1 - tanh(u)) / 2
+
+
+def _tanh_density(distance, tail):
+    cubic_slope = 1.0 + 3.0 * 0.044715 * ops.square(distance)
+    return math.sqrt(8.0 / math.pi) * cubic_slope * tail * (1.0 - tail)
+
+
+def _exact_density(distance, tail):
+    return normal_density(distance)
+
+
+def _with_written_gradient(tail, density, graph_tail=None):
+    """Returns GCLU of a form of `Phi`.
+
+    Args:
+        tail: Function of a distance, `Phi(-distance)`.
+        density: Function of a distance and its tail, `-d Phi(-distance) / d distance`.
+        graph_tail: The tail in the arithmetic of graphs. Defaults to `tail`.
+    """
+
+    in_graph = graph_tail or tail
+    value = fused(partial(_value, tail=tail), in_graph=partial(_value, tail=in_graph), forward=True)
+    pull_back = fused(
+        partial(_pull_back, tail=tail, density=density),
+        in_graph=partial(_pull_back, tail=in_graph, density=density),
+    )
 
     @ops.custom_gradient
     def function(x):
@@ -112,46 +201,8 @@ def _with_written_gradient(approximate):
     return function
 
 
-_FUNCTIONS = {form: _with_written_gradient(form) for form in (None, "sigmoid", "tanh")}
-
-
-def _widen(x):
-    """Half precision to float32."""
-    half = keras.backend.standardize_dtype(x.dtype) in ("float16", "bfloat16")
-    return ops.cast(x, "float32") if half else x
-
-
-# Beyond it every form of Phi(-|x|) is 0 in float64; clipping there keeps infinities out of 0 * inf.
-_FAR = 500.0
-
-
-def _value(x, approximate):
-    near = ops.clip(x, -_FAR, _FAR)
-    return ops.relu(x) + near * _tail(ops.abs(near), approximate)
-
-
-def _slope(x, approximate):
-    distance = ops.minimum(ops.abs(x), _FAR)
-    tail = _tail(distance, approximate)
-    density = _density(distance, tail, approximate)
-    return ops.cast(x > 0, x.dtype) + tail - distance * density
-
-
-def _tail(distance, approximate):
-    """`Phi(-distance)`, or what stands for it."""
-    if approximate is None:
-        return normal_tail(distance)
-    if approximate == "sigmoid":
-        return ops.sigmoid(-1.702 * distance)
-    cubic = distance + 0.044715 * distance**3
-    return ops.sigmoid(-math.sqrt(8.0 / math.pi) * cubic)  # sigmoid(-2u) = (1 - tanh(u)) / 2
-
-
-def _density(distance, tail, approximate):
-    """`-d Phi(-distance) / d distance`."""
-    if approximate is None:
-        return normal_density(distance)
-    if approximate == "sigmoid":
-        return 1.702 * tail * (1.0 - tail)
-    cubic_slope = 1.0 + 3.0 * 0.044715 * ops.square(distance)
-    return math.sqrt(8.0 / math.pi) * cubic_slope * tail * (1.0 - tail)
+_FUNCTIONS = {
+    None: _with_written_gradient(normal_tail, _exact_density, graph_tail=exp_tail),
+    "sigmoid": _with_written_gradient(_sigmoid_tail, _sigmoid_density),
+    "tanh": _with_written_gradient(_tanh_tail, _tanh_density),
+}

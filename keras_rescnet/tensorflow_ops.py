@@ -1,29 +1,42 @@
-"""What runs faster on TensorFlow when it is said in TensorFlow; other backends never import this.
+"""What is faster in TensorFlow's own operations than in Keras's. Other backends never import this.
 
-TensorFlow walks over memory once an operation. Here stand the ways to walk less: loops that XLA
-compiles from several elementwise operations, and TensorFlow's own single operations for batch
+TensorFlow walks over memory once per operation. The functions here walk less: loops that XLA
+compiles from several elementwise operations, and TensorFlow's single operations for batch
 normalization and for a step of momentum.
 """
 
 import tensorflow as tf
-from tensorflow.python.eager import record  # private: no public function tells of active tapes
+
+# Private: no public function tells whether a gradient is recorded, or a forward derivative.
+# test_gaussian.py fails if either name means something else in another TensorFlow: its graphs
+# would have XLA where they are exported, or none where they train, or wrong forward derivatives.
+from tensorflow.python.eager import forwardprop_util, record
 
 
-def compiled(function, *, eager, forward=False):
-    """Compiles a function of tensors with XLA wherever it becomes part of a graph.
+def compiled(function, *, eager, plain=None):
+    """Compiles a function of tensors with XLA where it becomes part of a graph.
 
-    Eagerly every new shape would wait for its compilation, so there `eager` runs instead. With
-    `forward`, also where no tape records: what is evaluated or exported must run where XLA is not
-    linked in (TensorFlow Serving). A forward function must be covered by a custom gradient.
+    Args:
+        function: What is compiled.
+        eager: What runs instead outside of graphs, where every new shape would have to wait for
+            its compilation.
+        plain: What becomes part of a graph that records no gradient. With it, `function` must be
+            covered by a custom gradient: its loop is cut off from TensorFlow's.
     """
     loop = tf.function(function, jit_compile=True, autograph=False, reduce_retracing=True)
 
     def run(*arguments):
-        if tf.executing_eagerly() or (forward and not record.could_possibly_record()):
+        if tf.executing_eagerly():
             return eager(*arguments)
-        if forward:  # or TensorFlow would also differentiate the loop, and keep all it computes
-            arguments = [tf.stop_gradient(argument) for argument in arguments]
-        return loop(*arguments)
+        if plain is None:
+            # A branch of `tf.cond` can only capture what is a tensor of its own
+            return loop(*(tf.identity(argument) for argument in arguments))
+        if not record.could_possibly_record():
+            return plain(*arguments)
+        if forwardprop_util.pack_tangents(arguments).tangents:
+            return plain(*arguments)  # forward-mode differentiation, which goes through `plain`
+        # Cut off, or TensorFlow would also differentiate the loop, and keep all that it computes
+        return loop(*(tf.stop_gradient(argument) for argument in arguments))
 
     return run
 

@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_rescnet.export.portable import check_backend, litert, onnx
+from keras_rescnet.gaussian import erfc_in_graphs
 
 __all__ = [
     "litert",
@@ -48,7 +49,8 @@ def saved_model(model, path, *, mean, std, class_names=()):
 
     @tf.function(input_signature=signature, autograph=False)
     def classify(pixels):  # the one place where the model is traced, which takes long
-        logits = model(pixels * scale + offset, training=False)
+        with erfc_in_graphs():  # only TensorFlow reads this file
+            logits = model(pixels * scale + offset, training=False)
         return tf.nn.softmax(tf.cast(logits, tf.float32))
 
     @tf.function(autograph=False)

@@ -7,7 +7,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_rescnet.gaussian import portable
 from keras_rescnet.mistake import Mistake
 
 LARGEST_DIFFERENCE = 1e-4
@@ -35,9 +34,8 @@ def onnx(model, path, *, mean, std, pictures):
     except ImportError as error:
         raise Mistake(_missing("onnx", error)) from None
     whole = _with_pixels(model, mean, std)
-    with portable():
-        whole(pictures[:1].astype("float32"))  # Keras exports what has been called
-        whole.export(str(path), format="onnx", verbose=False)
+    whole(pictures[:1].astype("float32"))  # Keras exports what has been called
+    whole.export(str(path), format="onnx", verbose=False)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     probabilities = session.run(None, {name: pictures.astype("float32")})[0]
@@ -54,7 +52,7 @@ def litert(model, path, *, mean, std, pictures):
     except ImportError as error:
         raise Mistake(_missing("litert", error)) from None
     whole = _with_pixels(model, mean, std)
-    with portable(), tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
         whole.export(folder, verbose=False)
         converted = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
     pathlib.Path(path).write_bytes(converted)

@@ -5,7 +5,7 @@ from functools import partial
 import keras
 from keras import ops
 
-from keras_rescnet.gaussian import fused, normal_density, normal_tail
+from keras_rescnet.gaussian import exp_tail, fused, normal_density, normal_tail
 from keras_rescnet.initializers import fan_in_uniform
 from keras_rescnet.layers.images import check_images, statistics_dtype
 from keras_rescnet.mistake import Mistake
@@ -131,33 +131,39 @@ class RCLayer(keras.layers.Layer):
         }
 
 
-@ops.custom_gradient
-def _calibrate(x, mean, stddev):
-    """`x + x Phi(-|z|)`, `z = (x - mean) / stddev`; keeps its three arguments."""
-    inverse = 1.0 / stddev  # once a channel: in the loops it would be a division a response
-
-    def gradient(*args, upstream=None):
-        upstream = args[0] if upstream is None else upstream
-        by_x, by_mean, by_stddev = _pull_back(x, mean, inverse, upstream)
-        by_mean = ops.sum(by_mean, axis=(1, 2), keepdims=True)
-        return by_x, by_mean, ops.sum(by_stddev, axis=(1, 2), keepdims=True)
-
-    return _value(x, mean, inverse), gradient
-
-
-@partial(fused, forward=True)
-def _value(x, mean, inverse):
+def _value(x, mean, inverse, tail):
     wide = ops.cast(x, mean.dtype)
     z = (wide - mean) * inverse
-    return ops.cast(wide + wide * normal_tail(ops.abs(z)), x.dtype)
+    return ops.cast(wide + wide * tail(ops.abs(z)), x.dtype)
 
 
-@fused
-def _pull_back(x, mean, inverse, upstream):
+def _pull_back(x, mean, inverse, upstream, tail):
     """The gradients, those of the statistics still to be summed: XLA is slow at that on CPUs."""
     wide, upstream = ops.cast(x, mean.dtype), ops.cast(upstream, mean.dtype)
     z = (wide - mean) * inverse
     distance = ops.abs(z)
     by_z = upstream * wide * normal_density(distance) * ops.sign(z) * inverse
-    by_x = upstream * (1.0 + normal_tail(distance)) - by_z
+    by_x = upstream * (1.0 + tail(distance)) - by_z
     return ops.cast(by_x, x.dtype), by_z, by_z * z
+
+
+_fused_value = fused(
+    partial(_value, tail=normal_tail), in_graph=partial(_value, tail=exp_tail), forward=True
+)
+_fused_pull_back = fused(
+    partial(_pull_back, tail=normal_tail), in_graph=partial(_pull_back, tail=exp_tail)
+)
+
+
+@ops.custom_gradient
+def _calibrate(x, mean, stddev):
+    """`x + x Phi(-|z|)`, `z = (x - mean) / stddev`; keeps its three arguments."""
+    inverse = 1.0 / stddev  # once per channel: in the loops it would be a division per response
+
+    def gradient(*args, upstream=None):
+        upstream = args[0] if upstream is None else upstream
+        by_x, by_mean, by_stddev = _fused_pull_back(x, mean, inverse, upstream)
+        by_mean = ops.sum(by_mean, axis=(1, 2), keepdims=True)
+        return by_x, by_mean, ops.sum(by_stddev, axis=(1, 2), keepdims=True)
+
+    return _fused_value(x, mean, inverse), gradient

@@ -7,6 +7,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
+from keras_rescnet.gaussian import erfc_in_graphs
 from keras_rescnet.mistake import Mistake
 
 
@@ -113,7 +114,9 @@ class Engine:
             return sums
 
         def replica_sums(batch):
-            rows = test_statistics(batch["labels"], model(batch["images"], training=False))
+            with erfc_in_graphs():
+                logits = model(batch["images"], training=False)
+            rows = test_statistics(batch["labels"], logits)
             return tf.reduce_sum(rows * batch["weights"][:, None], axis=0)
 
         def add_up(function, argument):
