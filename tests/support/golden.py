@@ -48,3 +48,16 @@ def draw(seed, shape, kind):
         "layerscale": 0.3 + 0.05 * z,
     }
     return values[kind].astype(np.float32)
+
+
+def state_dict_of(model):
+    """Returns a state dict that fits a model: its own weights under the names PyTorch has."""
+    paths = [variable.path for variable in model.weights]
+    naming = next(naming for naming in kr.convert.NAMINGS if all(map(naming, paths)))
+    state = {}
+    for variable in model.weights:
+        array = np.asarray(variable)
+        if variable.path.endswith("/kernel"):
+            array = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
+        state[naming(variable.path)] = array
+    return state

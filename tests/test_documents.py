@@ -1,0 +1,128 @@
+"""What README.md and docs/ show works: Python blocks run, commands and files exist."""
+
+import configparser
+import functools
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_rescnet as kr
+from keras_rescnet import load_recipe
+from support import ENVIRONMENT, ROOT
+from support.golden import state_dict_of
+
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page, language):
+    return [text for name, text in BLOCK.findall(page.read_text()) if name == language]
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name
+)
+def test_python_blocks_run(page, finished_run, tmp_path, monkeypatch):
+    """All blocks of a page, one after the other, where a run of the digits lies in runs/."""
+    shutil.copytree(finished_run, tmp_path / "runs" / "digits_gclu_resnet8")
+    monkeypatch.chdir(tmp_path)
+    names = {
+        "kr": kr,
+        "keras": keras,
+        "np": np,
+        "tf": tf,
+        "state_dict": state_dict_of(
+            kr.models.ResNet50() if page.stem == "README" else kr.models.ResCNet50()
+        ),
+        "images": np.zeros((1, 64, 64, 3), "float32"),
+        "pixels": np.zeros((2, 32, 32, 3), "uint8"),
+    }
+    for block in blocks(page, "python"):
+        exec(compile(block, page, "exec"), names)
+
+
+def commands(page):
+    """Returns the command lines of a page, of its blocks and between backquotes."""
+    text = page.read_text()
+    lines = [
+        line for _, block in BLOCK.findall(text) for line in block.replace("\\\n", " ").splitlines()
+    ]
+    lines += re.findall(r"`([^`\n]+)`", BLOCK.sub("", text))
+    started = [
+        re.sub(r"^(\w+=\S+ )+", "", part.strip()) for line in lines for part in line.split("&&")
+    ]
+    return [line for line in started if re.match(r"(python|keras-rescnet|pip|pytest) \S", line)]
+
+
+COMMANDS = sorted({command for page in PAGES for command in commands(page)})
+
+
+@functools.cache
+def help_of(*command):
+    done = subprocess.run(
+        [sys.executable, *command, "--help"],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_exist_with_their_flags(command):
+    words = shlex.split(command, comments=True)
+    flags = {word.partition("=")[0] for word in words if word.startswith("--")}
+    match words:
+        case ["python", "train.py", *_]:
+            known = help_of("train.py")
+        case ["python", "-m", module, *_]:
+            known = help_of("-m", module)
+        case ["keras-rescnet", name, *_]:
+            known = help_of("-m", "keras_rescnet", *([] if name == "COMMAND" else [name]))
+        case ["python", script, *_]:
+            known = (ROOT / script).read_text()
+        case ["pip", "install", *_]:
+            known = "--upgrade"
+            settings = configparser.ConfigParser()
+            settings.read(ROOT / "setup.cfg")
+            extras = re.findall(r"[\w-]+", "".join(re.findall(r"\[(.*)\]", command)))
+            assert set(extras) <= set(settings["options.extras_require"])
+        case _:
+            return
+    missing = [flag for flag in flags if not re.search(rf"{flag}\b", known)]
+    assert not missing, f"{command} has no {missing}"
+
+
+@pytest.mark.parametrize("command", [line for line in COMMANDS if "--recipe recipes/" in line])
+def test_recipes_of_commands_load(command):
+    words = shlex.split(command, comments=True)
+    recipe = words[words.index("--recipe") + 1]
+    changes = [text for flag, text in zip(words, words[1:], strict=False) if flag == "--set"]
+    path, _, name = recipe.partition(":")
+    assert (ROOT / path).is_file()
+    if not name and "table" in path or "ROW" in name:
+        return
+    assert load_recipe(ROOT / path if not name else f"{ROOT / path}:{name}", changes)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    """Relative links, and headings of other pages."""
+    targets = re.findall(r"\]\((?!https?://)([^)#\s]*)(?:#([^)]*))?\)", page.read_text())
+    for path, heading in targets:
+        target = (page.parent / path) if path else page
+        assert target.exists(), path
+        if heading:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)
+            assert heading in {
+                re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings
+            }
