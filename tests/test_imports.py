@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import keras_rescnet as kr
+from support import ENVIRONMENT, ROOT
 
 NETWORKS = """
 import sys
@@ -84,6 +85,14 @@ def test_a_saved_model_loads_after_a_plain_import(tmp_path):
 def test_layers_are_registered_when_keras_is_imported_and_not_before(script):
     done = python(script, KERAS_BACKEND="jax")
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_rooms_import_what_lies_below_them():
+    """The contracts of setup.cfg, as `lint-imports` checks them."""
+    check = "from importlinter.cli import lint_imports as lint; raise SystemExit(lint('setup.cfg'))"
+    command = [sys.executable, "-c", check]
+    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_completion_and_help_name_what_users_use():
