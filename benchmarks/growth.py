@@ -62,7 +62,7 @@ def replicated(replicas, build_model=MODEL, batch=128):
     dataset = dataset.map(
         lambda batch: {name: tf.ensure_shape(x, batches[name].shape) for name, x in batch.items()}
     )
-    engine.feed(lambda part: dataset.cache().repeat())
+    engine.feed(lambda num_shards, shard_index: dataset.cache().repeat())
     return partial(engine.steps, 1)
 
 

@@ -36,7 +36,7 @@ def stepping(batches):
     optimizer = setup.build_optimizer(RECIPE, model, 1)
     sizes = {"batch_size": RECIPE.batch_size, "accumulation_steps": 1}
     engine.build(model, optimizer, metrics.statistics, metrics.statistics, **sizes)
-    engine.feed(lambda part: batches)
+    engine.feed(lambda num_shards, shard_index: batches)
     return partial(engine.steps, STEPS)
 
 

@@ -30,7 +30,7 @@ def training_pictures(recipe, step=0, data_dir=None):
     """
     data = RunData(recipe, data_dir)
     batch = next(data.train_batches(step, step + 1).as_numpy_iterator())
-    pictures = batch["images"] * data.dataset.std + data.dataset.mean
+    pictures = data.dataset.denormalize(batch["images"]) / 255
     captions = [_caption(label, data.train.class_names) for label in batch["labels"]]
     return np.clip(pictures, 0, 1).astype("float32"), captions
 

@@ -20,20 +20,17 @@ def apply_chosen(images, operations, choice, magnitudes):
     """
     members = tf.dynamic_partition(tf.range(images.shape[0]), choice, len(operations) + 1)
     results = []
-    for (operation, takes_magnitude), rows in zip(operations, members[:-1], strict=True):
-        chosen = tf.gather(images, rows)
-        arguments = [tf.gather(magnitudes, rows)] if takes_magnitude else []
+    for (operation, takes_magnitude), positions in zip(operations, members[:-1], strict=True):
+        chosen = tf.gather(images, positions)
+        arguments = [tf.gather(magnitudes, positions)] if takes_magnitude else []
         results.append(operation(chosen, *arguments))
     results.append(tf.gather(images, members[-1]))
     return tf.reshape(tf.dynamic_stitch(members, results), images.shape)
 
 
-def as_uint8(images):
-    """Returns images as the uint8 that Pillow's operations need, rounding floats."""
+def check_colour(images, name):
+    """Raises `Mistake` unless images have three channels."""
     if images.shape[-1] != 3:
         raise Mistake(
-            f"AutoAugment and RandAugment need images of 3 channels. Received: {images.shape}."
+            f"{name} needs images of 3 channels. Received: images of shape {tuple(images.shape)}."
         )
-    if images.dtype == tf.uint8:
-        return images
-    return tf.cast(tf.clip_by_value(tf.round(images), 0, 255), "uint8")

@@ -3,8 +3,10 @@
 import tensorflow as tf
 
 from keras_rescnet.augment import pillow
-from keras_rescnet.augment.apply import apply_chosen, as_uint8
-from keras_rescnet.augment.rows import draw
+from keras_rescnet.augment.apply import apply_chosen, check_colour
+from keras_rescnet.augment.arguments import check_number
+from keras_rescnet.augment.rows import images_and_rows
+from keras_rescnet.augment.value_range import PIXELS, check_value_range, from_uint8, to_uint8
 from keras_rescnet.mistake import Mistake
 
 
@@ -13,7 +15,8 @@ class ColorJitter:
 
     Factors are uniform over `[max(0, 1 - strength), 1 + strength]`, the hue's shift over
     `[-hue, hue]` of the colour circle; each image draws its own, and its own order. The first
-    three are Pillow's, to the pixel. Returns uint8 images.
+    three are Pillow's, to the pixel. Returns uint8 images, or float32 in a `value_range` of its
+    own.
 
     Reference:
         torchvision's `ColorJitter` on Pillow images.
@@ -23,34 +26,52 @@ class ColorJitter:
         contrast: Strength, not negative. Defaults to 0.
         saturation: Strength, not negative. Defaults to 0.
         hue: Largest shift, at most 0.5. Defaults to 0.
+        value_range: Smallest and largest value of the images. Defaults to (0, 255), the range
+            that `train_batches` works in.
+
+    Example:
+
+    >>> jitter = kr.augment.ColorJitter(brightness=0.4, value_range=(0, 1))
+    >>> batch = {"images": np.full((4, 8, 8, 3), 0.5), "labels": np.eye(4)}
+    >>> brightness = np.ptp(jitter(batch, (0, 1))["images"], axis=(1, 2, 3))
+    >>> brightness.tolist()  # flat images stay flat
+    [0.0, 0.0, 0.0, 0.0]
     """
 
     reach = 0
 
-    def __init__(self, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0):
-        strengths = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
-        for name, strength in strengths.items():
-            if not strength >= 0:
-                raise Mistake(f"`{name}` must not be negative. Received: {name}={strength!r}.")
-        if not 0 <= hue <= 0.5:
-            raise Mistake(f"`hue` must be in [0, 0.5]. Received: hue={hue!r}.")
+    def __init__(
+        self,
+        brightness: float = 0.0,
+        contrast: float = 0.0,
+        saturation: float = 0.0,
+        hue: float = 0.0,
+        value_range: tuple[float, float] = PIXELS,
+    ):
+        check_number("brightness", brightness, 0)
+        check_number("contrast", contrast, 0)
+        check_number("saturation", saturation, 0)
+        check_number("hue", hue, 0, 0.5)
         ranges = [
             (pillow.brightness, 1 - brightness, 1 + brightness),
             (pillow.contrast, 1 - contrast, 1 + contrast),
             (pillow.color, 1 - saturation, 1 + saturation),
             (shift_hue, -hue, hue),
         ]
+        self.value_range = check_value_range(value_range)
         self._ranges = [row for row in ranges if row[1] < row[2]]
         if not self._ranges:
             raise Mistake("ColorJitter must change something. Received: all strengths are 0.")
 
-    def __call__(self, batch, seed):
+    def __call__(self, batch, rows):
         """Returns the batch with its colours changed."""
-        images = as_uint8(batch["images"])
+        images, rows = images_and_rows(batch, rows)
+        check_colour(images, "ColorJitter")
+        images = to_uint8(images, self.value_range, "ColorJitter")
         count, steps = images.shape[0], len(self._ranges)
-        seeds = tf.random.split(seed, 2)
-        order = tf.argsort(draw((count, steps), seeds[0]))
-        chance = draw((count, steps), seeds[1], dtype="float64")
+        for_order, for_factors = rows.split(2)
+        order = tf.argsort(for_order.draw((count, steps)))
+        chance = for_factors.draw((count, steps), dtype="float64")
         low = tf.constant(
             [low if f is shift_hue else max(low, 0) for f, low, _ in self._ranges], "float64"
         )
@@ -61,7 +82,7 @@ class ColorJitter:
             choice = order[:, step]
             magnitudes = tf.gather(factors, choice, batch_dims=1)
             images = apply_chosen(images, operations, choice, magnitudes)
-        return {**batch, "images": images}
+        return {**batch, "images": from_uint8(images, self.value_range)}
 
 
 def shift_hue(images, shift):

@@ -2,13 +2,13 @@
 
 import tensorflow as tf
 
+from keras_rescnet.augment.arguments import check_integer
 from keras_rescnet.augment.random_erasing import fill_boxes
-from keras_rescnet.augment.rows import draw
-from keras_rescnet.mistake import Mistake
+from keras_rescnet.augment.rows import images_and_rows
 
 
 class Cutout:
-    """Blackens a square of every image.
+    """Fills a square of every image with zeros.
 
     Its centre is uniform over the pixels, its half side `length // 2`, and what lies outside
     the image is cut off. The dtype is kept.
@@ -18,23 +18,29 @@ class Cutout:
         Cutout" (2017), which uses 16 for CIFAR-10, 8 for CIFAR-100 and 20 for SVHN.
 
     Args:
-        length: Side of the square in pixels.
+        length: Side of the square in pixels, at least 2.
+
+    Example:
+
+    >>> batch = {"images": np.full((4, 32, 32, 3), 255, "uint8"), "labels": np.eye(4)}
+    >>> cut = kr.augment.Cutout(length=8)(batch, (0, 1))["images"]
+    >>> bool(np.sum(cut[0] == 0) <= 8 * 8 * 3)
+    True
     """
 
     reach = 0
 
-    def __init__(self, length):
-        if not isinstance(length, int) or length < 2:
-            raise Mistake(f"`length` must be an integer, at least 2. Received: length={length!r}.")
+    def __init__(self, length: int):
+        check_integer("length", length, 2)
         self.length = length
 
-    def __call__(self, batch, seed):
+    def __call__(self, batch, rows):
         """Returns the batch with black squares."""
-        images = batch["images"]
+        images, rows = images_and_rows(batch, rows)
         count, height, width, _ = images.shape
-        seeds = tf.random.split(seed, 2)
-        y = draw((count,), seeds[0], 0, height, "int32")
-        x = draw((count,), seeds[1], 0, width, "int32")
+        for_y, for_x = rows.split(2)
+        y = for_y.draw((count,), 0, height, "int32")
+        x = for_x.draw((count,), 0, width, "int32")
         half = self.length // 2
         filled = fill_boxes(images, tf.range(count), y - half, y + half, x - half, x + half, [0.0])
         return {**batch, "images": filled}

@@ -1,42 +1,59 @@
 """One of several transforms."""
 
+from collections.abc import Callable, Sequence
+
 import keras
 import tensorflow as tf
 
-from keras_rescnet.augment.rows import reach
+from keras_rescnet.augment.rows import call, images_and_rows, total_reach
 from keras_rescnet.mistake import Mistake
 
 
 class RandomChoice:
     """Applies one of several transforms, the same one to the whole batch.
 
-    All are equally likely. Returns float32 images.
+    All are equally likely. Returns float32 images and labels.
 
     Args:
-        transforms: Transforms of `keras_rescnet.augment`.
+        transforms: List of transforms: those of `keras_rescnet.augment` or functions of a batch
+            and a seed.
+
+    Example:
+
+    >>> choice = kr.augment.RandomChoice([kr.augment.MixUp(), kr.augment.CutMix()])
+    >>> batch = {"images": np.zeros((2, 8, 8, 3), "uint8"), "labels": np.eye(2)}
+    >>> choice(batch, (0, 1))["images"].dtype.name
+    'float32'
     """
 
-    def __init__(self, transforms):
-        transforms = list(transforms)
-        layers = [type(t).__name__ for t in transforms if isinstance(t, keras.layers.Layer)]
-        if not transforms or layers:
+    def __init__(self, transforms: Sequence[Callable]):
+        is_list = isinstance(transforms, list | tuple)
+        others = [t for t in transforms if not _is_transform(t)] if is_list else [transforms]
+        if not transforms or others:
+            received = [type(transform).__name__ for transform in others]
             raise Mistake(
-                "`transforms` must be transforms of keras_rescnet.augment, at least one; Keras "
-                f"layers draw from a state of their own. Received: {layers or transforms}."
+                "`transforms` must be a list of transforms of keras_rescnet.augment, at least one; "
+                "Keras layers draw from a state of their own. "
+                f"Received: {received if is_list else received[0]}."
             )
-        self.transforms = transforms
-        each = [reach([transform]) for transform in transforms]
+        self.transforms = list(transforms)
+        each = [total_reach([transform]) for transform in transforms]
         self.reach = None if None in each else max(each)
 
-    def __call__(self, batch, seed):
+    def __call__(self, batch, rows):
         """Returns the batch as the drawn transform leaves it."""
-        seeds = tf.random.split(seed, 2)
+        _, rows = images_and_rows(batch, rows)
+        for_choice, for_transform = rows.split(2)
         count = len(self.transforms)
-        choice = tf.random.stateless_uniform((), seeds[0], 0, count, "int32")
+        choice = tf.random.stateless_uniform((), for_choice.seed, 0, count, "int32")
 
         def branch(transform):
-            changed = transform(batch, seeds[1])
+            changed = call(transform, batch, for_transform)
             return {key: tf.cast(values, "float32") for key, values in changed.items()}
 
         branches = [lambda transform=transform: branch(transform) for transform in self.transforms]
         return tf.switch_case(choice, branches)
+
+
+def _is_transform(value):
+    return callable(value) and not isinstance(value, keras.layers.Layer | type)

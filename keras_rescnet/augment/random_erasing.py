@@ -1,13 +1,15 @@
 """Pictures with a rectangle missing."""
 
 import math
+from collections.abc import Sequence
 
 import tensorflow as tf
 
-from keras_rescnet.augment.rows import draw
+from keras_rescnet.augment.arguments import check_number, is_number
+from keras_rescnet.augment.boxes import ATTEMPTS, check_box
+from keras_rescnet.augment.rows import images_and_rows
+from keras_rescnet.augment.value_range import PIXELS, check_pixels, check_value_range
 from keras_rescnet.mistake import Mistake
-
-ATTEMPTS = 10
 
 
 class RandomErasing:
@@ -15,7 +17,8 @@ class RandomErasing:
 
     Area `a ~ U(scale) H W` and aspect `log(q) ~ U(log(ratio))` give a rectangle of
     `round(sqrt(a q))` rows and `round(sqrt(a / q))` columns, anywhere inside the image; what
-    does not fit is drawn again, up to ten times, and then left out.
+    does not fit is drawn again, up to ten times, and then left out. The dtype is kept unless a
+    value is no integer; then images are float32.
 
     Reference:
         Zhong et al., "Random Erasing Data Augmentation" (AAAI 2020), as torchvision's
@@ -25,62 +28,73 @@ class RandomErasing:
         probability: Share of images that lose a rectangle. Defaults to 0.5.
         scale: Smallest and largest share of the image's area. Defaults to (0.02, 0.33).
         ratio: Smallest and largest height over width. Defaults to (0.3, 3.3).
-        value: What it is filled with, one pixel value in [0, 255] or one for each channel.
-            Defaults to 0. What is 0 after normalization is `[255 * m for m in dataset.mean]`:
-            images are then float32, otherwise their dtype is kept.
+        value: What it is filled with, a number in `value_range` or one per channel. Defaults to
+            0. What is 0 after normalization is `[255 * m for m in dataset.mean]`.
+        value_range: Smallest and largest value of the images. Defaults to (0, 255), the range
+            that `train_batches` works in.
+
+    Example:
+
+    >>> erase = kr.augment.RandomErasing(probability=1.0, value=128)
+    >>> batch = {"images": np.zeros((4, 32, 32, 3), "uint8"), "labels": np.eye(4)}
+    >>> np.max(erase(batch, (0, 1))["images"], axis=(1, 2, 3)).tolist()
+    [128, 128, 128, 128]
     """
 
     reach = 0
 
-    def __init__(self, probability=0.5, scale=(0.02, 0.33), ratio=(0.3, 3.3), value=0):
-        if not 0 <= probability <= 1:
-            raise Mistake(
-                f"`probability` must be in [0, 1]. Received: probability={probability!r}."
-            )
-        if not 0 < scale[0] <= scale[1] <= 1:
-            raise Mistake(f"`scale` must be two rising shares in (0, 1]. Received: {scale!r}.")
-        if not 0 < ratio[0] <= ratio[1]:
-            raise Mistake(f"`ratio` must be two rising positive numbers. Received: {ratio!r}.")
-        values = list(value) if isinstance(value, (list, tuple)) else [value]
-        if not all(isinstance(v, (int, float)) and 0 <= v <= 255 for v in values):
-            raise Mistake(f"`value` must be in [0, 255]. Received: value={value!r}.")
+    def __init__(
+        self,
+        probability: float = 0.5,
+        scale: tuple[float, float] = (0.02, 0.33),
+        ratio: tuple[float, float] = (0.3, 3.3),
+        value: float | Sequence[float] = 0,
+        value_range: tuple[float, float] = PIXELS,
+    ):
+        check_number("probability", probability, 0, 1)
+        check_box(scale, ratio)
+        low, high = self.value_range = check_value_range(value_range)
+        values = list(value) if isinstance(value, list | tuple) else [value]
+        if not values or not all(is_number(v) and low <= v <= high for v in values):
+            raise Mistake(f"`value` must be in [{low}, {high}]. Received: value={value!r:.80}.")
         self.probability = probability
         self.scale = scale
         self.ratio = ratio
         self.value = [float(v) for v in values]
 
-    def __call__(self, batch, seed):
+    def __call__(self, batch, rows):
         """Returns the batch with rectangles filled in."""
-        images = batch["images"]
-        if not all(value.is_integer() for value in self.value):
-            images = tf.cast(images, "float32")
+        images, rows = images_and_rows(batch, rows)
         count, height, width, channels = images.shape
         if len(self.value) not in (1, channels):
             raise Mistake(
                 f"RandomErasing needs one value or {channels}. Received: value={self.value}."
             )
-        seeds = tf.random.split(seed, 5)
-        chance = draw((count,), seeds[0])
+        if any(self.value) and self.value_range == PIXELS:
+            images = check_pixels(images, "RandomErasing")
+        if not all(value.is_integer() for value in self.value):
+            images = tf.cast(images, "float32")
+        for_chance, for_area, for_aspect, for_top, for_left = rows.split(5)
+        chance = for_chance.draw((count,))
         shape = (ATTEMPTS, count)
-        area = draw(shape, seeds[1], *self.scale, rows=1) * (height * width)
-        logs = draw(shape, seeds[2], *map(math.log, self.ratio), rows=1)
-        rows = tf.cast(tf.round(tf.sqrt(area * tf.exp(logs))), "int32")
-        columns = tf.cast(tf.round(tf.sqrt(area / tf.exp(logs))), "int32")
-        fits = (rows < height) & (columns < width)
+        area = for_area.draw(shape, *self.scale, axis=1) * (height * width)
+        logs = for_aspect.draw(shape, *map(math.log, self.ratio), axis=1)
+        heights = tf.cast(tf.round(tf.sqrt(area * tf.exp(logs))), "int32")
+        widths = tf.cast(tf.round(tf.sqrt(area / tf.exp(logs))), "int32")
+        fits = (heights < height) & (widths < width)
         first = tf.argmax(fits, axis=0, output_type="int32")  # the first that fits
 
         def drawn(candidates):
             return tf.gather(tf.transpose(candidates), first, batch_dims=1)
 
-        rows, columns = drawn(rows), drawn(columns)
+        heights, widths = drawn(heights), drawn(widths)
         chosen = tf.where((chance < self.probability) & drawn(fits))[:, 0]
 
-        def start(free, seed):
-            uniform = draw((count,), seed)
-            return tf.cast(uniform * tf.cast(free + 1, "float32"), "int32")
+        def start(free, rows):
+            return tf.cast(rows.draw((count,)) * tf.cast(free + 1, "float32"), "int32")
 
-        top, left = start(height - rows, seeds[3]), start(width - columns, seeds[4])
-        boxes = (tf.gather(v, chosen) for v in (top, top + rows, left, left + columns))
+        top, left = start(height - heights, for_top), start(width - widths, for_left)
+        boxes = (tf.gather(v, chosen) for v in (top, top + heights, left, left + widths))
         return {**batch, "images": fill_boxes(images, chosen, *boxes, self.value)}
 
 
@@ -89,7 +103,7 @@ def fill_boxes(images, chosen, top, bottom, left, right, value):
 
     Args:
         images: `(n, H, W, C)`.
-        chosen: int `(k,)`, rows of `images`.
+        chosen: int `(k,)`, positions in `images`.
         top: int32 `(k,)`, first row of each box.
         bottom: int32 `(k,)`, the row after its last.
         left: int32 `(k,)`, first column.

@@ -2,33 +2,38 @@
 
 import tensorflow as tf
 
-from keras_rescnet.augment.rows import draw
-from keras_rescnet.mistake import Mistake
+from keras_rescnet.augment.arguments import check_number
+from keras_rescnet.augment.rows import images_and_rows
 
 
 class RandomFlip:
-    """Mirrors an image left to right with a given probability.
+    """Mirrors an image left to right with a given probability. The dtype is kept.
 
     Args:
         probability: Share of images that are mirrored. Defaults to 0.5.
+
+    Example:
+
+    >>> images = np.arange(4 * 2 * 3 * 1).reshape(4, 2, 3, 1)
+    >>> flip = kr.augment.RandomFlip(probability=1.0)
+    >>> flip({"images": images, "labels": np.eye(4)}, (0, 1))["images"][0, :, :, 0].numpy()
+    array([[2, 1, 0],
+           [5, 4, 3]])
     """
 
     reach = 0
 
-    def __init__(self, probability=0.5):
-        if not 0 <= probability <= 1:
-            raise Mistake(
-                f"`probability` must be in [0, 1]. Received: probability={probability!r}."
-            )
+    def __init__(self, probability: float = 0.5):
+        check_number("probability", probability, 0, 1)
         self.probability = probability
 
-    def __call__(self, batch, seed):
-        """Returns the batch with some images mirrored; the dtype is kept."""
-        images = batch["images"]
+    def __call__(self, batch, rows):
+        """Returns the batch with some images mirrored."""
+        images, rows = images_and_rows(batch, rows)
         count, height, width, channels = images.shape
         # TensorFlow reverses the rows of a three-axis tensor several times faster.
-        rows = tf.reshape(images, (count * height, width, channels))
-        mirrored = tf.reshape(tf.reverse(rows, [1]), images.shape)
-        flip = draw((count,), seed) < self.probability
+        lines = tf.reshape(images, (count * height, width, channels))
+        mirrored = tf.reshape(tf.reverse(lines, [1]), images.shape)
+        flip = rows.draw((count,)) < self.probability
         chosen = tf.range(count) + tf.where(flip, count, 0)
         return {**batch, "images": tf.gather(tf.concat([images, mirrored], 0), chosen)}

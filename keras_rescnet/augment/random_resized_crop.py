@@ -4,10 +4,11 @@ import math
 
 import tensorflow as tf
 
-from keras_rescnet.augment.rows import draw
-from keras_rescnet.mistake import Mistake
-
-ATTEMPTS = 10
+from keras_rescnet.augment.arguments import check_integer
+from keras_rescnet.augment.boxes import ATTEMPTS, check_box
+from keras_rescnet.augment.cores import map_images
+from keras_rescnet.augment.rows import images_and_rows
+from keras_rescnet.augment.value_range import PIXELS, check_value_range, from_uint8, to_pixels
 
 
 class RandomResizedCrop:
@@ -16,7 +17,8 @@ class RandomResizedCrop:
     Area `a ~ U(scale) H W` and aspect `log(q) ~ U(log(ratio))` give a window of
     `round(sqrt(a q))` columns and `round(sqrt(a / q))` rows, anywhere inside the image; what
     does not fit is drawn again, up to ten times, and then it is the largest central window of
-    an allowed aspect. Bilinear with antialiasing, rounded to uint8.
+    an allowed aspect. Bilinear with antialiasing. Returns uint8 images, or float32 in a
+    `value_range` of its own, both rounded to 256 levels.
 
     First in a list of transforms of pictures that are read from files, it makes the reader
     decode the window only.
@@ -29,25 +31,37 @@ class RandomResizedCrop:
         size: Side of the resulting square in pixels.
         scale: Smallest and largest share of the image's area. Defaults to (0.08, 1).
         ratio: Smallest and largest width over height. Defaults to (3/4, 4/3).
+        value_range: Smallest and largest value of the images. Defaults to (0, 255), the range
+            that `train_batches` works in.
+
+    Example:
+
+    >>> batch = {"images": np.zeros((4, 60, 80, 3), "uint8"), "labels": np.eye(4)}
+    >>> kr.augment.RandomResizedCrop(32)(batch, (0, 1))["images"].shape
+    TensorShape([4, 32, 32, 3])
     """
 
     reach = 0
 
-    def __init__(self, size, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3)):
-        if not isinstance(size, int) or size < 1:
-            raise Mistake(f"`size` must be a positive integer. Received: size={size!r}.")
-        if not 0 < scale[0] <= scale[1] <= 1:
-            raise Mistake(f"`scale` must be two rising shares in (0, 1]. Received: {scale!r}.")
-        if not 0 < ratio[0] <= ratio[1]:
-            raise Mistake(f"`ratio` must be two rising positive numbers. Received: {ratio!r}.")
+    def __init__(
+        self,
+        size: int,
+        scale: tuple[float, float] = (0.08, 1.0),
+        ratio: tuple[float, float] = (3 / 4, 4 / 3),
+        value_range: tuple[float, float] = PIXELS,
+    ):
+        check_integer("size", size, 1)
+        check_box(scale, ratio)
         self.size = size
         self.scale = scale
         self.ratio = ratio
+        self.value_range = check_value_range(value_range)
 
-    def __call__(self, batch, seed):
-        """Returns the batch with its images cropped, uint8 `(N, size, size, C)`."""
-        images = batch["images"]
+    def __call__(self, batch, rows):
+        """Returns the batch with its images cropped, `(N, size, size, C)`."""
+        images, rows = images_and_rows(batch, rows)
         count, height, width, channels = images.shape
+        images = to_pixels(images, self.value_range, "RandomResizedCrop")
 
         def crop(arguments):
             image, draws = arguments
@@ -55,20 +69,21 @@ class RandomResizedCrop:
             return resize(image[top : top + rows, left : left + columns], self.size)
 
         shape = tf.TensorSpec((self.size, self.size, channels), "uint8")
-        draws = self.draws(count, seed)
-        cropped = tf.map_fn(crop, (images, draws), fn_output_signature=shape)
-        return {**batch, "images": tf.ensure_shape(cropped, (count, *shape.shape))}
+        draws = self.draw(count, rows)
+        cropped = map_images(crop, (images, draws), shape)
+        cropped = tf.ensure_shape(cropped, (count, *shape.shape))
+        return {**batch, "images": from_uint8(cropped, self.value_range)}
 
-    def draws(self, count, seed):
-        """Returns what chance has to say about the windows of `count` images: in [0, 1)."""
-        return draw((count, 2 * ATTEMPTS + 2), seed)
+    def draw(self, count, rows):
+        """Returns the random numbers in [0, 1) of which the windows of `count` images are made."""
+        return rows.draw((count, 2 * ATTEMPTS + 2))
 
     def window(self, sides, draws):
         """Returns the window of one image.
 
         Args:
             sides: Height and width of the image, int32 `(2,)`.
-            draws: One row of what `draws` returns.
+            draws: The image's row of what `draw` returns.
 
         Returns:
             Top, left, rows and columns, int32 scalars.
@@ -85,7 +100,8 @@ class RandomResizedCrop:
         # As wide and as high as the aspects allow.
         rows = tf.minimum(sides[0], tf.round(sides[1] / self.ratio[0]))
         columns = tf.minimum(sides[1], tf.round(sides[0] * self.ratio[1]))
-        window = tf.where(fits[first], drawn[first], tf.stack([rows, columns]))
+        middle = tf.maximum(tf.stack([rows, columns]), 1)
+        window = tf.where(fits[first], drawn[first], middle)
         free = sides - window
         start = tf.where(fits[first], tf.floor(chance * (free + 1)), tf.floor(free / 2))
         return tf.unstack(tf.cast(tf.concat([start, window], axis=0), "int32"))

@@ -1,38 +1,51 @@
 """Examples that fit in memory."""
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from keras_rescnet.data.dataset import Dataset, check_class_names
 from keras_rescnet.mistake import Mistake
 
 
 class ArrayExamples:
-    """Images of one size, held as uint8, and their labels.
+    """Images of one size, held as uint8, and their labels; an `Examples`.
 
     Args:
         dataset: The `Dataset` they are of.
         images: uint8 `(N, H, W, C)`.
         labels: Integers `(N,)`, from 0 to `dataset.classes - 1`.
         class_names: Name of each class.
+
+    Raises:
+        Mistake: if images, labels or class names do not fit the dataset.
+
+    Example:
+
+    >>> images = np.zeros((6, 32, 32, 3), "uint8")
+    >>> names = kr.data.DIGITS.class_names
+    >>> len(kr.data.ArrayExamples(kr.data.DIGITS, images, np.arange(6), names))
+    6
     """
 
-    def __init__(self, dataset, images, labels, class_names):
+    def __init__(
+        self,
+        dataset: Dataset,
+        images: np.ndarray,
+        labels: np.ndarray,
+        class_names: Sequence[str],
+    ):
+        images, labels = np.asarray(images), np.asarray(labels)
+        _check_labels(dataset, labels)
         expected = (len(labels), *dataset.image_shape)
         if images.shape != expected or images.dtype != "uint8":
             raise Mistake(
-                f"Images of {dataset.name} must be uint8 of shape {expected}. "
-                f"Received: {images.dtype} of shape {images.shape}."
+                f"Images of {dataset.name} must be uint8 of shape {expected}, pixels from 0 to "
+                f"255. Received: {images.dtype} of shape {images.shape}."
             )
-        labels = np.asarray(labels)
-        outside = labels[(labels < 0) | (labels >= dataset.classes)]
-        if len(class_names) != dataset.classes or len(outside):
-            raise Mistake(
-                f"{dataset.name} must have {dataset.classes} classes, with labels from 0 to "
-                f"{dataset.classes - 1}. Received: {len(class_names)} class names, "
-                f"{len(outside)} other labels."
-            )
+        check_class_names(dataset, class_names)
         self.dataset = dataset
         self.class_names = tuple(class_names)
         self.images = images
@@ -41,17 +54,32 @@ class ArrayExamples:
     def __len__(self):
         return len(self.labels)
 
-    def reading(self, transforms):
-        """Returns what reads a batch, and the transforms that are then left to do: all."""
+    def reader(self, transforms):
+        """Returns what reads a batch, and the transforms that are left to apply to it: all."""
         images, labels = self._tensors
 
-        def read(rows, seed):
-            one_hot = tf.one_hot(tf.gather(labels, rows), self.dataset.classes)
-            return {"images": tf.gather(images, rows), "labels": one_hot}
+        def read_batch(indices, rows):
+            one_hot = tf.one_hot(tf.gather(labels, indices), self.dataset.classes)
+            return {"images": tf.gather(images, indices), "labels": one_hot}
 
-        return read, transforms
+        return read_batch, transforms
 
     @functools.cached_property
     def _tensors(self):
         with tf.device("CPU"):  # where tf.data gathers, also when there is a GPU
             return tf.constant(self.images), tf.constant(self.labels, "int32")
+
+
+def _check_labels(dataset, labels):
+    expected = f"Labels of {dataset.name} must be integers (N,) from 0 to {dataset.classes - 1}"
+    if labels.ndim == 2 and labels.shape[1] == dataset.classes:
+        expected += "; of one-hot labels argmax(axis=1) makes them"
+    elif labels.ndim == 2 and labels.shape[1] == 1:
+        expected += "; labels[:, 0] takes a column"
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or len(labels) == 0:
+        raise Mistake(f"{expected}. Received: {labels.dtype} of shape {labels.shape}.")
+    outside = (labels < 0) | (labels >= dataset.classes)
+    if outside.any():
+        raise Mistake(
+            f"{expected}. Received: {outside.sum()} other labels, such as {labels[outside][0]}."
+        )

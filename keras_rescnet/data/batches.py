@@ -1,25 +1,38 @@
 """Batches as a pure function of the seed and the step."""
 
+import math
+import numbers
+from collections.abc import Callable, Sequence
+
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_rescnet.augment.rows import part_of, reach
+from keras_rescnet.augment.arguments import check_integer
+from keras_rescnet.augment.cores import available_cores
+from keras_rescnet.augment.rows import Rows, call, total_reach
+from keras_rescnet.augment.value_range import PIXELS
+from keras_rescnet.data.examples import Examples, check_examples
+from keras_rescnet.data.normalization import scale_and_offset
 from keras_rescnet.mistake import Mistake
+
+BATCH_MEMORY = 2**31  # bytes that batches in the making may take, if two do not take more
 
 
 def train_batches(
-    examples,
-    transforms,
+    examples: Examples,
+    transforms: Sequence[Callable],
     *,
-    batch_size,
-    seed,
-    start,
-    stop,
-    steps_per_epoch=None,
-    part=(0, 1),
-    parallel_calls=2,
-):
+    batch_size: int,
+    seed: int,
+    start: int,
+    stop: int,
+    steps_per_epoch: int | None = None,
+    as_tuples: bool = False,
+    num_shards: int = 1,
+    shard_index: int = 0,
+    parallel_calls: int | None = None,
+) -> tf.data.Dataset:
     """Returns the augmented, normalized batches of steps `start` to `stop - 1`.
 
     An epoch is a permutation of the examples, cut into batches; the remainder is dropped.
@@ -29,39 +42,73 @@ def train_batches(
 
     Args:
         examples: What `load` returns.
-        transforms: List of transforms, in order: those of `keras_rescnet.augment`, called as
-            `transform(batch, seed)`, and keras-cv or Keras layers, called as `layer(batch)`,
-            on `{"images": (B, H, W, C) in [0, 255], "labels": (B, classes)}`.
+        transforms: List of transforms, in order: those of `keras_rescnet.augment` and of one's
+            own, as `keras_rescnet.augment.Transform` describes them, and keras-cv or Keras
+            layers, called as `layer(batch)`, on `{"images": (B, H, W, C) in [0, 255],
+            "labels": (B, classes)}`.
         batch_size: Images per batch.
         seed: Integer.
         start: First step.
         stop: Step to stop before.
-        steps_per_epoch: Steps an epoch is cut short to. Defaults to
+        steps_per_epoch: Steps that an epoch is cut short to. Defaults to
             `len(examples) // batch_size`.
-        part: `(i, n)` for the i-th n-th of the rows of every batch, as it is in the whole. Other
-            rows are not even read, unless a transform may need them: the transforms of
-            `keras_rescnet.augment` need none but `MixUp` and `CutMix`, which need the one before.
-        parallel_calls: Batches made at the same time.
+        as_tuples: Whether to return `(images, labels)`, as `keras.Model.fit` takes them, instead
+            of dicts.
+        num_shards: Number of shards that the rows of every batch are divided into, for example
+            one per process.
+        shard_index: Which of them to return. Rows are as they are in the whole batch; other rows
+            are not even read, unless the `reach` of a transform asks for them.
+        parallel_calls: Batches made at the same time. By default as many as there are cores and
+            2 GiB hold, at least 2. It decides no number.
 
     Returns:
         A `tf.data.Dataset` of `{"images", "labels"}`, float32: `(pixels / 255 - mean) / std`
-        of shape `(batch_size, H, W, C)`, and `(batch_size, classes)`; with `part` an n-th of the
-        rows.
+        of shape `(batch_size, H, W, C)`, and `(batch_size, classes)`; of a shard, its rows.
 
     Raises:
-        ValueError: if there are too few examples, transforms change the images' shape, or `part`
-            does not divide a batch.
+        Mistake: if there are too few examples, transforms change the images' shape, or shards
+            do not divide a batch.
+
+    Example:
+
+    >>> examples = kr.data.load(kr.data.DIGITS, "train")
+    >>> steps = len(examples) // 128
+    >>> batches = kr.data.train_batches(
+    ...     examples,
+    ...     [kr.augment.RandomCrop(padding=2)],
+    ...     batch_size=128,
+    ...     seed=0,
+    ...     start=0,
+    ...     stop=2 * steps,
+    ...     as_tuples=True,
+    ... )
+    >>> model = keras.Sequential(
+    ...     [keras.Input((32, 32, 3)), keras.layers.Flatten(), keras.layers.Dense(10)]
+    ... )
+    >>> loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    >>> model.compile("sgd", loss, metrics=["accuracy"])
+    >>> history = model.fit(batches, epochs=2, steps_per_epoch=steps, shuffle=False, verbose=0)
+    >>> len(history.history["loss"])
+    2
     """
+    check_examples(examples)
+    check_integer("batch_size", batch_size, 1)
+    check_integer("seed", seed, -(2**63), 2**63 - 1)
+    check_integer("start", start, 0)
+    check_integer("stop", stop, start)
+    _check_transforms(transforms)
     full_epoch = len(examples) // batch_size
     steps_per_epoch = full_epoch if steps_per_epoch is None else steps_per_epoch
-    if not 1 <= steps_per_epoch <= full_epoch:
+    is_integer = isinstance(steps_per_epoch, numbers.Integral)
+    if not is_integer or not 1 <= steps_per_epoch <= full_epoch:
         raise Mistake(
             f"An epoch must have 1 to {full_epoch} batches of {batch_size} of the "
             f"{len(examples)} training examples of {examples.dataset.name}. Received: "
-            f"batch_size={batch_size}, steps_per_epoch={steps_per_epoch}."
+            f"batch_size={batch_size}, steps_per_epoch={steps_per_epoch!r:.80}."
         )
-    own, made = _rows(batch_size, part, reach(transforms))
-    read, transforms = examples.reading(transforms)
+    reach = total_reach(transforms)
+    made, kept = _rows_of_shard(batch_size, num_shards, shard_index, reach)
+    read_batch, transforms = examples.reader(transforms)
     normalize = _normalization(examples.dataset)
     fold_in = tf.random.experimental.stateless_fold_in
 
@@ -75,109 +122,196 @@ def train_batches(
             dtype="int64",
         )
         order = tf.argsort(keys)[: steps_per_epoch * batch_size]
-        rows = tf.reshape(order, (steps_per_epoch, batch_size))
+        indices = tf.reshape(tf.cast(order, "int64"), (steps_per_epoch, batch_size))
         positions = tf.range(steps_per_epoch, dtype="int64")
         return tf.data.Dataset.from_tensor_slices(
-            (tf.fill(positions.shape, epoch), positions, rows)
+            (tf.fill(positions.shape, epoch), positions, indices)
         )
 
-    def batch_of(epoch, position, rows):
+    def batch_of(epoch, position, indices):
         step_seed = fold_in(fold_in(tf.constant([seed, 0], "int64"), epoch), position)
-        with part_of(batch_size, made):
-            batch = read(tf.gather(rows, made), fold_in(step_seed, 0))
-            for index, transform in enumerate(transforms, start=1):
-                if isinstance(transform, keras.layers.Layer):
-                    # In a tf.function: some keras-cv layers need AutoGraph, off in `_pipeline`.
-                    floats = {**batch, "images": tf.cast(batch["images"], "float32")}
-                    batch = tf.function(transform)(floats)
-                else:
-                    batch = transform(batch, fold_in(step_seed, index))
-        batch = {name: batch[name][own] for name in ("images", "labels")}
-        return normalize(batch, batch_size // part[1])
+        if made is not None:
+            indices = tf.gather(indices, made)
+
+        def rows_for(number):
+            return Rows(batch_size, fold_in(step_seed, number), made)
+
+        batch = read_batch(indices, rows_for(0))
+        for number, transform in enumerate(transforms, start=1):
+            batch = _apply(transform, batch, rows_for(number))
+        batch = {name: batch[name][kept] for name in ("images", "labels")}
+        batch = normalize(batch, batch_size // num_shards)
+        return (batch["images"], batch["labels"]) if as_tuples else batch
 
     epochs = tf.data.Dataset.range(start // steps_per_epoch, -(-stop // steps_per_epoch))
     steps = epochs.flat_map(steps_of).skip(start % steps_per_epoch).take(stop - start)
-    return _pipeline(steps, batch_of, parallel_calls)
+    steps = steps.apply(tf.data.experimental.assert_cardinality(stop - start))
+    calls = _parallel_calls(parallel_calls, batch_size // num_shards, examples.dataset)
+    return _pipeline(steps, batch_of, calls)
 
 
-def _rows(batch_size, part, before):
-    """Returns what to keep of the rows that are made, a slice, and which rows those are.
-
-    `before` says how many of the rows before its own a row depends on; `None` if on any.
-    """
-    index, parts = part
-    if not 0 <= index < parts or batch_size % parts:
-        raise Mistake(
-            "`part` must be (i, n), 0 <= i < n, of a `batch_size` that n divides. "
-            f"Received: part={part}, batch_size={batch_size}."
-        )
-    count = batch_size // parts
-    first = index * count
-    if parts == 1 or before is None or before + count >= batch_size:
-        return slice(first, first + count), np.arange(batch_size)
-    return slice(before, before + count), np.arange(first - before, first + count) % batch_size
-
-
-def evaluation_batches(examples, *, batch_size, part=(0, 1), parallel_calls=2):
+def evaluation_batches(
+    examples: Examples,
+    *,
+    batch_size: int,
+    as_tuples: bool = False,
+    num_shards: int = 1,
+    shard_index: int = 0,
+    parallel_calls: int | None = None,
+) -> tf.data.Dataset:
     """Returns every example once, in order, in batches of one shape.
 
     Args:
         examples: What `load` returns.
         batch_size: Images per batch; the last batch is filled up with copies of the first
             example whose weight is 0.
-        part: `(i, n)` for the i-th n-th of the rows of every batch.
-        parallel_calls: Batches made at the same time.
+        as_tuples: Whether to return `(images, labels)`, as `keras.Model.evaluate` takes them,
+            instead of dicts; the last batch is then not filled up but shorter.
+        num_shards: Number of shards that the rows of every batch are divided into.
+        shard_index: Which of them to return.
+        parallel_calls: Batches made at the same time. By default as many as there are cores and
+            2 GiB hold, at least 2. It decides no number.
 
     Returns:
         A `tf.data.Dataset` of `{"images", "labels", "weights"}`, float32, of shapes
-        `(batch_size, H, W, C)`, `(batch_size, classes)` and `(batch_size,)`; with `part` an n-th
-        of the rows.
+        `(batch_size, H, W, C)`, `(batch_size, classes)` and `(batch_size,)`; of a shard, its
+        rows.
+
+    Example:
+
+    >>> examples = kr.data.load(kr.data.DIGITS, "test")
+    >>> batches = kr.data.evaluation_batches(examples, batch_size=100)
+    >>> [int(np.sum(batch["weights"])) for batch in batches]
+    [100, 100, 100, 55]
     """
+    check_examples(examples)
+    check_integer("batch_size", batch_size, 1)
     count = len(examples)
-    read, _ = examples.reading([])
+    read_batch, _ = examples.reader([])
     normalize = _normalization(examples.dataset)
-    _, own = _rows(batch_size, part, 0)
+    own, _ = _rows_of_shard(batch_size, num_shards, shard_index, 0)
+    own = np.arange(batch_size) if own is None else own
 
     def batch_of(step):
-        rows = step * batch_size + own
-        inside = rows < count
-        batch = normalize(read(tf.where(inside, rows, 0), [0, 0]), batch_size // part[1])
+        indices = step * batch_size + own
+        inside = indices < count
+        rows = Rows(batch_size, tf.zeros((2,), "int64"), own)  # no random numbers are drawn
+        batch = normalize(read_batch(tf.where(inside, indices, 0), rows), batch_size // num_shards)
+        if as_tuples:
+            real = tf.reduce_sum(tf.cast(inside, "int32"))
+            return batch["images"][:real], batch["labels"][:real]
         return {**batch, "weights": tf.cast(inside, "float32")}
 
-    return _pipeline(tf.data.Dataset.range(-(-count // batch_size)), batch_of, parallel_calls)
+    steps = tf.data.Dataset.range(-(-count // batch_size))
+    calls = _parallel_calls(parallel_calls, batch_size // num_shards, examples.dataset)
+    return _pipeline(steps, batch_of, calls)
 
 
-def stateful_transforms(transforms):
+def stateful_transforms(transforms: Sequence[Callable]) -> list[Callable]:
     """Returns the keras-cv and Keras layers among `transforms`.
 
     They draw from a generator of their own, in whatever order parallel calls reach it, and it
     is not part of a checkpoint: a run that uses one is not reproducible to the bit.
+
+    Example:
+
+    >>> transforms = [kr.augment.RandomFlip(), keras.layers.RandomBrightness(0.2)]
+    >>> len(kr.data.stateful_transforms(transforms))
+    1
     """
     return [transform for transform in transforms if isinstance(transform, keras.layers.Layer)]
+
+
+def _check_transforms(transforms):
+    is_list = isinstance(transforms, list | tuple)
+    for transform in transforms if is_list else [None]:
+        if not callable(transform) or isinstance(transform, type):
+            received = transform if is_list else transforms
+            raise Mistake(
+                "`transforms` must be a list of transforms, such as [kr.augment.RandomFlip()]. "
+                f"Received: {received!r:.80}."
+            )
+        value_range = getattr(transform, "value_range", None)
+        if value_range is not None and tuple(np.ravel(value_range)) != PIXELS:
+            raise Mistake(
+                "Transforms of batches are given images in [0, 255]; `value_range` must be "
+                f"(0, 255). Received: {type(transform).__name__} with value_range={value_range}."
+            )
+        _check_transforms(getattr(transform, "transforms", []))  # of a RandomChoice
+
+
+def _apply(transform, batch, rows):
+    """Returns the batch as a transform leaves it."""
+    if isinstance(transform, keras.layers.Layer):
+        # In a tf.function: some keras-cv layers need AutoGraph, which is off in `_pipeline`.
+        floats = {**batch, "images": tf.cast(batch["images"], "float32")}
+        changed = tf.function(transform)(floats)
+    else:
+        changed = call(transform, batch, rows)
+    if not isinstance(changed, dict) or not {"images", "labels"} <= changed.keys():
+        name = getattr(transform, "__name__", type(transform).__name__)
+        received = list(changed) if isinstance(changed, dict) else type(changed).__name__
+        raise Mistake(
+            f'A transform must return a batch {{"images", "labels"}}. Received: {received} from '
+            f"{name}."
+        )
+    return changed
+
+
+def _rows_of_shard(batch_size, num_shards, shard_index, reach):
+    """Returns the positions of the rows that are made, and a slice of which of them are kept.
+
+    `reach` says how many of the rows before its own a row depends on; `None` if on any. The
+    positions are `None` if all rows are made.
+    """
+    check_integer("num_shards", num_shards, 1)
+    check_integer("shard_index", shard_index, 0, num_shards - 1)
+    if batch_size % num_shards:
+        raise Mistake(
+            "`num_shards` must divide `batch_size`. "
+            f"Received: num_shards={num_shards}, batch_size={batch_size}."
+        )
+    count = batch_size // num_shards
+    first = shard_index * count
+    if num_shards == 1 or reach is None or reach + count >= batch_size:
+        return None, slice(first, first + count)
+    return np.arange(first - reach, first + count) % batch_size, slice(reach, reach + count)
 
 
 def _normalization(dataset):
     height, width, channels = dataset.image_shape
     # Written out for a whole row: broadcasting over three channels is five times slower.
-    mean, std = (np.tile(np.array(v, "float64"), width) for v in (dataset.mean, dataset.std))
-    scale, offset = (1 / (255 * std)).astype("float32"), (mean / std).astype("float32")
+    constants = scale_and_offset(dataset.mean, dataset.std)
+    scale, offset = (np.tile(values, width) for values in constants)
 
     def normalize(batch, batch_size):
-        shape = (batch_size, *dataset.image_shape)
-        if not batch["images"].shape.is_compatible_with(shape):
-            raise Mistake(
-                f"Batches of {dataset.name} must have the shape {shape} after all transforms. "
-                f"Received: {tuple(batch['images'].shape)}."
-            )
-        pixels = tf.cast(tf.ensure_shape(batch["images"], shape), "float32")
-        rows = tf.reshape(pixels, (batch_size * height, width * channels))
-        labels = tf.ensure_shape(batch["labels"], (batch_size, dataset.classes))
+        expected = {
+            "images": (batch_size, *dataset.image_shape),
+            "labels": (batch_size, dataset.classes),
+        }
+        for name, shape in expected.items():
+            if not batch[name].shape.is_compatible_with(shape):
+                raise Mistake(
+                    f"The {name} in batches of {dataset.name} must have the shape {shape} after "
+                    f"all transforms. Received: {tuple(batch[name].shape)}."
+                )
+        pixels = tf.cast(tf.ensure_shape(batch["images"], expected["images"]), "float32")
+        lines = tf.reshape(pixels, (batch_size * height, width * channels))
         return {
-            "images": tf.reshape(rows * scale - offset, shape),
-            "labels": tf.cast(labels, "float32"),
+            "images": tf.reshape(lines * scale + offset, expected["images"]),
+            "labels": tf.cast(tf.ensure_shape(batch["labels"], expected["labels"]), "float32"),
         }
 
     return normalize
+
+
+def _parallel_calls(parallel_calls, batch_size, dataset):
+    """Returns how many batches to make at the same time."""
+    if parallel_calls is not None:
+        check_integer("parallel_calls", parallel_calls, 1)
+        return parallel_calls
+    size = 4 * batch_size * math.prod(dataset.image_shape)
+    return max(2, min(available_cores(), BATCH_MEMORY // size))
 
 
 def _pipeline(steps, batch_of, parallel_calls):

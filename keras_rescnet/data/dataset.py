@@ -2,123 +2,223 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+import numbers
+import os
+from collections.abc import Callable, Sequence
 
-from keras_rescnet.data import digits, tfds_arrays, tfds_encoded
+import numpy as np
+
+from keras_rescnet.augment.arguments import check_integer, is_number
+from keras_rescnet.data.examples import Examples, check_examples
+from keras_rescnet.data.normalization import scale_and_offset
 from keras_rescnet.mistake import Mistake
+
+KEPT_SPLITS = 8  # that `load` holds in memory at a time: both splits of four datasets
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Dataset:
     """Facts about a set of labelled pictures; `load` reads it.
 
-    One's own arrays are a dataset too:
-
-        def read(dataset, split, data_dir):
-            file = numpy.load(f"{split}.npz")
-            return ArrayExamples(dataset, file["images"], file["labels"], dataset.class_names)
+    Sequences may be given as lists; they are kept as tuples.
 
     Args:
         name: Name of the set, TFDS's where it comes from there.
-        read: What reads it, called as `read(dataset, split, data_dir)`; returns `ArrayExamples`
-            or `EncodedExamples`. For sets of TFDS `tfds_arrays.read` or `tfds_encoded.read`.
+        read: What reads it, called as `read(dataset, split, data_dir)`; returns `Examples`, such
+            as `ArrayExamples` or `EncodedExamples`. For sets of TFDS `tfds_arrays.read` or
+            `tfds_encoded.read`.
         image_shape: Height, width and channels of the images a model is given.
-        classes: Number of classes.
-        mean: Mean of each channel over the training pixels divided by 255.
+        classes: Number of classes; `None` if `read` finds them out.
+        mean: Mean of each channel over the training pixels divided by 255; `None` if `read`
+            finds it out.
         std: Standard deviation of the same.
         class_names: Name of each class; `None` where the source knows them.
         train_split: What `"train"` is called at the source.
         test_split: What `"test"` is called at the source.
 
     Raises:
-        ValueError: if `mean` or `std` is not a tuple of a number a channel, or `std` not positive.
+        Mistake: if a field is not what it should be, for example a mean of pixels that are not
+            divided by 255.
+
+    Example:
+
+    >>> def read(dataset, split, data_dir):
+    ...     images = np.zeros((8, 32, 32, 3), "uint8")  # np.load(f"{split}.npz")["images"]
+    ...     labels = np.arange(8) % 2
+    ...     return kr.data.ArrayExamples(dataset, images, labels, dataset.class_names)
+    >>> flowers = kr.data.Dataset(
+    ...     name="flowers",
+    ...     read=read,
+    ...     image_shape=(32, 32, 3),
+    ...     classes=2,
+    ...     mean=(0.46, 0.42, 0.30),
+    ...     std=(0.26, 0.24, 0.27),
+    ...     class_names=("daisy", "rose"),
+    ... )
+    >>> len(kr.data.load(flowers, "train"))
+    8
     """
 
     name: str
-    read: Callable
+    read: Callable[["Dataset", str, str | None], Examples]
     image_shape: tuple[int, int, int]
-    classes: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    classes: int | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
     class_names: tuple[str, ...] | None = None
     train_split: str = "train"
     test_split: str = "test"
 
     def __post_init__(self):
-        channels = self.image_shape[-1]
-        for name in ("mean", "std"):
+        for name in ("name", "train_split", "test_split"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, tuple) and len(value) == channels):
+            if not isinstance(value, str) or not value:
+                raise Mistake(f"`{name}` must be a name. Received: {name}={value!r:.80}.")
+        for name in ("image_shape", "mean", "std", "class_names"):
+            value = getattr(self, name)
+            if isinstance(value, list | np.ndarray):
+                items = value.tolist() if isinstance(value, np.ndarray) else value
+                object.__setattr__(self, name, tuple(items))
+        self._check_shape()
+        if self.classes is not None:
+            check_integer("classes", self.classes, 2)
+        self._check_statistics()
+        if self.class_names is not None:
+            check_class_names(self, self.class_names)
+        self._check_read()
+
+    def _check_shape(self):
+        shape = self.image_shape
+        is_shape = isinstance(shape, tuple) and len(shape) == 3
+        if not is_shape or not all(isinstance(n, numbers.Integral) and n > 0 for n in shape):
+            raise Mistake(
+                "`image_shape` must be height, width and channels, such as (32, 32, 3). "
+                f"Received: image_shape={shape!r:.80}."
+            )
+
+    def _check_statistics(self):
+        channels = self.image_shape[-1]
+        for name, limits in (("mean", "in [0, 1]"), ("std", "positive and at most 1")):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            is_tuple = isinstance(value, tuple) and len(value) == channels
+            if not is_tuple or not all(map(is_number, value)):
                 raise Mistake(
-                    f"`{name}` must be a tuple of {channels} numbers, one a channel. "
-                    f"Received: {name}={value!r}."
+                    f"`{name}` must be a tuple of {channels} numbers, one per channel. "
+                    f"Received: {name}={value!r:.80}."
                 )
-        if self.std is not None and not min(self.std) > 0:
-            raise Mistake(f"`std` must be positive. Received: std={self.std}.")
+            if not all(0 <= number <= 1 and (number or name == "mean") for number in value):
+                raise Mistake(
+                    f"`{name}` must be {limits}: pixels are divided by 255. "
+                    f"Received: {name}={value!r:.80}."
+                )
+
+    def _check_read(self):
+        if not callable(self.read):
+            raise Mistake(
+                "`read` must be a function that is called as read(dataset, split, data_dir). "
+                f"Received: read={self.read!r:.80}."
+            )
+        try:
+            hash(self.read)
+        except TypeError:
+            raise Mistake(
+                "`read` must be hashable, as functions are, for `load` to find what it has read. "
+                f"Received: read={self.read!r:.80}."
+            ) from None
+
+    def normalize(self, pixels) -> np.ndarray:
+        """Returns `(pixels / 255 - mean) / std`, float32: what a model of this set is given.
+
+        Args:
+            pixels: Array `(..., C)` in [0, 255].
+
+        Example:
+
+        >>> kr.data.CIFAR10.normalize(np.full((1, 32, 32, 3), 255)).max(axis=(0, 1, 2)).round(3)
+        array([2.059, 2.126, 2.116], dtype=float32)
+        """
+        self._check_known()
+        scale, offset = scale_and_offset(self.mean, self.std)
+        return np.asarray(pixels, "float32") * scale + offset
+
+    def denormalize(self, images) -> np.ndarray:
+        """Returns the pixels in [0, 255] that `normalize` makes `images` of, as floats.
+
+        Args:
+            images: Array `(..., C)`.
+
+        Example:
+
+        >>> dataset = kr.data.CIFAR10
+        >>> dataset.denormalize(dataset.normalize([[255, 128, 0]])).round(3)
+        array([[255., 128.,   0.]])
+        """
+        self._check_known()
+        return 255 * (np.asarray(images) * np.asarray(self.std) + np.asarray(self.mean))
+
+    def _check_known(self):
+        if self.mean is None or self.std is None:
+            raise Mistake(
+                f"Mean and standard deviation of {self.name} must be known: they are in "
+                'load(dataset, "train").dataset. Received: mean=None or std=None.'
+            )
 
 
-@functools.lru_cache(maxsize=8)
-def load(dataset, split, data_dir=None):
+def check_class_names(dataset, class_names):
+    """Raises `Mistake` unless there is one name per class."""
+    is_sequence = isinstance(class_names, Sequence | np.ndarray)
+    if (
+        isinstance(class_names, str)
+        or not is_sequence
+        or not all(isinstance(name, str) for name in class_names)
+    ):
+        raise Mistake(
+            f"`class_names` must be a tuple of names. Received: class_names={class_names!r:.80}."
+        )
+    if dataset.classes is not None and len(class_names) != dataset.classes:
+        raise Mistake(
+            f"{dataset.name} must have {dataset.classes} classes. "
+            f"Received: {len(class_names)} class names."
+        )
+
+
+def load(dataset: Dataset, split: str, data_dir: str | os.PathLike | None = None) -> Examples:
     """Reads one split of a dataset, once per process.
 
     Args:
-        dataset: A `Dataset`.
+        dataset: A `Dataset`, such as `kr.data.CIFAR10`.
         split: `"train"` or `"test"`.
         data_dir: TFDS's data directory; `None` for its default, `~/tensorflow_datasets`.
 
     Returns:
-        Examples: `len(examples)`, `examples.dataset`, `examples.class_names`; what
+        `Examples`: `len(examples)`, `examples.dataset`, `examples.class_names`; what
         `train_batches` and `evaluation_batches` take.
 
     Raises:
-        ValueError: If the set is neither there nor to be had.
+        Mistake: if the set is not there and cannot be downloaded.
+
+    Example:
+
+    >>> examples = kr.data.load(kr.data.DIGITS, "train")
+    >>> len(examples), examples.dataset.image_shape
+    (1442, (32, 32, 3))
     """
+    if not isinstance(dataset, Dataset):
+        raise Mistake(
+            "`dataset` must be a Dataset, such as kr.data.DIGITS or kr.data.image_folder(path). "
+            f"Received: dataset={dataset!r:.80}."
+        )
     if split not in ("train", "test"):
-        raise Mistake(f"`split` must be 'train' or 'test'. Received: split={split!r}.")
-    return dataset.read(dataset, split, data_dir)
+        raise Mistake(f"`split` must be 'train' or 'test'. Received: split={split!r:.80}.")
+    if not isinstance(data_dir, str | os.PathLike | None):
+        raise Mistake(f"`data_dir` must be a folder. Received: data_dir={data_dir!r:.80}.")
+    return _load(dataset, split, None if data_dir is None else os.fspath(data_dir))
 
 
-# Statistics as the paper's code has them (github.com/tcmyxc/ResCNet).
-CIFAR10 = Dataset(
-    name="cifar10",
-    read=tfds_arrays.read,
-    image_shape=(32, 32, 3),
-    classes=10,
-    mean=(0.4914, 0.4822, 0.4465),
-    std=(0.2470, 0.2435, 0.2616),
-)
-CIFAR100 = Dataset(
-    name="cifar100",
-    read=tfds_arrays.read,
-    image_shape=(32, 32, 3),
-    classes=100,
-    mean=(0.5071, 0.4866, 0.4409),
-    std=(0.2673, 0.2564, 0.2762),
-)
-SVHN = Dataset(
-    name="svhn_cropped",
-    read=tfds_arrays.read,
-    image_shape=(32, 32, 3),
-    classes=10,
-    mean=(109.9 / 255, 109.7 / 255, 113.8 / 255),
-    std=(50.1 / 255, 50.6 / 255, 50.8 / 255),
-)
-SVHN_EXTRA = dataclasses.replace(SVHN, train_split="train+extra")
-IMAGENET = Dataset(
-    name="imagenet2012",
-    read=tfds_encoded.read,
-    image_shape=(224, 224, 3),
-    classes=1000,
-    mean=(0.485, 0.456, 0.406),
-    std=(0.229, 0.224, 0.225),
-    test_split="validation",
-)
-DIGITS = Dataset(
-    name="digits",
-    read=digits.read,
-    image_shape=(32, 32, 3),
-    classes=10,
-    mean=(0.3052,) * 3,
-    std=(0.3760,) * 3,
-    class_names=tuple("0123456789"),
-)
+@functools.lru_cache(maxsize=KEPT_SPLITS)
+def _load(dataset, split, data_dir):
+    examples = dataset.read(dataset, split, data_dir)
+    check_examples(examples)
+    return examples

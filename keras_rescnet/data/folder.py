@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_rescnet.data.dataset import Dataset
-from keras_rescnet.data.encoded_examples import EncodedExamples, decode
+from keras_rescnet.data.decoding import decode
+from keras_rescnet.data.encoded_examples import EncodedExamples
 from keras_rescnet.files import write
 from keras_rescnet.mistake import Mistake
 
@@ -42,6 +43,21 @@ def image_folder(path=None, *, size=224):
         A `Dataset` whose classes, mean and standard deviation are known when it is loaded:
         `load(dataset, "train").dataset` has them. A mean and a standard deviation that are put
         in before, by `dataclasses.replace`, are kept.
+
+    Example:
+
+    >>> import pathlib, tempfile
+    >>> ramp = np.arange(40 * 50 * 3).reshape(40, 50, 3) % 256
+    >>> folder = pathlib.Path(tempfile.mkdtemp()) / "pets"
+    >>> for split in ("train", "val"):
+    ...     for name in ("cat", "dog"):
+    ...         (folder / split / name).mkdir(parents=True)
+    ...         keras.utils.save_img(folder / split / name / "1.png", ramp)
+    >>> pets = kr.data.image_folder(folder, size=32)
+    >>> examples = kr.data.load(pets, "train")
+    Looking through 4 pictures in ...pets, this once.
+    >>> len(examples), examples.class_names
+    (2, ('cat', 'dog'))
     """
     return Dataset(
         name="image_folder" if path is None else pathlib.Path(path).name,

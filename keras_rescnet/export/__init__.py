@@ -1,8 +1,8 @@
 """What a trained model becomes for those who use it: SavedModel, ONNX, LiteRT."""
 
-import numpy as np
 import tensorflow as tf
 
+from keras_rescnet.data.normalization import scale_and_offset
 from keras_rescnet.export.portable import check_backend, litert, onnx
 from keras_rescnet.gaussian import erfc_in_graphs
 
@@ -33,8 +33,7 @@ def saved_model(model, path, *, mean, std, class_names=()):
         ValueError: if Keras does not run on TensorFlow.
     """
     check_backend()
-    scale = (1.0 / (255.0 * np.asarray(std))).astype("float32")
-    offset = (-np.asarray(mean) / np.asarray(std)).astype("float32")
+    scale, offset = scale_and_offset(mean, std)
     names = class_names or [str(number) for number in range(model.output_shape[-1])]
 
     archive = tf.Module()

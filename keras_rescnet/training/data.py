@@ -36,10 +36,10 @@ class RunData:
             )
         self.steps_per_epoch = recipe.steps_per_epoch or steps
 
-    def train_batches(self, start, stop, order=0, part=(0, 1)):
+    def train_batches(self, start, stop, order=0, num_shards=1, shard_index=0):
         """Returns the batches of steps `start` to `stop - 1`, for each `order` in another order.
 
-        With `part=(i, n)` the i-th n-th of the rows of each.
+        Of several shards only the rows of one.
         """
         return data.train_batches(
             self.train,
@@ -49,12 +49,18 @@ class RunData:
             start=start,
             stop=stop,
             steps_per_epoch=self.steps_per_epoch,
-            part=part,
+            num_shards=num_shards,
+            shard_index=shard_index,
         )
 
-    def test_batches(self, part=(0, 1)):
-        """Returns every test image once, in batches of one shape, or parts of them."""
-        return data.evaluation_batches(self.test, batch_size=self.batch_size, part=part)
+    def test_batches(self, num_shards=1, shard_index=0):
+        """Returns every test image once, in batches of one shape, or one shard of them."""
+        return data.evaluation_batches(
+            self.test,
+            batch_size=self.batch_size,
+            num_shards=num_shards,
+            shard_index=shard_index,
+        )
 
     def facts(self):
         """Returns what `run.json` keeps, and what a run that goes on must find again."""

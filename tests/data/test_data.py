@@ -54,8 +54,12 @@ def test_load_reads_each_split_once():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"mean": [0.1, 0.2, 0.3]}, r"`mean` must be a tuple of 3.*Received: mean=\[0.1"),
-        ({"std": np.array([0.1, 0.2, 0.3])}, r"`std` must be a tuple of 3.*Received: std=array"),
+        ({"mean": [0.1, 0.2]}, r"`mean` must be a tuple of 3.*Received: mean=\(0.1, 0.2\)"),
+        ({"mean": "0.1"}, r"`mean` must be a tuple of 3.*Received: mean='0.1'"),
+        ({"mean": (125, 123, 114)}, r"`mean` must be in \[0, 1\]: .*mean=\(125, 123, 114\)"),
+        ({"std": np.array([0.1, 0.2])}, r"`std` must be a tuple of 3.*Received: std=\(0.1, 0.2\)"),
+        ({"std": (62.9, 62.1, 66.7)}, r"`std` must be positive and at most 1.*std=\(62.9"),
+        ({"std": (0.1, 0.2, float("nan"))}, r"`std` must be a tuple of 3 numbers.*nan"),
         ({"std": (0.1, 0.2)}, r"`std` must be a tuple of 3.*Received: std=\(0.1, 0.2\)"),
         ({"std": (0.1, 0.2, 0)}, r"`std` must be positive.*Received: std=\(0.1, 0.2, 0\)"),
     ],
@@ -63,6 +67,21 @@ def test_load_reads_each_split_once():
 def test_statistics_that_do_not_fit_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(data.DIGITS, **changes)
+
+
+def test_lists_and_arrays_become_tuples():
+    """So that `load` can look up what it has read."""
+    names = list("0123456789")
+    dataset = dataclasses.replace(
+        data.DIGITS,
+        image_shape=[32, 32, 3],
+        class_names=names,
+        mean=[0.1, 0.2, 0.3],
+        std=np.array([0.5, 0.25, 1]),
+    )
+    assert (dataset.image_shape, dataset.class_names) == ((32, 32, 3), tuple(names))
+    assert (dataset.mean, dataset.std) == ((0.1, 0.2, 0.3), (0.5, 0.25, 1.0))
+    assert data.load(dataset, "test") is data.load(dataset, "test")
 
 
 def test_load_rejects_other_splits():

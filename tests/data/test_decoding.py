@@ -11,7 +11,8 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from keras_rescnet import augment, data
-from keras_rescnet.data.encoded_examples import decode_middle
+from keras_rescnet.augment import Rows
+from keras_rescnet.data.decoding import decode_middle
 from support.pictures import SIZE, crop_middle, picture, write
 
 
@@ -30,7 +31,7 @@ def test_evaluation_sees_what_pillow_sees(shape, form):
 def test_windows_are_torchvisions_distribution():
     """Shares of area and aspects over 10,000 draws, and a window inside the picture."""
     crop = augment.RandomResizedCrop(SIZE)
-    draws = crop.draws(10_000, [1, 2])
+    draws = crop.draw(10_000, Rows(10_000, [1, 2]))
 
     def windows(height, width):
         def one(row):
@@ -63,7 +64,7 @@ def test_random_resized_crop_resizes_like_pillow():
     batch = {"images": tf.constant(images), "labels": tf.zeros((8, 2))}
     seed = tf.constant([3, 4])
     cropped = crop(batch, seed)["images"].numpy()
-    for image, found, draws in zip(images, cropped, crop.draws(8, seed), strict=True):
+    for image, found, draws in zip(images, cropped, crop.draw(8, Rows(8, seed)), strict=True):
         top, left, rows, columns = (int(v) for v in crop.window([60, 80], draws))
         window = Image.fromarray(image[top : top + rows, left : left + columns])
         expected = np.asarray(window.resize((SIZE, SIZE), Image.Resampling.BILINEAR)).astype(int)
@@ -77,10 +78,10 @@ def test_a_crop_in_front_is_done_while_decoding(tmp_path):
         file.unlink()
     examples = data.load(data.image_folder(tmp_path, size=SIZE), "train")
     crop = augment.RandomResizedCrop(SIZE)
-    read, rest = examples.reading([crop, augment.RandomFlip()])
-    assert [type(t) for t in rest] == [augment.RandomFlip]
+    read, remaining = examples.reader([crop, augment.RandomFlip()])
+    assert [type(t) for t in remaining] == [augment.RandomFlip]
     seed = tf.constant([1, 2])
-    decoded = read(tf.range(12), seed)
+    decoded = read(tf.range(12), Rows(12, seed))
     files = sorted(tmp_path.glob("train/*/*.png"))
     images = tf.constant(np.stack([np.asarray(Image.open(file)) for file in files]))
     expected = crop({"images": images, "labels": decoded["labels"]}, seed)

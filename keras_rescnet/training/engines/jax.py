@@ -146,7 +146,9 @@ class Engine:
 
     def _own(self, batches):
         """Returns an iterator over this process's rows of every batch."""
-        return batches(part=(jax.process_index(), self.processes)).as_numpy_iterator()
+        return batches(
+            num_shards=self.processes, shard_index=jax.process_index()
+        ).as_numpy_iterator()
 
     def _place(self, batch):
         """Gives every device its rows of the global batch, of which a process has its own."""

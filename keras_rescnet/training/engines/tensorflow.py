@@ -151,8 +151,8 @@ class Engine:
         """Sets where the next steps take their batches from.
 
         Args:
-            batches: Function of `part=(i, n)` that returns a dataset of the i-th n-th of the rows
-                of every global batch.
+            batches: Function of `num_shards` and `shard_index` that returns a dataset of one shard
+                of the rows of every global batch.
         """
         self._iterator = iter(self._distribute(batches))
 
@@ -213,7 +213,7 @@ class Engine:
     def _distribute(self, batches):
         """Gives every replica its own rows of the same global batch."""
         if self.replicas == 1:
-            return batches(part=(0, 1))
+            return batches(num_shards=1, shard_index=0)
         options = tf.data.Options()
         options.autotune.enabled = False
 
@@ -229,7 +229,7 @@ class Engine:
                     }
                 )
 
-            own = batches(part=(context.input_pipeline_id, processes))
+            own = batches(num_shards=processes, shard_index=context.input_pipeline_id)
             return own.flat_map(of_replicas).with_options(options)
 
         return self.strategy.distribute_datasets_from_function(of_process)

@@ -1,4 +1,4 @@
-"""The parts of a batch that processes make are the rows of the whole."""
+"""The shards of a batch that processes make are the rows of the whole."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras_rescnet import augment, data
 from keras_rescnet.data import ArrayExamples
 from keras_rescnet.data.encoded_examples import EncodedExamples
+from keras_rescnet.mistake import Mistake
 from support.augmenting import RNG
 from support.tiny import tiny
 
@@ -39,9 +40,9 @@ def arrays(batches):
     return list(batches.as_numpy_iterator())
 
 
-def assert_parts_make_the_whole(make, parts):
-    whole = arrays(make(part=(0, 1)))
-    pieces = [arrays(make(part=(index, parts))) for index in range(parts)]
+def assert_shards_make_the_whole(make, shards):
+    whole = arrays(make(num_shards=1, shard_index=0))
+    pieces = [arrays(make(num_shards=shards, shard_index=index)) for index in range(shards)]
     assert len(whole) > 1
     for step, batch in enumerate(whole):
         for name, values in batch.items():
@@ -50,22 +51,22 @@ def assert_parts_make_the_whole(make, parts):
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_parts_of_training_batches(name):
+def test_shards_of_training_batches(name):
     source = examples()
 
-    def make(part):
+    def make(**shard):
         transforms = TRANSFORMS[name]
         return data.train_batches(
-            source, transforms, batch_size=16, seed=3, start=1, stop=5, part=part
+            source, transforms, batch_size=16, seed=3, start=1, stop=5, **shard
         )
 
-    assert_parts_make_the_whole(make, 4)
+    assert_shards_make_the_whole(make, 4)
 
 
-def test_parts_of_evaluation_batches():
+def test_shards_of_evaluation_batches():
     source = examples(40)
-    assert_parts_make_the_whole(
-        lambda part: data.evaluation_batches(source, batch_size=16, part=part), 4
+    assert_shards_make_the_whole(
+        lambda **shard: data.evaluation_batches(source, batch_size=16, **shard), 4
     )
 
 
@@ -79,12 +80,10 @@ def test_a_transform_of_ones_own_sees_the_whole_batch():
 
     source = examples()
 
-    def make(part):
-        return data.train_batches(
-            source, [darker], batch_size=16, seed=3, start=0, stop=3, part=part
-        )
+    def make(**shard):
+        return data.train_batches(source, [darker], batch_size=16, seed=3, start=0, stop=3, **shard)
 
-    assert_parts_make_the_whole(make, 2)
+    assert_shards_make_the_whole(make, 2)
     assert set(seen) == {16}
 
 
@@ -109,15 +108,23 @@ def test_only_the_rows_that_are_needed_are_read(transforms, rows):
 
     pictures = EncodedExamples(source.dataset, 48, fetch, source.class_names)
     batches = data.train_batches(
-        pictures, transforms, batch_size=16, seed=0, start=0, stop=2, part=(1, 4)
+        pictures, transforms, batch_size=16, seed=0, start=0, stop=2, num_shards=4, shard_index=1
     )
     assert [len(batch["images"]) for batch in arrays(batches)] == [4, 4]
     assert read == [rows, rows]
 
 
-@pytest.mark.parametrize("part", [(2, 2), (-1, 2), (0, 3)])
-def test_parts_that_do_not_fit_are_refused(part):
-    with pytest.raises(ValueError, match="must be .i, n.*Received: part=.*, batch_size=16"):
-        data.train_batches(examples(), [], batch_size=16, seed=0, start=0, stop=1, part=part)
-    with pytest.raises(ValueError, match="must be .i, n.*Received: part=.*, batch_size=16"):
-        data.evaluation_batches(examples(), batch_size=16, part=part)
+@pytest.mark.parametrize(
+    ("index", "shards", "message"),
+    [
+        (2, 2, "from 0 to 1. Received: shard_index=2"),
+        (-1, 2, "from 0 to 1. Received: shard_index=-1"),
+        (0, 3, "must divide .* Received: num_shards=3, batch_size=16"),
+    ],
+)
+def test_shards_that_do_not_fit_are_refused(index, shards, message):
+    shard = {"num_shards": shards, "shard_index": index}
+    with pytest.raises(Mistake, match=message):
+        data.train_batches(examples(), [], batch_size=16, seed=0, start=0, stop=1, **shard)
+    with pytest.raises(Mistake, match=message):
+        data.evaluation_batches(examples(), batch_size=16, **shard)
