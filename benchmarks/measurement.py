@@ -1,7 +1,6 @@
 """How a benchmark says what it measured: Markdown to read, and figures for `run.py`."""
 
 import argparse
-import importlib.metadata
 import json
 import os
 import pathlib
@@ -10,6 +9,8 @@ import random
 import statistics
 import sys
 import time
+
+from keras_rescnet.training.environment import processor, versions
 
 
 def arguments_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
@@ -41,15 +42,10 @@ def publish(file, tables, figures):
 
 def machine():
     """Returns the machine and the versions, in words."""
-    versions = [f"Python {platform.python_version()}"]
-    for package in ("tensorflow", "keras", "keras-cv", "torch"):
-        try:
-            versions.append(f"{package} {importlib.metadata.version(package)}")
-        except importlib.metadata.PackageNotFoundError:
-            pass
-    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    return f"{os.cpu_count()} cores of {model}, {', '.join(versions)}"
+    found = versions(("tensorflow", "keras", "keras-cv", "torch"))
+    words = [f"{package} {version}" for package, version in found.items()]
+    python = f"Python {platform.python_version()}"
+    return f"{os.cpu_count()} cores of {processor()}, {', '.join([python, *words])}"
 
 
 def table(head, rows):

@@ -88,8 +88,13 @@ def remove_leftovers(folder: str | os.PathLike) -> None:
     """
     with contextlib.suppress(OSError):
         for path in list(pathlib.Path(folder).iterdir()):
-            if re.fullmatch(r"\..+\.\d+\.tmp(\..+)?", path.name):
+            if is_leftover(path.name):
                 _remove(path)
+
+
+def is_leftover(name: str) -> bool:
+    """Returns whether a name is one that `write_aside` writes to."""
+    return re.fullmatch(r"\..+\.\d+\.tmp(\..+)?", name) is not None
 
 
 def checksum(facts: dict) -> str:

@@ -1,9 +1,9 @@
 """Records of finished runs: one small JSON file each, sealed by a checksum."""
 
-import hashlib
 import json
 import pathlib
 
+from keras_rescnet.files import checksum
 from keras_rescnet.mistake import Mistake
 from keras_rescnet.recipe import recipe_name
 from keras_rescnet.training.workdir import WorkDir
@@ -36,7 +36,7 @@ def write_record(folder, recipe, path, overrides, workdir):
     Returns:
         The path of the record.
     """
-    with WorkDir(workdir, recipe, writes=False) as work:
+    with WorkDir(workdir, recipe, chief=False) as work:
         run, results = work.run, work.results
     record = {
         "recipe": str(path),
@@ -46,7 +46,12 @@ def write_record(folder, recipe, path, overrides, workdir):
         "reference": recipe.reference,
         "results": results,
         "hours": round(run["seconds"] / 3600, 3),
-        **{name: run[name] for name in ("machine", "devices", "backend", "versions", "commit")},
+        # The start that finished the run; those of a run that was made with several differ
+        **run["starts"][-1]["environment"],
+        "starts": [
+            {name: start[name] for name in ("step", "seconds", "environment")}
+            for start in run["starts"][:-1]
+        ],
     }
     record["checksum"] = checksum(record)
     file = pathlib.Path(folder) / f"{recipe_name(path)}-{record['checksum'][:8]}.json"
@@ -70,9 +75,3 @@ def read_record(file):
             f"Received: {file}. Run the recipe again with --record."
         )
     return record
-
-
-def checksum(record):
-    """Returns the SHA-256 of all else in a record."""
-    rest = {name: value for name, value in record.items() if name != "checksum"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

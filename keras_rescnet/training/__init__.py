@@ -38,15 +38,16 @@ def train(recipe: Recipe, workdir, *, data_dir=None, devices=None, timeout=300) 
         SystemExit: with 143, after SIGTERM, when the run is saved.
     """
     # Imported here, for `--help` of the command in this package must not wait for TensorFlow.
+    from keras_rescnet.console import say
     from keras_rescnet.training.run import Run
     from keras_rescnet.training.setup import make_engine
     from keras_rescnet.training.signals import StopRequest
     from keras_rescnet.training.workdir import WorkDir
 
     engine = make_engine(devices, timeout)
-    with WorkDir(workdir, recipe, writes=engine.chief) as folder:
+    with WorkDir(workdir, recipe, chief=engine.chief, devices=engine.devices) as folder:
         if folder.results is not None:
-            print(f"{folder.path} holds a finished run: nothing is done again.", flush=True)
+            say(f"{folder.path} holds a finished run: nothing is done again.")
             return folder.results
         run = Run(recipe, folder, engine, data_dir)
         with StopRequest() as stop:

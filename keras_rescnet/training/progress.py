@@ -1,68 +1,121 @@
-"""What a person sees of a run: a bar on a terminal, a line an epoch otherwise."""
+"""What a person sees of a run: a bar on a terminal, a line per epoch elsewhere."""
 
+import shutil
 import sys
 import time
+
+from keras_rescnet.console import say
+
+_BAR = 20  # characters, where the line has room for them
 
 
 class Progress:
     """Prints how far a run is.
 
+    Images per second are those of training, without tests and without the first steps, which wait
+    for compilation.
+
     Args:
         recipe: The `Recipe` of the run.
-        steps_per_epoch: Steps of an epoch.
-        step: Steps that were done before.
-        speaks: Whether this process prints: one of a run does.
+        steps_per_epoch: Number of steps per epoch.
+        step: Number of steps that were done before.
+        chief: Whether this process prints. One process of a run does.
     """
 
-    def __init__(self, recipe, steps_per_epoch, step, speaks=True):
-        self.speaks = speaks
-        self.epochs, self.batch_size = recipe.epochs, recipe.batch_size
-        self.steps_per_epoch = steps_per_epoch
-        self.terminal = speaks and sys.stdout.isatty()
+    def __init__(self, recipe, steps_per_epoch: int, step: int, chief: bool = True):
+        self._chief = chief
+        self._terminal = chief and _is_terminal()
+        self._epochs, self._batch_size = recipe.epochs, recipe.batch_size
+        self._evaluate_every = recipe.evaluate_every
+        self._steps_per_epoch = steps_per_epoch
+        self._test_seconds = 0.0
+        self._compiled: tuple[int, float] | None = None  # the first step that is worth timing
         self._begin(step)
 
     def _begin(self, step):
-        self._start, self._start_step = time.monotonic(), step
+        self._first = self._last = (step, time.monotonic())
 
-    def update(self, step, sums):
-        """Draws the bar after `step` steps; `sums` are those of the running epoch."""
-        self._step = step
-        if not self.terminal:
+    def update(self, step: int, sums) -> None:
+        """Redraws the bar, on a terminal.
+
+        Args:
+            step: Number of steps of the run that are done.
+            sums: Sums of the statistics over the images of the epoch so far, in the order of
+                `metrics.METRICS`.
+        """
+        self._last = (step, time.monotonic())
+        if self._compiled is None:
+            self._compiled = self._last
+        elif self._first < self._compiled < self._last:
+            self._first = self._compiled
+        rate, left = self._rate(), self._seconds_left(step)
+        if not self._terminal:
             return
-        epoch, done = divmod(step - 1, self.steps_per_epoch)
-        done += 1
-        rate = (step - self._start_step) / (time.monotonic() - self._start)
-        left = (self.epochs * self.steps_per_epoch - step) / rate
-        filled = 20 * done // self.steps_per_epoch
-        images = done * self.batch_size
-        print(
-            f"\rEpoch {epoch + 1}/{self.epochs} [{'=' * filled:<20}] "
-            f"{done}/{self.steps_per_epoch}  loss {sums[0] / images:.4f}  "
-            f"accuracy {100 * sums[1] / images:.2f} %  {rate * self.batch_size:,.0f} images/s  "
-            f"{_duration(left)} left ",
-            end="",
-            flush=True,
+        epoch, done = divmod(step - 1, self._steps_per_epoch)
+        images = (done + 1) * self._batch_size
+        self._draw(
+            f"Epoch {epoch + 1}/{self._epochs} ",
+            (done + 1) / self._steps_per_epoch,
+            f"{done + 1}/{self._steps_per_epoch}  loss {sums[0] / images:.4f}  "
+            f"accuracy {100 * sums[1] / images:.2f} %  {rate:,.0f} images/s  "
+            f"{_duration(left)} left",
         )
 
-    def end_epoch(self, row):
-        """Prints an epoch's row of the log."""
-        if not self.speaks:
+    def test(self, epoch: int) -> None:
+        """Says that a test is going on, on a terminal.
+
+        Args:
+            epoch: The epoch after which it is, counted from 0.
+        """
+        if self._terminal:
+            self._draw(f"Epoch {epoch + 1}/{self._epochs} ", 1.0, "testing")
+
+    def end_epoch(self, row: dict) -> None:
+        """Prints an epoch's row of the log, and begins the next one."""
+        rate, (step, last) = self._rate(), self._last
+        if row["test_accuracy"] not in (None, ""):
+            self._test_seconds = time.monotonic() - last
+        left = self._seconds_left(step)
+        self._begin(step)
+        if not self._chief:
             return
-        seconds = time.monotonic() - self._start
-        rate = (self._step - self._start_step) * self.batch_size / seconds
-        left = (self.epochs - row["epoch"]) * self.steps_per_epoch * self.batch_size / rate
         text = (
-            f"Epoch {row['epoch']}/{self.epochs}  loss {row['train_loss']:.4f}  "
+            f"Epoch {row['epoch']}/{self._epochs}  loss {row['train_loss']:.4f}  "
             f"accuracy {100 * row['train_accuracy']:.2f} %"
         )
-        if row["test_accuracy"] != "":
+        if row["test_accuracy"] not in (None, ""):
             text += (
                 f"  test loss {row['test_loss']:.4f}  "
                 f"test accuracy {100 * row['test_accuracy']:.2f} %"
             )
         text += f"  {rate:,.0f} images/s  {_duration(left)} left"
-        print(f"\r\033[K{text}" if self.terminal else text, flush=True)
-        self._begin(self._step)
+        say(f"\r\033[K{text}" if self._terminal else text)
+
+    def _rate(self):
+        """Returns images per second."""
+        (first, start), (last, now) = self._first, self._last
+        return (last - first) * self._batch_size / max(now - start, 1e-9)
+
+    def _seconds_left(self, step):
+        steps = self._epochs * self._steps_per_epoch - step
+        tests = -(-steps // (self._steps_per_epoch * self._evaluate_every))
+        rate = self._rate()
+        training = steps * self._batch_size / rate if rate else 0.0
+        return training + tests * self._test_seconds
+
+    def _draw(self, head, share, tail):
+        """Draws one line, which must not be longer than the terminal is wide."""
+        columns = shutil.get_terminal_size().columns - 1
+        width = min(_BAR, columns - len(head) - len(tail) - 3)
+        bar = f"[{'=' * int(width * share):<{width}}] " if width >= 4 else ""
+        say(f"\r\033[K{(head + bar + tail)[:columns]}", end="")
+
+
+def _is_terminal():
+    try:
+        return sys.stdout.isatty()
+    except (AttributeError, ValueError):  # none, or closed
+        return False
 
 
 def _duration(seconds):

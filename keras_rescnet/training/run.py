@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_rescnet import export
 from keras_rescnet.analysis.plots import plot_run
+from keras_rescnet.console import say
 from keras_rescnet.schedules import learning_rate_at
 from keras_rescnet.training.checkpoint import Checkpoints, check_arrays
 from keras_rescnet.training.data import RunData
@@ -70,7 +71,6 @@ class Run:
         stateful = self.data.stateful_transforms()
         self.folder.update_run(
             name=recipe.name,
-            devices=self.engine.devices,
             parameters=count_parameters(self.model),
             data=self.data.facts(),
             steps_per_epoch=self.steps_per_epoch,
@@ -91,13 +91,12 @@ class Run:
 
     def _say(self, text):
         if self.engine.chief:
-            print(text, flush=True)
+            say(text)
 
     def fit(self, stop):
         """Trains up to the last step, from the last checkpoint if there is one."""
         self._begin()
         started = saved = time.monotonic()
-        earlier = self.folder.run.get("seconds", 0.0)
         count = 1
         try:
             while self.step < self.total_steps:
@@ -127,21 +126,22 @@ class Run:
                 if ended or late or stopping:
                     self._save()
                     saved = time.monotonic()
+                    self.folder.note_progress(self.step, saved - started)
                 if stopping and self.step < self.total_steps:
                     self.checkpoints.wait()
                     stop.leave(f"Stopped after step {self.step} of {self.total_steps}, and saved.")
         finally:
             self.checkpoints.close()
-            self.folder.update_run(seconds=round(earlier + time.monotonic() - started, 1))
+            self.folder.note_progress(self.step, time.monotonic() - started)
 
     def _begin(self, rollbacks=0):
         """Goes to the last checkpoint if there is one, and on with its batches from there."""
         self._restore()
         self.rollbacks += rollbacks
         self._feed()
-        speaks = self.engine.chief
-        self.events = Events(self.folder.path / "tensorboard", self.history, speaks)
-        self.progress = Progress(self.recipe, self.steps_per_epoch, self.step, speaks)
+        chief = self.engine.chief
+        self.events = Events(self.folder.path / "tensorboard", self.history, chief)
+        self.progress = Progress(self.recipe, self.steps_per_epoch, self.step, chief)
 
     def finish(self):
         """Writes results, model and SavedModel."""
@@ -155,16 +155,18 @@ class Run:
         return results
 
     def _export(self):
-        self.engine.save(self.model, self.folder.path / "model.keras")
+        with self.folder.write_aside("model.keras") as path:
+            self.engine.save(self.model, path)
         if keras.backend.backend() == "tensorflow":
             dataset = self.recipe.dataset
-            export.saved_model(
-                self.model,
-                self.folder.path / "saved_model",
-                mean=dataset.mean,
-                std=dataset.std,
-                class_names=self.data.train.class_names,
-            )
+            with self.folder.write_aside("saved_model") as path:
+                export.saved_model(
+                    self.model,
+                    path,
+                    mean=dataset.mean,
+                    std=dataset.std,
+                    class_names=self.data.train.class_names,
+                )
         plot_run(self.folder.path)
 
     def _next_count(self, seconds):

@@ -1,23 +1,35 @@
-"""Ctrl-C and SIGTERM as a request to save and leave."""
+"""Signals that ask a run to save and leave."""
 
 import signal
+import types
+
+from keras_rescnet.console import say
+
+# Ctrl-C; what a batch system or `kill` sends; what a terminal sends that is closed
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopRequest:
-    """Notes the first SIGINT or SIGTERM; a second one acts at once.
+    """Notes the first SIGINT, SIGTERM or SIGHUP; a second one acts at once.
 
+    A signal that the process was started to ignore, such as SIGHUP under `nohup`, is ignored.
     Outside of the main thread, where Python takes no signals, it does nothing.
+
+    Attributes:
+        requested: The number of the signal, or `None`.
     """
 
     def __init__(self):
-        self.requested = None
+        self.requested: int | None = None
         self._handlers = {}
 
     def __enter__(self):
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _SIGNALS:
+            if signal.getsignal(number) == signal.SIG_IGN:
+                continue
             try:
                 self._handlers[number] = signal.signal(number, self._note)
-            except ValueError:
+            except ValueError:  # not the main thread
                 break
         return self
 
@@ -25,16 +37,20 @@ class StopRequest:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
-    def _note(self, number, _):
+    def _note(self, number: int, _: types.FrameType | None):
         self.requested = number
         signal.signal(number, self._handlers[number])
 
-    def leave(self, message):
+    def leave(self, message: str) -> None:
         """Prints `message`, and raises what the signal would have raised.
 
         A process that stops because another of its run was signalled ends as after SIGTERM.
+
+        Raises:
+            KeyboardInterrupt: After SIGINT.
+            SystemExit: With 143 after SIGTERM, 129 after SIGHUP.
         """
-        print(f"{message} The same command goes on from there.", flush=True)
+        say(f"{message} The same command goes on from there.")
         if self.requested == signal.SIGINT:
             raise KeyboardInterrupt
         raise SystemExit(128 + (self.requested or signal.SIGTERM))

@@ -1,97 +1,144 @@
-"""The folder of a run: who may write into it, and its small files."""
+"""The folder of a run, and what it says of the run."""
 
 import contextlib
 import csv
-import fcntl
-import importlib.metadata
+import datetime
+import hashlib
 import io
 import json
 import os
 import pathlib
-import platform
-import shutil
-import subprocess
+import shlex
 import sys
+from collections.abc import Iterable, Iterator
 
-import keras
-
-from keras_rescnet.mistake import Mistake
-
-_PACKAGES = ("keras", "tensorflow", "jax", "keras-cv", "tensorflow-datasets", "numpy")
+from keras_rescnet import files
+from keras_rescnet.console import say
+from keras_rescnet.mistake import Mistake, shorten
+from keras_rescnet.recipe import FREE_FIELDS, Recipe
+from keras_rescnet.training import finished
+from keras_rescnet.training.claim import Claim
+from keras_rescnet.training.differences import difference
+from keras_rescnet.training.environment import changes, environment
 
 
 class WorkDir:
     """A run's folder, held by one process at a time.
 
-    Holds `recipe.py` (the recipe file verbatim), `run.json` (recipe, data, command, versions,
-    devices, seconds), `checkpoints/`, `log.csv` (a row an epoch), `results.json` once the run is
-    finished.
+    Holds `recipe.py` (the recipe's file), `run.json` (recipe, data, and a list of the run's starts:
+    command, versions, commit, machine, threads, devices, seconds), `checkpoints/`, `log.csv` (a row
+    per epoch) and, once the run is finished, `results.json`, `model.keras` and `saved_model/`,
+    whose checksums are in `run.json`. A damaged file is kept aside and made again.
+
+    A folder that holds a run of a recipe that gives other numbers is refused. Fields in
+    `FREE_FIELDS`, comments and formatting may change from one start to the next.
 
     Args:
-        path: The folder; made if it is not there.
+        path: The folder; made if it does not exist.
         recipe: The `Recipe` of the run.
-        writes: Whether this process holds and writes it: one of a run does, the others read.
+        chief: Whether this process holds the folder and writes into it. One process of a run does.
+        devices: Names of the devices that the run uses.
 
     Raises:
-        ValueError: if the folder cannot be written, is in use, or belongs to another recipe.
+        Mistake: If the folder cannot be written, is in use, or belongs to something else.
     """
 
-    def __init__(self, path, recipe, writes=True):
-        self.path = pathlib.Path(path)
+    def __init__(self, path, recipe: Recipe, *, chief: bool = True, devices: Iterable[str] = ()):
+        self.path = _checked(path)
         self.checkpoints = self.path / "checkpoints"
-        self.writes = writes
-        self._lock = contextlib.ExitStack()
-        if writes:
-            self._take()
-            self._lock.enter_context(self._hold())
-            self._check_recipe(recipe)
+        self.digest = recipe.digest()
+        self.chief = chief
+        self._recipe = json.loads(json.dumps(recipe.describe()))  # as it is stored
+        self._claim = Claim(self.path) if chief else None
+        try:
+            self._run = self._read("run.json") or {}
+            self._check_recipe()
+            self._results = self._find_results()
+            if chief:
+                self._start(recipe.file, devices)
+        except BaseException as error:
+            self.__exit__(type(error))
+            raise
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self._lock.close()
+    def __exit__(self, kind, *_):
+        if self._claim is not None:
+            if kind is not None:
+                self._claim.clear()
+            self._claim.release()
 
-    def _take(self):
-        try:
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError):
+    def _check_recipe(self):
+        if self._run and "recipe" not in self._run:
             raise Mistake(
-                f"`workdir` must be a folder. Received: {self.path}, where a file is in the way."
-            ) from None
-        except OSError as error:
-            raise Mistake(_unwritable(self.path, error)) from None
-
-    def _hold(self):
-        try:
-            lock = open(self.path / ".lock", "w")
-        except OSError as error:
-            raise Mistake(_unwritable(self.path, error)) from None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            raise Mistake(
-                f"Another run is writing into this workdir. Received: {self.path}. "
-                "Wait for it, or choose another --workdir."
-            ) from None
-        return lock
-
-    def _check_recipe(self, recipe):
-        self.recipe = recipe.describe()
-        different = _difference(self.run.get("recipe"), self.recipe)
+                "`workdir` must be a new or empty folder, or one that holds a run. "
+                f"Received: {self.path}, with a run.json of something else."
+            )
+        before = self._run.get("recipe", self._recipe)
+        if self._run and "starts" not in self._run:  # an earlier version described code otherwise
+            plain = {k: v for k, v in before.items() if not isinstance(v, dict | str)}
+            before = {**self._recipe, **plain}
+        kept = {name: before.get(name) for name in FREE_FIELDS}
+        different = difference({**self._recipe, **before, **kept}, {**self._recipe, **kept})
         if different:
-            self._lock.close()
             raise Mistake(
                 f"{self.path} holds a run of another recipe: {different}. "
                 "Choose another --workdir, or the recipe of that run."
             )
-        if recipe.file is not None and not (self.path / "recipe.py").exists():
-            shutil.copyfile(recipe.file, self.path / "recipe.py")
 
-    def check_data(self, facts):
-        """Raises a `ValueError` unless `facts` are those of the data the run began with."""
-        different = _difference(self.run.get("data"), facts)
+    def _start(self, file, devices):
+        """Adds a start to `run.json`, and says what differs from the one before."""
+        start = {
+            "time": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+            "command": shlex.join(sys.argv),
+            "recipe": self.digest,
+            "file": self._keep_recipe(file) if file is not None else None,
+            "python": sys.version.split()[0],
+            "environment": environment(devices),
+            "step": 0,
+            "seconds": 0.0,
+        }
+        if self._results is not None:
+            return
+        before = self._run.get("recipe", self._recipe)
+        for name in sorted(FREE_FIELDS):
+            if before.get(name) != self._recipe[name]:
+                say(f"Goes on with {name}={self._recipe[name]!r}; it was {before.get(name)!r}.")
+        starts = self._run.get("starts", [])
+        if starts and self._has_checkpoint():
+            different = changes(starts[-1]["environment"], start["environment"])
+            if different:
+                say(
+                    "This start differs from the one before in what may decide the last bits of "
+                    f"the result: {', '.join(different)}."
+                )
+        self.update_run(recipe=self._recipe, starts=[*starts, start])
+
+    def _keep_recipe(self, file):
+        """Keeps the recipe file as `recipe.py`, the one before aside; returns its checksum."""
+        kept = self.path / "recipe.py"
+        try:
+            data = file.read_bytes()
+            before = kept.read_bytes() if kept.exists() else b""
+            if before not in (data, b""):
+                aside = _unused(kept.with_name("recipe.before.py"))
+                kept.rename(aside)
+                say(
+                    f"{file} is not the file that the run was started with, but decides the same "
+                    f"numbers. The file before is kept as {aside.name}."
+                )
+            if before != data:
+                files.write(kept, data)
+        except OSError as error:
+            say(f"recipe.py could not be written ({error.strerror}). Received: {self.path}.")
+            return None
+        return hashlib.sha256(data).hexdigest()
+
+    def check_data(self, facts: dict) -> None:
+        """Raises a `Mistake` unless `facts` are those of the data the run began with."""
+        now = json.loads(json.dumps(facts))
+        different = difference(self._run.get("data", now), now)
         if different:
             raise Mistake(
                 f"{self.path} holds a run on other data: {different}. "
@@ -100,35 +147,108 @@ class WorkDir:
 
     @property
     def run(self) -> dict:
-        """What `run.json` holds: recipe, data, command, versions, commit, devices, seconds."""
-        return self._read("run.json") or {}
+        """What `run.json` holds."""
+        return self._run
 
-    def update_run(self, **facts):
+    def update_run(self, **facts) -> None:
         """Adds facts to `run.json`."""
-        if not self.writes:
+        if self.chief:
+            self._run = {**self._run, **facts}
+            self._keep("run.json", self._sealed_run())
+
+    def _sealed_run(self):
+        return _json({**self._run, "checksum": files.checksum(self._run)})
+
+    def note_progress(self, step: int, seconds: float) -> None:
+        """Notes in `run.json` how far this start has come; to be called after every checkpoint.
+
+        Args:
+            step: The step that the run has reached.
+            seconds: Seconds that this start has trained.
+        """
+        if not self.chief:
             return
-        base = {
-            "recipe": self.recipe,
-            "command": " ".join(sys.argv),
-            "python": platform.python_version(),
-            "versions": _versions(),
-            "commit": _commit(),
-            "backend": keras.backend.backend(),
-            "machine": f"{_processor()}, {os.cpu_count()} CPUs",
-        }
-        self._keep("run.json", _json({**base, **self.run, **facts}))
+        *earlier, start = self._run["starts"]
+        starts = [*earlier, {**start, "step": step, "seconds": round(seconds, 1)}]
+        total = round(sum(start["seconds"] for start in starts), 1)
+        self.update_run(starts=starts, seconds=total)
 
     @property
     def results(self) -> dict | None:
-        """What `results.json` holds, or `None` while the run is not finished."""
-        return self._read("results.json")
+        """The results of a finished run whose files are whole, or else `None`.
+
+        To set them is the last that a run does: `results.json` says that all the rest is there. It
+        is written when everything else is on the disk, and its checksum too.
+        """
+        return self._results
 
     @results.setter
     def results(self, results):
-        self._write("results.json", _json(results))
+        self._results = results
+        if not self.chief:
+            return
+        text = _json(results)
+        own = hashlib.sha256(text.encode()).hexdigest()
+        self._run["finished"] = {**finished.checksums(self.path), "results.json": own}
+        with finished.writing(self.path / "results.json"):
+            files.write(self.path / "run.json", self._sealed_run())
+            files.write(self.path / "results.json", text)
 
-    def write_log(self, rows):
-        """Writes `log.csv`: every epoch once, whatever was there before."""
+    @contextlib.contextmanager
+    def write_aside(self, name: str) -> Iterator[pathlib.Path]:
+        """Gives the body of a `with` a path to write a file or folder of the finished run to.
+
+        It gets its name when it is whole and synced, as by `files.write_aside`.
+
+        Args:
+            name: Its name in the folder of the run.
+
+        Raises:
+            Mistake: If it cannot be written, because the disk is full, say.
+        """
+        with finished.writing(self.path / name), files.write_aside(self.path / name) as aside:
+            yield aside
+
+    def _find_results(self):
+        """Returns the results of a finished run whose files are whole; sets aside what is not."""
+        results = self._read("results.json")
+        if results is None or (self._run and "starts" not in self._run):
+            return results  # of an earlier version, without checksums
+        expected = {"results.json": "none", **self._run.get("finished", {})}
+        damaged = [
+            n for n, digest in expected.items() if finished.checksum(self.path / n) != digest
+        ]
+        if not damaged:
+            return results
+        names = list(dict.fromkeys(name.split("/")[0] for name in damaged))
+        what = f"{', '.join(names)} in {self.path} must be as the run wrote them, but differ."
+        if self._has_checkpoint():
+            self._say(f"{what} The run is finished again from its last checkpoint.")
+            for name in dict.fromkeys([*names, "results.json"]):
+                self._set_aside(name)
+            return None
+        if "results.json" in names:
+            raise Mistake(
+                f"{what} There is no checkpoint to finish the run from. Received: {self.path}. "
+                "Choose another --workdir."
+            )
+        self._say(f"{what} There is no checkpoint to make them again from.")
+        return results
+
+    def _has_checkpoint(self):
+        return any(self.checkpoints.glob("step-*.npz"))
+
+    def _say(self, text):
+        if self.chief:
+            say(text)
+
+    def write_log(self, rows: list[dict]) -> None:
+        """Writes `log.csv` anew, a line per row.
+
+        Args:
+            rows: The rows of all epochs so far, with the same columns in the same order; `None`
+                becomes an empty field.
+        """
         text = io.StringIO()
         writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
@@ -136,95 +256,61 @@ class WorkDir:
         self._keep("log.csv", text.getvalue())
 
     def _read(self, name):
+        """Returns the dict of a JSON file; `None` if there is none or a damaged one."""
         try:
-            return json.loads((self.path / name).read_text())
+            found = json.loads((self.path / name).read_bytes())
+            if found.get("checksum") in (None, files.checksum(found)):
+                return {key: value for key, value in found.items() if key != "checksum"}
         except FileNotFoundError:
             return None
-        except json.JSONDecodeError:
+        except (ValueError, AttributeError, RecursionError, IsADirectoryError):
+            pass
+        except OSError as error:
             raise Mistake(
-                f"{name} must be as a run wrote it. Received: {self.path / name}, which is no "
-                "JSON. Choose another --workdir."
+                f"{name} must be a file that can be read. Received: {self.path / name} "
+                f"({error.strerror})."
             ) from None
+        self._say(f"{name} must be as the run wrote it, but is damaged. It is made again.")
+        self._set_aside(name)
+        return None
+
+    def _set_aside(self, name):
+        if self.chief and os.path.lexists(self.path / name):
+            aside = _unused(self.path / f"{name}.damaged")
+            (self.path / name).rename(aside)
+            say(f"{self.path / name} is kept as {aside.name}.")
 
     def _keep(self, name, text):
-        """Writes what is written again later; a full disk is said, and stops nothing."""
+        """Writes what is written again later: that it cannot be written now stops nothing."""
+        if not self.chief:
+            return
         try:
-            self._write(name, text)
+            files.write(self.path / name, text)
         except OSError as error:
-            print(
+            say(
                 f"{name} could not be written ({error.strerror}). Training goes on. "
-                f"Received: {self.path}.",
-                flush=True,
+                f"Received: {self.path}."
             )
 
-    def _write(self, name, text):
-        if not self.writes:
-            return
-        aside = self.path / f".{name}.tmp"
-        try:
-            with open(aside, "w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(self.path / name)
-        finally:
-            aside.unlink(missing_ok=True)
+
+def _checked(path):
+    """Returns the path of a workdir if all that writes into it takes its name."""
+    try:
+        folder = pathlib.Path(path)
+        str(folder).encode()  # TensorFlow and HDF5 want UTF-8
+    except (TypeError, UnicodeEncodeError):
+        folder = None
+    if folder is None or "\0" in str(folder):
+        received = shorten(path, ascii)
+        raise Mistake(f"`workdir` must be a path whose name is UTF-8. Received: {received}.")
+    return folder
+
+
+def _unused(path):
+    """Returns `path`, or with a number if something has that name."""
+    paths = [path, *(path.with_name(f"{path.stem}.{i}{path.suffix}") for i in range(2, 1000))]
+    return next(path for path in paths if not os.path.lexists(path))
 
 
 def _json(value):
     return json.dumps(value, indent=2) + "\n"
-
-
-def _difference(before, now):
-    """Returns the first difference of two dicts in words, or `None`; no `before`, no difference."""
-    now = json.loads(json.dumps(now))  # as it was stored
-    before = now if before is None else before
-    for name in [*now, *before]:
-        if now.get(name) != before.get(name):
-            was, received = _short(before.get(name)), _short(now.get(name))
-            return f"`{name}` was {was}. Received: {name}={received}"
-    return None
-
-
-def _short(value):
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _unwritable(path, error):
-    return f"`workdir` must be a folder that can be written. Received: {path} ({error.strerror})."
-
-
-def _processor():
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.machine()
-
-
-def _versions():
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def _commit():
-    """Returns the git commit of this package's checkout, "+" if it was changed, else `None`."""
-
-    def git(*words):
-        folder = pathlib.Path(__file__).parent
-        return subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True)
-
-    try:
-        head = git("rev-parse", "HEAD")
-        if head.returncode:
-            return None
-        changed = git("status", "--porcelain", "--untracked-files=no").stdout.strip()
-    except OSError:
-        return None
-    return head.stdout.strip() + ("+" if changed else "")

@@ -131,12 +131,6 @@ def test_other_data_are_refused(tmp_path, stop_after):
         keras_rescnet.train(small_recipe(steps_per_execution=1, dataset=other), tmp_path)
 
 
-def test_a_damaged_file_of_a_run_is_named(tmp_path):
-    (tmp_path / "run.json").write_text("")
-    with pytest.raises(ValueError, match="must be as a run wrote it. Received: .*run.json"):
-        keras_rescnet.train(small_recipe(), tmp_path)
-
-
 def test_a_workdir_in_use_is_refused(tmp_path):
     with open(tmp_path / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
