@@ -223,7 +223,7 @@ COMMANDS = {
     "no file": (["--recipe=recipes/none.py"], "recipes/none.py, which is no file"),
     "field": (
         ["--recipe=recipes/cifar10_resnet32.py", "--set=epoch=1"],
-        "no field 'epoch'. Nearest: 'epochs'",
+        "Received: 'epoch'. Nearest: 'epochs'",
     ),
     "file in the way": (
         ["--recipe=recipes/digits_gclu_resnet8.py", "--workdir=README.md"],
