@@ -24,11 +24,9 @@ MODULES = (
 # A size of a family of networks: one line says which, and the family's example says the rest.
 FAMILIES = ("AlexNet", "CaiT", "ResNet", "Swin", "VGG", "ViT", "feature_extractor")
 WITHOUT_EXAMPLE = {  # still to be written
-    "kr.Recipe",
     "kr.evaluate",
     "kr.gclu_sigmoid",
     "kr.gclu_tanh",
-    "kr.load_recipe",
     "kr.train",
     "kr.convert.load_torch_weights",
     "kr.export.litert",

@@ -106,10 +106,10 @@ def _describe_class(cls, part):
 
 
 def _describe_instance(value, part):
-    kind = type(value)
+    kind: type = type(value)
     if hasattr(value, "get_config"):  # of Keras, which counts its names on
         state = part({k: v for k, v in value.get_config().items() if k != "name"})
-    elif kind.__repr__ is object.__repr__ and hasattr(value, "__dict__"):
+    elif _repr_of(kind) is object.__repr__ and hasattr(value, "__dict__"):
         state = part(vars(value))
     else:
         state = re.sub(r" at 0x[0-9a-f]+", "", repr(value))
@@ -127,6 +127,10 @@ def _describe_module(module):
     except (OSError, SyntaxError, ValueError):  # a compiled one
         return module.__name__
     return {"module": module.__name__, "code": _digest(_text_of(tree).encode())}
+
+
+def _repr_of(kind):
+    return kind.__repr__
 
 
 def _is_installed(file):
@@ -163,30 +167,31 @@ def _node_of(code):
     text = "".join(linecache.getlines(code.co_filename))
     found = [
         node
-        for node in _functions(text)
-        if node.first_line == code.co_firstlineno
-        and getattr(node, "name", "<lambda>") == code.co_name
+        for line, name, node in _functions(text)
+        if (line, name) == (code.co_firstlineno, code.co_name)
     ]
     if len(found) > 1:  # lambdas of one line: the one whose body begins where the code does
-        starts = [p[:1] + p[2:3] for p in code.co_positions() if None not in p]
-        body = [n for n in found if (n.body.lineno, n.body.col_offset) in starts]
-        found = body or found
+        starts = {(line, column) for line, _, column, _ in code.co_positions()}
+        found = [n for n in found if (n.body.lineno, n.body.col_offset) in starts] or found
     return found[0] if found else None
 
 
 @functools.lru_cache(maxsize=16)
 def _functions(text):
+    """Returns the first line, the name and the syntax tree of all functions of a text."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError):
         return ()
-    found = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            decorators = getattr(node, "decorator_list", [])
-            node.first_line = min([node.lineno, *(d.lineno for d in decorators)])
-            found.append(node)
-    return tuple(found)
+    return tuple(
+        (
+            min([node.lineno, *(item.lineno for item in getattr(node, "decorator_list", []))]),
+            getattr(node, "name", "<lambda>"),
+            node,
+        )
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+    )
 
 
 def _text_of(node):
@@ -194,7 +199,7 @@ def _text_of(node):
     for inner in ast.walk(node):
         body = getattr(inner, "body", None)
         if isinstance(body, list) and body and _is_text(body[0]):
-            inner.body = body[1:] or [ast.Pass()]
+            body[:] = body[1:] or [ast.Pass()]
     return ast.unparse(node)
 
 

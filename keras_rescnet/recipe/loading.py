@@ -36,7 +36,13 @@ def load_recipe(path, overrides: Sequence[str] = ()) -> Recipe:
 
     Example:
 
-    >>> recipe = kr.load_recipe("recipes/digits_gclu_resnet8.py", ["epochs=5", "seed=1"])
+    >>> with open("digits.py", "w") as file:
+    ...     length = file.write(
+    ...         "from keras_rescnet import Recipe, data, models, optimizers\\n"
+    ...         "recipe = Recipe(dataset=data.DIGITS, model=models.CifarResNet8,"
+    ...         " optimizer=optimizers.SGD, batch_size=32, epochs=20, learning_rate=0.05)"
+    ...     )
+    >>> recipe = kr.load_recipe("digits.py", ["epochs=5", "seed=1"])
     >>> recipe.epochs, recipe.seed, recipe.batch_size
     (5, 1, 32)
     """
@@ -97,12 +103,12 @@ def _split(path):
 def _where(error, file):
     """Returns file, line and message of what a recipe file raised, and that line."""
     if isinstance(error, SyntaxError):
-        file, line = error.filename or file, error.lineno or 0
-        message, text = error.msg or "invalid syntax", error.text
+        file, line, text = error.filename or file, error.lineno or 0, error.text
+        message = error.msg or "invalid syntax"
     else:
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame.lineno for frame in frames if frame.filename == str(file)]
-        line = own[-1] if own else 0
+        line = (own[-1] if own else None) or 0
         message, text = " ".join(str(error).split()), linecache.getline(str(file), line)
         unknown = re.search(r"Recipe.*unexpected keyword argument '(\w+)'", message)
         if unknown:

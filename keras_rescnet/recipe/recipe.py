@@ -8,16 +8,18 @@ import math
 import numbers
 import pathlib
 import re
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterable
-
-import keras
 
 from keras_rescnet.data import Dataset
 from keras_rescnet.mistake import Mistake, shorten
 from keras_rescnet.recipe.description import describe
 from keras_rescnet.schedules import cosine_decay
+
+if typing.TYPE_CHECKING:  # what reads recipes to list them need not wait for Keras
+    import keras
 
 # Fields that decide no number of a run: they may change between a stop and what goes on from it.
 # `evaluate_every` is none of them: it decides which epochs the log and the best epoch are made of.
@@ -106,15 +108,16 @@ class Recipe:
     ... )
     >>> recipe.precision
     'float32'
-    >>> kr.Recipe(**{**vars(recipe), "epochs": 0})
+    >>> import dataclasses
+    >>> dataclasses.replace(recipe, epochs=0)
     Traceback (most recent call last):
     ...
     keras_rescnet.mistake.Mistake: `epochs` must be at least 1. Received: epochs=0.
     """
 
     dataset: Dataset
-    model: Callable[..., keras.Model]
-    optimizer: Callable[..., keras.optimizers.Optimizer]
+    model: Callable[..., "keras.Model"]
+    optimizer: Callable[..., "keras.optimizers.Optimizer"]
     augment: Callable[[], Iterable] | None = None
 
     batch_size: int
@@ -148,7 +151,7 @@ class Recipe:
     def __post_init__(self):
         for field in dataclasses.fields(self):
             self._check_type(field)
-        if isinstance(self.model, keras.layers.Layer):
+        if "keras" in sys.modules and isinstance(self.model, sys.modules["keras"].layers.Layer):
             raise Mistake(
                 "`model` must be what makes a model, such as CifarResNet8 or "
                 "partial(CifarResNet8, activation=gclu). "
@@ -233,11 +236,16 @@ class Recipe:
 
         Example:
 
-        >>> recipe = kr.load_recipe("recipes/digits_gclu_resnet8.py")
-        >>> recipe.describe()["optimizer"]["momentum"]
-        0.9
-        >>> recipe.describe()["augment"]["code"][-1]
-        '    return [augment.RandomCrop(padding=2)]'
+        >>> recipe = kr.Recipe(
+        ...     dataset=kr.data.DIGITS,
+        ...     model=kr.models.CifarResNet8,
+        ...     optimizer=kr.optimizers.SGD,
+        ...     batch_size=32,
+        ...     epochs=20,
+        ...     learning_rate=0.05,
+        ... )
+        >>> recipe.describe()["learning_rate"], recipe.describe()["precision"]
+        (0.05, 'float32')
         """
         return {name: describe(getattr(self, name)) for name in field_names()}
 
@@ -249,10 +257,18 @@ class Recipe:
         Example:
 
         >>> import dataclasses
-        >>> recipe = kr.load_recipe("recipes/digits_gclu_resnet8.py")
-        >>> saved_more_often = dataclasses.replace(recipe, checkpoint_minutes=1.0)
-        >>> saved_more_often.digest() == recipe.digest()
+        >>> recipe = kr.Recipe(
+        ...     dataset=kr.data.DIGITS,
+        ...     model=kr.models.CifarResNet8,
+        ...     optimizer=kr.optimizers.SGD,
+        ...     batch_size=32,
+        ...     epochs=20,
+        ...     learning_rate=0.05,
+        ... )
+        >>> dataclasses.replace(recipe, checkpoint_minutes=1.0).digest() == recipe.digest()
         True
+        >>> dataclasses.replace(recipe, seed=1).digest() == recipe.digest()
+        False
         """
         fields = self.describe()
         decisive = {name: fields[name] for name in fields if name not in FREE_FIELDS}

@@ -89,13 +89,14 @@ class WorkDir:
 
     def _start(self, file, devices):
         """Adds a start to `run.json`, and says what differs from the one before."""
+        facts = environment(devices)
         start = {
             "time": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
             "command": shlex.join(sys.argv),
             "recipe": self.digest,
             "file": self._keep_recipe(file) if file is not None else None,
             "python": sys.version.split()[0],
-            "environment": environment(devices),
+            "environment": facts,
             "step": 0,
             "seconds": 0.0,
         }
@@ -107,7 +108,7 @@ class WorkDir:
                 say(f"Goes on with {name}={self._recipe[name]!r}; it was {before.get(name)!r}.")
         starts = self._run.get("starts", [])
         if starts and self._has_checkpoint():
-            different = changes(starts[-1]["environment"], start["environment"])
+            different = changes(starts[-1]["environment"], facts)
             if different:
                 say(
                     "This start differs from the one before in what may decide the last bits of "
