@@ -53,7 +53,7 @@ def replicated(replicas, build_model=MODEL, batch=128):
     )
     with engine.scope():
         model = setup.build_model(recipe, replicas)
-        optimizer = setup.build_optimizer(recipe, model, replicas)
+        optimizer = setup.build_optimizer(recipe, model)
     sizes = {"batch_size": batch, "accumulation_steps": 1}
     engine.build(model, optimizer, metrics.statistics, metrics.statistics, **sizes)
     images, labels = noise(batch)

@@ -20,6 +20,7 @@ from measurement import arguments_of, milliseconds, publish, ratio, table
 import keras_rescnet as kr
 from keras_rescnet import data
 from keras_rescnet.training import metrics, setup
+from keras_rescnet.training.engines import make_engine
 from keras_rescnet.training.metrics import means
 from keras_rescnet.training.run import Run
 from keras_rescnet.training.signals import StopRequest
@@ -57,7 +58,7 @@ def batches_of(recipe, stop):
 def bare_step(recipe):
     """Returns a compiled step, and the model it trains."""
     model = setup.build_model(recipe, 1)
-    optimizer = setup.build_optimizer(recipe, model, 1)
+    optimizer = setup.build_optimizer(recipe, model)
     variables = [variable.value for variable in model.trainable_variables]
 
     @tf.function
@@ -83,7 +84,7 @@ def main():
     step(next(iter(batches_of(recipe, 1))))
     fitted = setup.build_model(recipe, 1)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-    fitted.compile(setup.build_optimizer(recipe, fitted, 1), loss, metrics=["accuracy"])
+    fitted.compile(setup.build_optimizer(recipe, fitted), loss, metrics=["accuracy"])
 
     def pairs():
         return batches_of(recipe, 2 * steps).map(lambda batch: (batch["images"], batch["labels"]))
@@ -123,8 +124,8 @@ def main():
 def time_train(recipe, steps, seconds):
     """Times `Run.fit` after its compilation; without the evaluation, which (a) has not either."""
     with tempfile.TemporaryDirectory() as folder, WorkDir(folder, recipe) as work:
-        run = Run(recipe, work, setup.make_engine(), None)
-        run._evaluate = lambda name: means(name, [0.0] * 3, 1)
+        run = Run(recipe, work, make_engine(), None)
+        run._evaluate = lambda name: means(name, [0.0] * len(metrics.METRICS), 1)
         run._feed()
         run.engine.steps(1)  # compiles; the run then starts from its own first step again
         start = time.perf_counter()

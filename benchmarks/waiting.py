@@ -17,6 +17,7 @@ from keras_rescnet import Recipe, data, models
 from keras_rescnet.data import CIFAR100
 from keras_rescnet.optimizers import SGD
 from keras_rescnet.training import metrics, setup
+from keras_rescnet.training.engines import make_engine
 
 STEPS = 40
 RECIPE = Recipe(
@@ -31,9 +32,9 @@ RECIPE = Recipe(
 
 def stepping(batches):
     """Returns a function that trains for `STEPS` steps on endless batches."""
-    engine = setup.make_engine()
+    engine = make_engine()
     model = setup.build_model(RECIPE, 1)
-    optimizer = setup.build_optimizer(RECIPE, model, 1)
+    optimizer = setup.build_optimizer(RECIPE, model)
     sizes = {"batch_size": RECIPE.batch_size, "accumulation_steps": 1}
     engine.build(model, optimizer, metrics.statistics, metrics.statistics, **sizes)
     engine.feed(lambda num_shards, shard_index: batches)

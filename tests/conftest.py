@@ -80,7 +80,7 @@ def small_disk(tmp_path):
 @pytest.fixture
 def stop_after(monkeypatch):
     """Sends this process a signal once the next run has done so many steps."""
-    from keras_rescnet.training.setup import make_engine
+    from keras_rescnet.training.engines import make_engine
 
     engine = type(make_engine())
     steps = engine.steps

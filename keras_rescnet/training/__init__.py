@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from keras_rescnet.recipe import Recipe
 
 
-def train(recipe: Recipe, workdir, *, data_dir=None, devices=None, timeout=300) -> dict[str, float]:
-    """Trains what a recipe says, in a folder of its own.
+def train(
+    recipe: Recipe,
+    workdir: str | os.PathLike,
+    *,
+    data_dir: str | os.PathLike | None = None,
+    devices: int | None = None,
+    timeout: float = 300,
+) -> dict[str, float | str]:
+    """Trains what a recipe describes, in a folder of its own.
 
-    The same call on the same folder goes on where it stopped: whatever ended the run, on a CPU
-    and with transforms of this package the result is the same to the last bit. On a finished run
-    it returns the results.
+    The same call on the same folder goes on where it stopped: whatever ended the run, on the same
+    kind of CPU, with as many threads and with transforms of this package the result is the same
+    to the last bit. On a finished run it returns the results.
 
-    Leaves in the folder: the recipe, `run.json`, `checkpoints/`, `log.csv`, `results.json`,
-    `model.keras` (normalized images to logits) and `saved_model/` (pixels to probabilities; with
-    Keras on TensorFlow). With `ema_momentum` these two hold the averaged weights.
+    Leaves in the folder: the recipe's file, `run.json`, `checkpoints/`, `log.csv`,
+    `results.json`, `model.keras` (normalized images to logits) and `saved_model/` (pixels to
+    probabilities; with Keras on TensorFlow). With `ema_momentum` these two hold the averaged
+    weights.
 
     Args:
-        recipe: What to train.
+        recipe: What to train, as `load_recipe` returns it from a file.
         workdir: The run's folder.
         data_dir: Where TensorFlow Datasets keeps its data; its own default if `None`.
         devices: How many devices to use; `None` for all GPUs, or else the CPU.
@@ -28,28 +38,78 @@ def train(recipe: Recipe, workdir, *, data_dir=None, devices=None, timeout=300) 
 
     Returns:
         The results: losses and accuracies (in [0, 1]) on the test set after the last epoch, the
-        same for the training set as seen in the last epoch, and the best epoch's test accuracy.
+        same for the training set as seen in the last epoch, the best epoch's test accuracy, the
+        number of parameters, and the digest of the recipe.
 
     Raises:
-        ValueError: if something that the recipe or the call says cannot be used.
+        Mistake: if something in the recipe or the call cannot be used.
         FloatingPointError: if the loss is no longer finite.
         ConnectionError: if another process of the run is gone.
         KeyboardInterrupt: after Ctrl-C, when the run is saved.
         SystemExit: with 143, after SIGTERM, when the run is saved.
+
+    Example:
+
+    >>> import tempfile
+    >>> def read(dataset, split, data_dir):
+    ...     images = np.zeros((8, 4, 4, 1), "uint8")
+    ...     names = ("even", "odd")
+    ...     return kr.data.ArrayExamples(dataset, images, np.arange(8) % 2, names)
+    >>> def model(input_shape, classes):
+    ...     inputs = keras.Input(input_shape)
+    ...     flat = keras.layers.Flatten()(inputs)
+    ...     return keras.Model(inputs, keras.layers.Dense(classes)(flat))
+    >>> black = kr.data.Dataset(
+    ...     name="black", read=read, image_shape=(4, 4, 1), classes=2, mean=(0.5,), std=(0.5,)
+    ... )
+    >>> recipe = kr.Recipe(
+    ...     dataset=black, model=model, optimizer=kr.optimizers.SGD,
+    ...     batch_size=4, epochs=1, learning_rate=0.1,
+    ... )
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     results = kr.train(recipe, folder)  # doctest: +ELLIPSIS
+    functional...: 34 parameters, float32, on ...
+    >>> results["test_accuracy"]
+    0.5
     """
     # Imported here, for `--help` of the command in this package must not wait for TensorFlow.
     from keras_rescnet.console import say
+    from keras_rescnet.mistake import Mistake, shorten
+    from keras_rescnet.recipe import Recipe
+    from keras_rescnet.training.engines import make_engine
+    from keras_rescnet.training.environment import versions
     from keras_rescnet.training.run import Run
-    from keras_rescnet.training.setup import make_engine
+    from keras_rescnet.training.setup import check_same
     from keras_rescnet.training.signals import StopRequest
     from keras_rescnet.training.workdir import WorkDir
 
-    engine = make_engine(devices, timeout)
-    with WorkDir(workdir, recipe, chief=engine.chief, devices=engine.devices) as folder:
-        if folder.results is not None:
-            say(f"{folder.path} holds a finished run: nothing is done again.")
-            return folder.results
-        run = Run(recipe, folder, engine, data_dir)
+    if not isinstance(recipe, Recipe):
+        hint = "" if not isinstance(recipe, str | os.PathLike) else ": load_recipe(file) makes it"
+        raise Mistake(f"`recipe` must be a Recipe{hint}. Received: recipe={shorten(recipe)}.")
+    for name, value in (("workdir", workdir), ("data_dir", data_dir)):
+        given = isinstance(value, str | os.PathLike) and str(value)
+        if not given and not (name == "data_dir" and value is None):
+            raise Mistake(
+                f"`{name}` must be the path of a folder. Received: {name}={shorten(value)}."
+            )
+    with contextlib.ExitStack() as stack:
+        # Around all that takes time, for Ctrl-C may be lost where Python collects garbage
         with StopRequest() as stop:
+            engine = make_engine(devices, timeout)
+            check_same(engine, recipe=recipe.describe(), versions=versions())
+            folder = stack.enter_context(
+                WorkDir(workdir, recipe, chief=engine.chief, devices=engine.devices)
+            )
+            results = folder.results
+            if results is not None:
+                if results.get("recipe_digest", recipe.digest()) != recipe.digest():
+                    raise Mistake(
+                        f"{folder.path} holds a finished run of another recipe. Choose another "
+                        "--workdir, or the recipe of that run. Received: results of the recipe "
+                        f"{results['recipe_digest']}, where this one is {recipe.digest()}."
+                    )
+                say(f"{folder.path} holds a finished run: nothing is done again.")
+                return results
+            run = Run(recipe, folder, engine, data_dir)
             run.fit(stop)
         return run.finish()

@@ -1,20 +1,25 @@
 """Checkpoints that are whole or not there.
 
-A checkpoint is one `.npz` file, `step-00000390.<first half of its SHA-256>.npz`. It is written
-aside, synced, read back, and only then given its name, so that a file with a name is a whole one,
-and a file that was damaged later no longer fits its name.
+A checkpoint is one `.npz` file, `step-00000390.<first half of its SHA-256>.npz`: an array for each
+variable, by name, and `facts`, the `RunState` and the recipe's digest as JSON. It is written
+aside, synced, given its name and read back, so that a file with a name is a whole one, and a file
+that is damaged later does not fit its name.
 """
 
 import concurrent.futures
+import contextlib
 import hashlib
 import io
 import json
-import os
 import pathlib
+import re
 
 import numpy as np
 
+from keras_rescnet import files
+from keras_rescnet.console import say
 from keras_rescnet.mistake import Mistake
+from keras_rescnet.training.state import RunState
 
 
 class Checkpoints:
@@ -22,37 +27,37 @@ class Checkpoints:
 
     Args:
         folder: Where they lie.
-        writes: Whether this process writes them: one of a run does, the others read.
+        chief: Whether this process writes them: one of a run does, the others read.
+        digest: The `Recipe.digest()` of the run; checkpoints of another recipe are refused.
     """
 
-    def __init__(self, folder, writes=True):
+    def __init__(self, folder, chief=True, digest=None):
         self.folder = pathlib.Path(folder)
-        self.writes = writes
+        self.chief = chief
+        self.digest = digest
         self._writer = concurrent.futures.ThreadPoolExecutor(max_workers=1)
         self._pending = None
 
-    def save(self, step, arrays, facts, best_step=None):
+    def save(self, state, arrays, keep=None):
         """Starts to write a checkpoint.
 
-        The newest two stay, and that of `best_step`. A full disk is said, and does no harm to
-        those that are there.
+        The newest two stay, and the one of step `keep`. A full disk is reported, and does no harm
+        to those that are there.
 
         Args:
-            step: Number of steps done.
-            arrays: List of numpy arrays that nobody changes any more.
-            facts: What else to keep, as JSON holds it.
-            best_step: A step whose checkpoint stays.
+            state: The `RunState`.
+            arrays: Dict of names to numpy arrays that nobody changes any more.
+            keep: A step whose checkpoint stays.
         """
         self.wait()
-        if not self.writes:
-            return
-        self._pending = self._writer.submit(self._save, step, arrays, facts, best_step)
+        if self.chief:
+            facts = {**state.to_json(), "recipe": self.digest}
+            self._pending = self._writer.submit(self._save, facts, arrays, keep)
 
-    def wait(self):
-        """Waits for the checkpoint that is being written."""
-        if self._pending is not None:
-            self._pending.result()
-            self._pending = None
+    def wait(self) -> bool:
+        """Waits for the checkpoint that is being written; returns `False` if that failed."""
+        pending, self._pending = self._pending, None
+        return pending is None or pending.result()
 
     def close(self):
         """Waits, and ends the thread."""
@@ -62,73 +67,100 @@ class Checkpoints:
             self._writer.shutdown()
 
     def last(self):
-        """Returns `(facts, arrays)` of the newest good checkpoint, or `None`.
+        """Returns `(state, arrays)` of the newest good checkpoint, or `None`.
 
         Damaged ones are named and set aside. Files left behind by a process that was killed while
         it wrote are removed.
+
+        Raises:
+            Mistake: if it is one of another recipe.
         """
-        if self.writes:
-            for aside in self.folder.glob("*.tmp"):
-                aside.unlink()
+        if self.chief:
+            files.remove_leftovers(self.folder)
+            for aside in self.folder.glob("*.tmp"):  # as earlier versions named them
+                _try(aside.unlink)
         for path in reversed(self._paths()):
-            try:
-                return _read(path)
-            except ValueError as error:
-                print(f"{error} It is set aside.", flush=True)
-                if self.writes:
-                    path.rename(f"{path}.damaged")
+            data = path.read_bytes()
+            if _digest(data) == path.name.split(".")[1]:
+                return self._parse(data, path)
+            if self.chief:
+                say(
+                    f"This checkpoint is damaged, its checksum differs. Received: {path}. "
+                    "It is set aside."
+                )
+                _try(path.rename, f"{path}.damaged")
         return None
+
+    def _parse(self, data, path):
+        with np.load(io.BytesIO(data)) as file:
+            facts = json.loads(str(file["facts"]))
+            arrays = {name: file[name] for name in file.files if name != "facts"}
+        digest = facts.get("recipe")  # earlier versions kept none
+        if None not in (digest, self.digest) and digest != self.digest:
+            raise Mistake(
+                f"{self.folder.parent} holds checkpoints of another recipe. Choose another "
+                f"--workdir, or the recipe of that run. Received: {path.name}, of the recipe "
+                f"{digest[:8]}, where this one is {self.digest[:8]}."
+            )
+        return RunState.from_json(facts), arrays
 
     def _paths(self):
         return sorted(self.folder.glob("step-*.npz"))
 
-    def _save(self, step, arrays, facts, best_step):
+    def _save(self, facts, arrays, keep):
         payload = io.BytesIO()
-        names = {f"array_{i:05d}": array for i, array in enumerate(arrays)}
-        np.savez(payload, facts=np.array(json.dumps({**facts, "step": step})), **names)
-        data = payload.getbuffer()
-        name = f"step-{step:08d}.{_digest(data)}.npz"
-        aside = self.folder / f"{name}.tmp"
+        np.savez(payload, facts=np.array(json.dumps(facts)), **arrays)
+        data = payload.getvalue()
+        step = facts["step"]
+        path = self.folder / f"step-{step:08d}.{_digest(data)}.npz"
         try:
-            with open(aside, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            if f".{_digest(aside.read_bytes())}." not in name:
+            files.write(path, data)
+            if path.read_bytes() != data:
+                path.unlink()
                 raise OSError(None, "what was read back differs from what was written")
         except OSError as error:
-            aside.unlink(missing_ok=True)
-            print(
+            say(
                 f"The checkpoint of step {step} could not be written ({error.strerror}). "
-                f"Training goes on; the last good one is untouched. Received: {self.folder}.",
-                flush=True,
+                f"Training goes on; the last good one is untouched. Received: {self.folder}."
             )
-            return
-        aside.replace(self.folder / name)
-        _sync_folder(self.folder)
-        keep = self._paths()[-2:]
-        for path in self._paths():
-            if path not in keep and _step(path) != best_step:
-                path.unlink()
+            return False
+        newest = self._paths()[-2:]
+        for other in self._paths():
+            if other not in newest and _step(other) != keep:
+                _try(other.unlink)
+        return True
 
 
-def check_arrays(arrays, variables, step):
-    """Raises a `ValueError` unless a checkpoint's arrays have the shapes of the variables."""
-    if [array.shape for array in arrays] != [array.shape for array in variables]:
-        raise Mistake(
-            f"The checkpoint of step {step} must hold the {len(variables)} arrays of this model "
-            f"and optimizer. Received: one of another, with {len(arrays)}. Choose another "
-            "--workdir, or the code of that run."
-        )
+def match(arrays, variables, step):
+    """Returns the arrays of a checkpoint by the names of a run's variables.
+
+    Args:
+        arrays: Dict of names to arrays, as `Checkpoints.last` returns them. Those of versions
+            that kept no names, `array_00000` and so on, are taken by order.
+        variables: Dict of names to arrays of the same shapes as the run's variables.
+        step: The checkpoint's step, for messages.
+
+    Raises:
+        Mistake: if a name is missing or a shape differs; the first of them is named.
+    """
+    if all(re.fullmatch(r"array_\d{5}", name) for name in arrays):
+        arrays = dict(zip(variables, arrays.values(), strict=False)) | {
+            name: arrays[name] for name in list(arrays)[len(variables) :]
+        }
+    for name in [*variables, *arrays]:
+        here, there = (_shape(values.get(name)) for values in (variables, arrays))
+        if here != there:
+            raise Mistake(
+                f"The checkpoint of step {step} must hold the {len(variables)} arrays of this "
+                f"model and optimizer. Received: {len(arrays)} arrays, and the first that differs "
+                f"is {name!r}, {there} there and {here} here. Choose another --workdir, or the "
+                "code of that run."
+            )
+    return {name: arrays[name] for name in variables}
 
 
-def _read(path):
-    data = path.read_bytes()
-    if _digest(data) != path.name.split(".")[1]:
-        raise Mistake(f"This checkpoint is damaged, its checksum differs. Received: {path}.")
-    with np.load(io.BytesIO(data)) as file:
-        facts = json.loads(str(file["facts"]))
-        return facts, [file[name] for name in file.files if name != "facts"]
+def _shape(array):
+    return "none" if array is None else f"of shape {array.shape}"
 
 
 def _step(path):
@@ -139,9 +171,7 @@ def _digest(data):
     return hashlib.sha256(data).hexdigest()[:32]
 
 
-def _sync_folder(folder):
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _try(function, *arguments):
+    """Tidies up where that can be done: a run goes on in a folder that has become read-only."""
+    with contextlib.suppress(OSError):
+        function(*arguments)

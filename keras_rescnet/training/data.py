@@ -3,23 +3,33 @@
 from keras_rescnet import data
 from keras_rescnet.mistake import Mistake
 
+# Seeds of a run's orders of batches lie a large prime apart, so that the second order of a recipe
+# is not the first of the recipe with the next seed, as the many seeds of a study are.
+_BETWEEN_ORDERS = 1_000_003
+
 
 class RunData:
     """Both splits of a recipe's dataset, and the batches a run makes of them.
+
+    Attributes:
+        train: Examples of the training set, as `keras_rescnet.data.load` returns them.
+        test: Examples of the test set.
+        dataset: The dataset with all its facts: a folder of pictures has them when it is read.
+        transforms: The recipe's transforms.
+        steps_per_epoch: Steps per epoch.
 
     Args:
         recipe: The `Recipe` of the run.
         data_dir: Where TensorFlow Datasets keeps its data; its own default if `None`.
 
     Raises:
-        ValueError: if the data are not to be had, or give fewer steps an epoch than are needed,
-            or if `augment` returns no list.
+        Mistake: if the data cannot be read or give fewer steps per epoch than are needed, or if
+            `augment` returns no list.
     """
 
     def __init__(self, recipe, data_dir=None):
         self.train = data.load(recipe.dataset, "train", data_dir)
         self.test = data.load(recipe.dataset, "test", data_dir)
-        # A folder of pictures knows its classes and statistics when it has been read.
         self.dataset = self.train.dataset
         self.transforms = recipe.augment() if recipe.augment else []
         if not isinstance(self.transforms, list | tuple):
@@ -30,22 +40,39 @@ class RunData:
         steps = len(self.train) // recipe.batch_size
         if steps < (recipe.steps_per_epoch or 1):
             raise Mistake(
-                f"{self.dataset.name} has {len(self.train)} training images, {steps} steps an "
+                f"{self.dataset.name} has {len(self.train)} training images, {steps} steps per "
                 f"epoch. Received: batch_size={recipe.batch_size}, "
                 f"steps_per_epoch={recipe.steps_per_epoch}."
+            )
+        if not len(self.test):
+            raise Mistake(
+                f"{self.dataset.name} must have test images. Received: a test set of 0 images."
             )
         self.steps_per_epoch = recipe.steps_per_epoch or steps
 
     def train_batches(self, start, stop, order=0, num_shards=1, shard_index=0):
-        """Returns the batches of steps `start` to `stop - 1`, for each `order` in another order.
+        """Returns the batches of some steps, augmented and normalized.
 
-        Of several shards only the rows of one.
+        A pure function of its arguments and the recipe: what a step trains on does not depend on
+        where a run was stopped, or on the number of processes.
+
+        Args:
+            start: First step, counted from the beginning of the run.
+            stop: Step to stop before.
+            order: 0, or the number of times the run went back to a checkpoint: each number gives
+                the epochs another order and the transforms other draws.
+            num_shards: Number of processes that share the rows of every batch.
+            shard_index: Which of them this is, from 0.
+
+        Returns:
+            A `tf.data.Dataset` of dicts of `"images"`, `(rows, H, W, C)`, and `"labels"`,
+            `(rows, classes)`, float32, of `batch_size // num_shards` rows.
         """
         return data.train_batches(
             self.train,
             self.transforms,
             batch_size=self.batch_size,
-            seed=self.seed + 1_000_003 * order,
+            seed=self.seed + _BETWEEN_ORDERS * order,
             start=start,
             stop=stop,
             steps_per_epoch=self.steps_per_epoch,
@@ -54,7 +81,16 @@ class RunData:
         )
 
     def test_batches(self, num_shards=1, shard_index=0):
-        """Returns every test image once, in batches of one shape, or one shard of them."""
+        """Returns every test image once, normalized, in batches of one shape.
+
+        Args:
+            num_shards: Number of processes that share the rows of every batch.
+            shard_index: Which of them this is, from 0.
+
+        Returns:
+            A `tf.data.Dataset` of dicts as those of `train_batches`, with `"weights"`, `(rows,)`:
+            0 for rows that only fill up the last batch, else 1.
+        """
         return data.evaluation_batches(
             self.test,
             batch_size=self.batch_size,

@@ -43,7 +43,7 @@ class Events:
             return
         with self._writing(), self._writer.as_default(step=row["epoch"]):
             for name, value in row.items():
-                if name != "epoch" and value not in (None, ""):
+                if name != "epoch" and value is not None:
                     tf.summary.write(name, tf.constant(value, "float32"), metadata=self._metadata)
             self._writer.flush()
 

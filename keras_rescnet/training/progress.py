@@ -73,7 +73,7 @@ class Progress:
     def end_epoch(self, row: dict) -> None:
         """Prints an epoch's row of the log, and begins the next one."""
         rate, (step, last) = self._rate(), self._last
-        if row["test_accuracy"] not in (None, ""):
+        if row["test_accuracy"] is not None:
             self._test_seconds = time.monotonic() - last
         left = self._seconds_left(step)
         self._begin(step)
@@ -83,7 +83,7 @@ class Progress:
             f"Epoch {row['epoch']}/{self._epochs}  loss {row['train_loss']:.4f}  "
             f"accuracy {100 * row['train_accuracy']:.2f} %"
         )
-        if row["test_accuracy"] not in (None, ""):
+        if row["test_accuracy"] is not None:
             text += (
                 f"  test loss {row['test_loss']:.4f}  "
                 f"test accuracy {100 * row['test_accuracy']:.2f} %"

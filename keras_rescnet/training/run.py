@@ -10,18 +10,22 @@ import numpy as np
 from keras_rescnet import export
 from keras_rescnet.analysis.plots import plot_run
 from keras_rescnet.console import say
+from keras_rescnet.models.complexity import parameters
 from keras_rescnet.schedules import learning_rate_at
-from keras_rescnet.training.checkpoint import Checkpoints, check_arrays
+from keras_rescnet.training.checkpoint import Checkpoints, match
 from keras_rescnet.training.data import RunData
 from keras_rescnet.training.events import Events
 from keras_rescnet.training.metrics import best_row, means, not_measured, results_of, statistics
 from keras_rescnet.training.progress import Progress
-from keras_rescnet.training.setup import (
-    build_model,
-    build_optimizer,
-    check_batch,
-    count_parameters,
-)
+from keras_rescnet.training.setup import build_model, build_optimizer, check_batch, check_same
+from keras_rescnet.training.state import RunState
+
+# Steps between two looks at signals and numbers. Several processes must look at the same step,
+# while their clocks differ: a number that is small enough for steps of seconds. One process looks
+# about once per second, at most every so many steps, so that a step of a millisecond or less is
+# not run by the thousand on the strength of one measurement.
+_STEPS_OF_SEVERAL_PROCESSES = 16
+_MOST_STEPS = 256
 
 
 class Run:
@@ -30,26 +34,37 @@ class Run:
     Args:
         recipe: What to train.
         folder: The `WorkDir` of the run.
-        engine: What runs its steps.
+        engine: The `Engine` that runs its steps.
         data_dir: Where TensorFlow Datasets keeps its data.
     """
 
-    def __init__(self, recipe, folder, engine, data_dir):
+    def __init__(self, recipe, folder, engine, data_dir=None):
         check_batch(recipe, engine.replicas)
         self.folder, self.engine = folder, engine
+        self.digest = recipe.digest()
+        self.checkpoints = Checkpoints(folder.checkpoints, engine.chief, self.digest)
         self.data = RunData(recipe, data_dir)
         folder.check_data(self.data.facts())
+        check_same(engine, data=self.data.facts())
         self.recipe = recipe = dataclasses.replace(recipe, dataset=self.data.dataset)
         self.steps_per_epoch = self.data.steps_per_epoch
         self.total_steps = recipe.epochs * self.steps_per_epoch
+        self.splits = ["test"] if recipe.ema_momentum is None else ["test", "test_ema"]
+        self.state = RunState()
+        self._build()
+        self._describe(data_dir)
 
+    def _build(self):
+        """Makes model and optimizer, in the order that decides their random numbers."""
+        recipe, engine = self.recipe, self.engine
+        fresh = self._last_checkpoint() is None
         keras.utils.set_random_seed(recipe.seed)
         policy = keras.dtype_policies.get(keras.config.dtype_policy())
         keras.config.set_dtype_policy(recipe.precision)
         try:
             with engine.scope():
-                self.model = build_model(recipe, engine.replicas)
-                self.optimizer = build_optimizer(recipe, self.model, engine.replicas)
+                self.model = build_model(recipe, engine.replicas, initialize=fresh)
+                self.optimizer = build_optimizer(recipe, self.model)
         finally:
             keras.config.set_dtype_policy(policy)
         engine.build(
@@ -60,103 +75,171 @@ class Run:
             batch_size=recipe.batch_size,
             accumulation_steps=recipe.gradient_accumulation_steps,
         )
-        self.checkpoints = Checkpoints(folder.checkpoints, writes=engine.chief)
-        self.splits = ["test"] if recipe.ema_momentum is None else ["test", "test_ema"]
-        self.step, self.history, self.sums = 0, [], np.zeros(3)
-        self.rollbacks = 0
-        self._describe()
-
-    def _describe(self):
-        recipe = self.recipe
-        stateful = self.data.stateful_transforms()
-        self.folder.update_run(
-            name=recipe.name,
-            parameters=count_parameters(self.model),
-            data=self.data.facts(),
-            steps_per_epoch=self.steps_per_epoch,
-            reproducible=not stateful,
-        )
-        self._say(
-            f"{self.model.name}: {count_parameters(self.model):,} parameters, {recipe.precision}, "
-            f"on {', '.join(self.engine.devices)}.\n"
-            f"{recipe.dataset.name}: {len(self.data.train):,} training and "
-            f"{len(self.data.test):,} test images; {recipe.epochs} epochs of "
-            f"{self.steps_per_epoch} steps of {recipe.batch_size} images."
-        )
-        if stateful:
-            self._say(
-                f"Not reproducible to the bit: {', '.join(stateful)} draw from a generator whose "
-                "state depends on timing and is not saved."
-            )
-
-    def _say(self, text):
-        if self.engine.chief:
-            say(text)
 
     def fit(self, stop):
-        """Trains up to the last step, from the last checkpoint if there is one."""
+        """Trains up to the last step, from the last checkpoint if there is one.
+
+        Args:
+            stop: The `StopRequest` to look at between steps.
+        """
+        self._started, count = time.monotonic(), 1
         self._begin()
-        started = saved = time.monotonic()
-        count = 1
         try:
-            while self.step < self.total_steps:
-                epoch, done = divmod(self.step, self.steps_per_epoch)
+            while self.state.step < self.total_steps:
+                if self.engine.any(bool(stop.requested)):
+                    self._leave(stop)
+                epoch, done = divmod(self.state.step, self.steps_per_epoch)
                 self.optimizer.learning_rate = learning_rate_at(epoch, self.recipe)
                 count = min(count, self.steps_per_epoch - done)
                 start = time.monotonic()
                 rows = self.engine.steps(count)
                 seconds = (time.monotonic() - start) / count
-                finite = np.all(np.isfinite(rows), axis=1)
-                if not np.all(finite):
-                    self._handle_not_finite("loss", self.step + 1 + int(np.argmin(finite)))
+                if not np.all(np.isfinite(rows)):
+                    self._handle_not_finite("loss", rows)
                     continue
-                for row in rows:  # one by one: the sum must not depend on `count`
-                    self.sums += row
-                self.step += count
-                self.progress.update(self.step, self.sums)
+                self.state.add_steps(rows)
+                self.progress.update(self.state.step, self.state.sums)
                 count = self._next_count(seconds)
-                ended = self.step % self.steps_per_epoch == 0
+                ended = self.state.step % self.steps_per_epoch == 0
                 if ended:
                     self._end_epoch(epoch)
-                    self.progress.end_epoch(self.history[-1])
-                    self.events.add(self.history[-1])
-                minutes = (time.monotonic() - saved) / 60.0
-                late = self.engine.any(minutes > self.recipe.checkpoint_minutes)
-                stopping = self.engine.any(bool(stop.requested))
-                if ended or late or stopping:
+                if ended or self.engine.any(self._is_late()):
                     self._save()
-                    saved = time.monotonic()
-                    self.folder.note_progress(self.step, saved - started)
-                if stopping and self.step < self.total_steps:
-                    self.checkpoints.wait()
-                    stop.leave(f"Stopped after step {self.step} of {self.total_steps}, and saved.")
         finally:
             self.checkpoints.close()
-            self.folder.note_progress(self.step, time.monotonic() - started)
+            self._note_progress()
 
     def _begin(self, rollbacks=0):
         """Goes to the last checkpoint if there is one, and on with its batches from there."""
-        self._restore()
-        self.rollbacks += rollbacks
+        found = self._last_checkpoint()
+        if found is not None:
+            self.state, arrays = found
+            self.engine.assign(match(arrays, self.engine.variables(), self.state.step))
+            if self.state.history:
+                self.folder.write_log(self.state.history)
+            self._say(f"Goes on after step {self.state.step} of {self.total_steps}.")
+        self.state.rollbacks += rollbacks
         self._feed()
-        chief = self.engine.chief
-        self.events = Events(self.folder.path / "tensorboard", self.history, chief)
-        self.progress = Progress(self.recipe, self.steps_per_epoch, self.step, chief)
+        step, chief = self.state.step, self.engine.chief
+        self.events = Events(self.folder.path / "tensorboard", self.state.history, chief)
+        self.progress = Progress(self.recipe, self.steps_per_epoch, step, chief)
+        self._saved = time.monotonic()
+        self._saved_step = step
+
+    def _feed(self):
+        steps = (self.state.step, self.total_steps, self.state.rollbacks)
+        self.engine.feed(functools.partial(self.data.train_batches, *steps))
+
+    def _next_count(self, seconds):
+        """Returns how many steps to run until the next look at signals and numbers."""
+        if self.recipe.steps_per_execution is not None:
+            return self.recipe.steps_per_execution
+        if self.engine.processes > 1:
+            return _STEPS_OF_SEVERAL_PROCESSES
+        return int(np.clip(1.0 / seconds, 1, _MOST_STEPS))
+
+    def _end_epoch(self, epoch):
+        recipe = self.recipe
+        row = {
+            "epoch": epoch + 1,
+            "learning_rate": learning_rate_at(epoch, recipe),
+            **means("train", self.state.sums, self.steps_per_epoch * recipe.batch_size),
+        }
+        if (epoch + 1) % recipe.evaluate_every == 0 or epoch + 1 == recipe.epochs:
+            self.progress.test(epoch)
+            row.update(self._evaluate("test"))
+            if recipe.ema_momentum is not None:
+                weights = self.engine.variables()
+                self.engine.average_weights()
+                row.update(self._evaluate("test_ema"))
+                self.engine.assign(weights)
+        else:
+            row.update(not_measured(*self.splits))
+        self.state.end_epoch(row)
+        self.folder.write_log(self.state.history)
+        self.progress.end_epoch(row)
+        self.events.add(row)
+
+    def _evaluate(self, split):
+        sums = self.engine.evaluate(self.data.test_batches)
+        return means(split, sums, len(self.data.test))
+
+    def _is_late(self):
+        return time.monotonic() - self._saved > 60.0 * self.recipe.checkpoint_minutes
+
+    def _save(self):
+        arrays = self.engine.variables()
+        if not all(np.all(np.isfinite(array)) for array in arrays.values()):
+            self._handle_not_finite("weight")
+            return
+        best = best_row(self.state.history) or {"epoch": 0}
+        self.checkpoints.save(self.state, arrays, keep=best["epoch"] * self.steps_per_epoch)
+        self._saved, self._saved_step = time.monotonic(), self.state.step
+        self._note_progress()
+
+    def _note_progress(self):
+        self.folder.note_progress(self.state.step, time.monotonic() - self._started)
+
+    def _leave(self, stop):
+        """Saves and ends as the signal says that was received."""
+        if self.state.step != self._saved_step:
+            self._save()
+        step = self.state.step
+        where = f"Stopped after step {step} of {self.total_steps}" if step else "Stopped at once"
+        saved = self.checkpoints.wait()
+        stop.leave(f"{where}, and saved." if saved else f"{where}, but that could not be saved.")
+
+    def _last_checkpoint(self):
+        """The chief sets damaged ones aside, then the others look."""
+        found = self.checkpoints.last() if self.engine.chief else None
+        self.engine.wait_for_all()
+        return found if self.engine.chief else self.checkpoints.last()
+
+    def _handle_not_finite(self, what, rows=None):
+        """Goes back to the last checkpoint if the recipe allows and there is one; else raises.
+
+        Args:
+            what: What is not finite.
+            rows: Statistics of the steps after `state.step`, of which the first is looked for
+                that is not finite.
+        """
+        step = self.state.step
+        epoch = (step - (rows is None)) // self.steps_per_epoch
+        if rows is not None:
+            step += 1 + int(np.argmin(np.all(np.isfinite(rows), axis=1)))
+        message = (
+            f"The {what} is not finite at step {step}, learning rate "
+            f"{learning_rate_at(epoch, self.recipe):g}"
+        )
+        if self.engine.loss_scale() is not None:
+            message += f", loss scale {self.engine.loss_scale():g}"
+        self.checkpoints.wait()
+        found = self._last_checkpoint()
+        if self.recipe.nan_policy == "rollback" and not self.state.rollbacks and found:
+            self._say(f"{message}. Goes back to the last checkpoint, with another order.")
+            self._begin(rollbacks=1)
+            return
+        where = f"that of step {found[0].step}" if found else "none"
+        raise FloatingPointError(f"{message}. The last good checkpoint is {where}.")
 
     def finish(self):
-        """Writes results, model and SavedModel."""
-        results = {**results_of(self.history), "parameters": count_parameters(self.model)}
+        """Writes model, SavedModel and results; returns the results."""
+        results = {
+            **results_of(self.state.history),
+            "parameters": parameters(self.model),
+            "recipe_digest": self.digest,
+        }
         if self.recipe.ema_momentum is not None:
-            self._average()
+            self.engine.average_weights()
         if self.engine.chief:
             self._export()
             self.folder.results = results  # last: it says that all the rest is there
-        self.engine.any(False)  # the others wait: who serves their collectives must not leave
+        self.engine.wait_for_all()  # who serves the others' collectives must not leave before
         return results
 
     def _export(self):
         with self.folder.write_aside("model.keras") as path:
-            self.engine.save(self.model, path)
+            self.engine.save(path)
         if keras.backend.backend() == "tensorflow":
             dataset = self.recipe.dataset
             with self.folder.write_aside("saved_model") as path:
@@ -169,89 +252,30 @@ class Run:
                 )
         plot_run(self.folder.path)
 
-    def _next_count(self, seconds):
-        """Returns how many steps to run until the next look at signals and numbers."""
-        if self.recipe.steps_per_execution is not None:
-            return self.recipe.steps_per_execution
-        if self.engine.processes > 1:
-            return 16  # clocks differ, and all must look at the same step
-        return int(np.clip(1.0 / seconds, 1, 256))
-
-    def _feed(self):
-        steps = (self.step, self.total_steps, self.rollbacks)
-        self.engine.feed(functools.partial(self.data.train_batches, *steps))
-
-    def _end_epoch(self, epoch):
-        recipe = self.recipe
-        images = self.steps_per_epoch * recipe.batch_size
-        row = {
-            "epoch": epoch + 1,
-            "learning_rate": learning_rate_at(epoch, recipe),
-            **means("train", self.sums, images),
-        }
-        if (epoch + 1) % recipe.evaluate_every == 0 or epoch + 1 == recipe.epochs:
-            row.update(self._evaluate("test"))
-            if recipe.ema_momentum is not None:
-                weights = self.engine.variables()
-                self._average()
-                row.update(self._evaluate("test_ema"))
-                self.engine.assign(weights)
-        else:
-            row.update(not_measured(*self.splits))
-        self.history.append(row)
-        self.sums = np.zeros(3)
-        self.folder.write_log(self.history)
-
-    def _evaluate(self, name):
-        sums = self.engine.evaluate(self.data.test_batches)
-        return means(name, sums, len(self.data.test))
-
-    def _average(self):
-        """Gives the weights the values of their averages."""
-        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
-        optimizer.finalize_variable_values(self.model.trainable_variables)
-
-    def _save(self):
-        arrays = self.engine.variables()
-        if not all(np.all(np.isfinite(array)) for array in arrays):
-            self._handle_not_finite("weight", self.step)
-            return
-        best = best_row(self.history) or {"epoch": 0}
-        facts = {"history": self.history, "sums": list(self.sums), "rollbacks": self.rollbacks}
-        self.checkpoints.save(self.step, arrays, facts, best["epoch"] * self.steps_per_epoch)
-
-    def _last_checkpoint(self):
-        """The chief sets damaged ones aside, then the others look."""
-        found = self.checkpoints.last() if self.engine.chief else None
-        self.engine.any(False)
-        return found if self.engine.chief else self.checkpoints.last()
-
-    def _restore(self):
-        found = self._last_checkpoint()
-        if found is None:
-            return
-        facts, arrays = found
-        check_arrays(arrays, self.engine.variables(), facts["step"])
-        self.engine.assign(arrays)
-        self.step, self.history = facts["step"], facts["history"]
-        self.sums, self.rollbacks = np.array(facts["sums"]), facts["rollbacks"]
-        if self.history:
-            self.folder.write_log(self.history)
-        self._say(f"Goes on after step {self.step} of {self.total_steps}.")
-
-    def _handle_not_finite(self, what, step):
-        """Goes back to the last checkpoint if the recipe allows and there is one; else raises."""
-        message = (
-            f"The {what} is not finite at step {step}, learning rate "
-            f"{float(self.optimizer.learning_rate):g}"
+    def _describe(self, data_dir):
+        recipe, data = self.recipe, self.data
+        stateful = data.stateful_transforms()
+        self.folder.update_run(
+            name=recipe.name,
+            parameters=parameters(self.model),
+            data=data.facts(),
+            data_dir=None if data_dir is None else str(data_dir),
+            steps_per_epoch=self.steps_per_epoch,
+            reproducible=not stateful,
         )
-        if hasattr(self.optimizer, "dynamic_scale"):
-            message += f", loss scale {float(self.optimizer.dynamic_scale):g}"
-        self.checkpoints.wait()
-        found = self._last_checkpoint()
-        if self.recipe.nan_policy == "rollback" and not self.rollbacks and found:
-            self._say(f"{message}. Goes back to the last checkpoint, with another order.")
-            self._begin(rollbacks=1)
-            return
-        where = f"that of step {found[0]['step']}" if found else "none"
-        raise FloatingPointError(f"{message}. The last good checkpoint is {where}.")
+        self._say(
+            f"{self.model.name}: {parameters(self.model):,} parameters, {recipe.precision}, "
+            f"on {', '.join(self.engine.devices)}.\n"
+            f"{recipe.dataset.name}: {len(data.train):,} training and "
+            f"{len(data.test):,} test images; {recipe.epochs} epochs of "
+            f"{self.steps_per_epoch} steps of {recipe.batch_size} images."
+        )
+        if stateful:
+            self._say(
+                f"Not reproducible to the bit: {', '.join(stateful)} draw from a generator whose "
+                "state depends on timing and is not saved."
+            )
+
+    def _say(self, text):
+        if self.engine.chief:
+            say(text)

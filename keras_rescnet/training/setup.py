@@ -1,34 +1,22 @@
-"""What the fields of a recipe become: engine, model, optimizer, and what a step measures."""
+"""What the fields of a recipe become: model and optimizer."""
 
 import functools
-import math
+import hashlib
+import json
 import re
 
 import keras
 
-from keras_rescnet.mistake import Mistake
+from keras_rescnet.mistake import Mistake, shorten
 from keras_rescnet.training.initial_weights import load_initial_weights
+from keras_rescnet.training.variables import parts_of
 
-
-def make_engine(devices=None, timeout=300):
-    """Returns the engine of Keras's backend; arguments as of `train`."""
-    for name, value in (("devices", devices), ("timeout", timeout)):
-        if value is not None and value < 1:
-            raise Mistake(f"`{name}` must be at least 1. Received: {name}={value}.")
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        from keras_rescnet.training.engines.tensorflow import Engine
-    elif backend == "jax":
-        from keras_rescnet.training.engines.jax import Engine
-    else:
-        raise Mistake(
-            f"Training runs with Keras on TensorFlow or JAX. Received: KERAS_BACKEND={backend}."
-        )
-    return Engine(devices, timeout)
+# Layers and operations that pass probabilities on as they are
+_PASSING = ("Identity", "Dropout", "Flatten", "Reshape", "Cast")
 
 
 def check_batch(recipe, replicas):
-    """Raises a `ValueError` unless a batch divides into its parts."""
+    """Raises a `Mistake` unless a batch divides into its parts."""
     parts = replicas * recipe.gradient_accumulation_steps
     if recipe.batch_size % parts:
         raise Mistake(
@@ -38,60 +26,182 @@ def check_batch(recipe, replicas):
         )
 
 
-def build_model(recipe, replicas):
-    """Returns the recipe's model, with the weights to start from."""
+def check_same(engine, **facts):
+    """Checks that all processes of a run have the same facts, before they wait in its first step.
+
+    Args:
+        engine: The `Engine` of this process.
+        **facts: What must be the same, by name, as JSON can hold it.
+
+    Raises:
+        Mistake: in all processes, if one differs; it says which, and in what.
+    """
+    digests = {
+        name: hashlib.sha256(json.dumps(fact, sort_keys=True, default=str).encode()).hexdigest()
+        for name, fact in facts.items()
+    }
+    every = engine.gather("".join(digests.values()))
+    for process, others in enumerate(every):
+        different = [
+            name
+            for place, name in enumerate(digests)
+            if others[64 * place : 64 * place + 64] != every[0][64 * place : 64 * place + 64]
+        ]
+        if different:
+            raise Mistake(
+                f"All {len(every)} processes of a run must have the same {' and '.join(facts)}: "
+                "start all with the same command, code and files. Received: another "
+                f"{' and '.join(different)} in process {process} than in process 0."
+            )
+
+
+def build_model(recipe, replicas, initialize=True):
+    """Returns the recipe's model.
+
+    Args:
+        recipe: The `Recipe`, with a dataset whose facts are known.
+        replicas: Number of devices that share a batch.
+        initialize: Whether to load `initial_weights`, which a run that goes on has no need of.
+
+    Raises:
+        Mistake: if the model cannot be built, or does not give logits of the dataset's classes.
+    """
     dataset = recipe.dataset
-    build = functools.partial(recipe.model, input_shape=dataset.image_shape)
+    arguments = {"input_shape": tuple(dataset.image_shape), "classes": dataset.classes}
     if recipe.drop_path is not None:
-        build = functools.partial(build, drop_path=recipe.drop_path)
+        arguments["drop_path"] = recipe.drop_path
+    _check_partial(recipe.model, arguments)
+    classes = arguments.pop("classes")
+    build = functools.partial(recipe.model, **arguments)
     try:
-        model = build(classes=dataset.classes)
+        model = build(classes=classes)
     except ValueError as error:  # Keras's too, of an activation that it does not know, say
         message = " ".join(str(error).split())
         raise Mistake(f"The recipe's `model` cannot be built: {message}") from error
-    if not isinstance(model, keras.Model) or model.output_shape != (None, dataset.classes):
-        raise Mistake(
-            f"`model` must return a keras.Model with logits of shape (None, {dataset.classes}). "
-            f"Received: {getattr(model, 'output_shape', model)!r}."
-        )
+    _check_model(model, arguments["input_shape"], classes)
     # On JAX they are of the whole batch anyway
     if recipe.synchronized_bn and replicas > 1 and keras.backend.backend() == "tensorflow":
-        for layer in model.layers:
+        for layer in parts_of(model):
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = True
-    if recipe.initial_weights is not None:
+    if initialize and recipe.initial_weights is not None:
         load_initial_weights(model, recipe.initial_weights, build)
     return model
 
 
-def build_optimizer(recipe, model, replicas):
+def _check_partial(builder, arguments):
+    """A `partial` must not hold another value of what the run sets: that would be overridden."""
+    if not isinstance(builder, functools.partial):
+        return
+    for name, value in arguments.items():
+        given = builder.keywords.get(name, value)
+        if isinstance(given, list):
+            given = tuple(given)
+        if given != value:
+            source = "recipe's drop_path" if name == "drop_path" else "dataset"
+            raise Mistake(
+                f"`model` must leave `{name}` out, or have the {source}: {value!r}. "
+                f"Received: {name}={given!r} in its partial."
+            )
+
+
+def _check_model(model, input_shape, classes):
+    if not isinstance(model, keras.Model):
+        raise Mistake(
+            f"`model` must return a keras.Model with logits of shape (None, {classes}). "
+            f"Received: {shorten(model)}."
+        )
+    if len(getattr(model, "inputs", None) or ()) != 1 or len(model.outputs) != 1:
+        raise Mistake(
+            "`model` must return a functional or Sequential keras.Model of one input and one "
+            "output: a run saves and exports it, which needs to know its layers. "
+            f"Received: {type(model).__name__} with {len(getattr(model, 'inputs', None) or ())} "
+            "known inputs."
+        )
+    if model.output_shape != (None, classes):
+        raise Mistake(
+            f"`model` must return a keras.Model with logits of shape (None, {classes}). "
+            f"Received: {model.output_shape!r}."
+        )
+    if not keras.ops.shape(model.inputs[0])[1:] == input_shape:
+        raise Mistake(
+            f"`model` must return a keras.Model of images of shape {input_shape}. "
+            f"Received: input_shape={model.input_shape!r}."
+        )
+    if not model.trainable_variables:
+        raise Mistake(
+            f"`model` must return a keras.Model with weights to train. Received: {model.name}, "
+            "which has none."
+        )
+    last = _last_activation(model)
+    if last is not None:
+        raise Mistake(
+            "`model` must return logits, to which the run applies softmax itself: take the last "
+            f"activation off. Received: {model.name}, which ends in {last}."
+        )
+
+
+def _last_activation(model):
+    """Returns "softmax" or "sigmoid" if a model ends in it, in a nested model too, else `None`."""
+    # In the order of the graph: the last gives the output, the one before feeds it alone, ...
+    sequential = isinstance(model, keras.Sequential)
+    for operation in reversed(model.layers if sequential else getattr(model, "operations", [])):
+        if isinstance(operation, keras.Model):
+            return _last_activation(operation)
+        kind = type(operation).__name__
+        activation = getattr(operation, "activation", None)
+        name = getattr(activation, "__name__", kind.lower())
+        if name in ("softmax", "sigmoid"):
+            return name
+        if kind not in _PASSING and not (kind == "Activation" and name == "linear"):
+            return None
+    return None
+
+
+def build_optimizer(recipe, model):
     """Returns the recipe's optimizer, built on the weights of `model`."""
     options = {"learning_rate": recipe.learning_rate}
     if recipe.global_clipnorm is not None:
-        # the engine hands every replica the mean over replicas; their sum is the gradient
-        options["global_clipnorm"] = recipe.global_clipnorm / replicas
+        options["global_clipnorm"] = recipe.global_clipnorm
     if recipe.ema_momentum is not None:
         options.update(use_ema=True, ema_momentum=recipe.ema_momentum)
     optimizer = recipe.optimizer(**options)
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        raise Mistake(
+            "`optimizer` must return a Keras optimizer. Received: "
+            f"{shorten(optimizer)} from {shorten(recipe.optimizer)}."
+        )
     if recipe.exclude_from_weight_decay:
-        _check_excluded(recipe.exclude_from_weight_decay, model.trainable_variables)
-        optimizer.exclude_from_weight_decay(var_names=list(recipe.exclude_from_weight_decay))
+        excluded = _matching(recipe.exclude_from_weight_decay, model.trainable_variables)
+        optimizer.exclude_from_weight_decay(var_list=excluded)
     if recipe.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(model.trainable_variables)
     return optimizer
 
 
-def _check_excluded(parts, variables):
+def _matching(patterns, variables):
+    """Returns the variables in whose name one of the patterns is found.
+
+    Not left to Keras, which on TensorFlow searches in names such as "block/dense/bias:0".
+    """
     names = sorted({variable.name for variable in variables})
-    for part in parts:
-        if not any(re.search(part, name) for name in names):  # as Keras matches them
+    for pattern in patterns:
+        try:
+            unfit = not any(re.search(pattern, name) for name in names)
+        except (re.error, TypeError) as error:
+            raise Mistake(
+                "`exclude_from_weight_decay` must have regular expressions. "
+                f"Received: {pattern!r} ({error})."
+            ) from None
+        if unfit:
             raise Mistake(
                 "`exclude_from_weight_decay` must have parts of names of weights, but no weight "
-                f"has a name with {part!r}. There are: {', '.join(names)}. Received: {parts}."
+                f"has a name with {pattern!r}. There are: {', '.join(names)}. "
+                f"Received: {patterns}."
             )
-
-
-def count_parameters(model):
-    """Returns the number of trainable weights."""
-    return sum(math.prod(variable.shape) for variable in model.trainable_variables)
+    return [
+        variable
+        for variable in variables
+        if any(re.search(pattern, variable.name) for pattern in patterns)
+    ]

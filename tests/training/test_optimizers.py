@@ -13,8 +13,8 @@ from keras_rescnet.convert import load_torch_weights
 from keras_rescnet.models import CifarResNet8, ViTTiny
 from keras_rescnet.optimizers import SGD, AdamW
 from keras_rescnet.schedules import cosine_decay, learning_rate_at, step_decay
+from keras_rescnet.training.engines import make_engine
 from keras_rescnet.training.metrics import statistics
-from keras_rescnet.training.setup import make_engine
 
 
 def numpy_of(variable):
@@ -40,7 +40,7 @@ def run_steps(model, optimizer, batches, learning_rates, batch_size, accumulatio
         batch_size=batch_size,
         accumulation_steps=accumulation_steps,
     )
-    engine.feed(lambda part: batches)
+    engine.feed(lambda num_shards, shard_index: batches)
     losses = []
     for rate in learning_rates:
         optimizer.learning_rate = rate
@@ -162,7 +162,7 @@ def test_averaged_weights_follow_their_equation():
     optimizer.build(model.trainable_variables)
     engine = make_engine()
     engine.build(model, optimizer, statistics, statistics, batch_size=6, accumulation_steps=1)
-    engine.feed(lambda part: random_batches(3, 6))
+    engine.feed(lambda num_shards, shard_index: random_batches(3, 6))
     optimizer.learning_rate = 0.5
     averages = None
     for _ in range(3):

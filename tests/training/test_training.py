@@ -17,7 +17,7 @@ import tensorflow as tf
 
 import keras_rescnet
 from keras_rescnet import load_recipe
-from keras_rescnet.training import setup
+from keras_rescnet.training import engines, setup
 from keras_rescnet.training.engines.tensorflow import Engine as TensorFlowEngine
 from support import ROOT, noise
 
@@ -164,8 +164,8 @@ def two_logits(input_shape, classes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"batch_size": 41}, "40 training images, 0 steps an epoch. Received: batch_size=41"),
-        ({"steps_per_epoch": 6}, "5 steps an epoch. Received: batch_size=8, steps_per_epoch=6"),
+        ({"batch_size": 41}, "40 training images, 0 steps per epoch. Received: batch_size=41"),
+        ({"steps_per_epoch": 6}, "5 steps per epoch. Received: batch_size=8, steps_per_epoch=6"),
         (
             {"exclude_from_weight_decay": ("bias", "gama")},
             "no weight has a name with 'gama'.*bias, gamma",
@@ -207,7 +207,7 @@ def test_a_batch_must_divide():
 def test_other_backends_do_not_train(monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
     with pytest.raises(ValueError, match="TensorFlow or JAX. Received: KERAS_BACKEND=torch"):
-        setup.make_engine()
+        engines.make_engine()
 
 
 def run_train(*arguments):

@@ -1,220 +1,327 @@
 """Steps of training and evaluation in JAX, on one device or several, of one process or several."""
 
 import contextlib
+import functools
 import os
-import sys
-import threading
+import re
 
 import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
 import tensorflow as tf
+from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
 from keras_rescnet.mistake import Mistake
+from keras_rescnet.training.engines import Task
+from keras_rescnet.training.engines.addresses import check_port, is_address
+from keras_rescnet.training.engines.waiting import LOST, Deadline
+from keras_rescnet.training.variables import named_variables
+
+_ADDRESSES = "KERAS_DISTRIBUTION_JOB_ADDRESSES"
+_PROCESSES = "KERAS_DISTRIBUTION_NUM_PROCESSES"
+_PROCESS = "KERAS_DISTRIBUTION_PROCESS_ID"
+
+# What collectives and the service that coordinates the processes say when a process is gone. JAX
+# has no type for it: it comes as a JaxRuntimeError or as a ValueError, as other errors do.
+_GONE = re.compile(
+    r"UNAVAILABLE|ABORTED|DEADLINE_EXCEEDED|CANCELLED|[Gg]loo|NCCL|[Cc]oordination|[Hh]eartbeat"
+)
+
+
+def train_step(task, state, images, labels):
+    """Trains on a batch.
+
+    Args:
+        task: The `Task`.
+        state: Lists of the values of the trainable variables, the other variables of the model,
+            and the optimizer's variables.
+        images: `(batch_size, H, W, C)`.
+        labels: `(batch_size, classes)`.
+
+    Returns:
+        The next state, and the sums of the statistics over the batch, `(k,)`.
+    """
+    trainable, others, optimizer_state = state
+    gradients_of = jax.grad(functools.partial(_loss, task), has_aux=True)
+    gradients, sums = None, 0.0
+    for part in zip(
+        jnp.split(images, task.accumulation_steps),
+        jnp.split(labels, task.accumulation_steps),
+        strict=True,
+    ):
+        more, (more_sums, others) = gradients_of(trainable, others, optimizer_state, *part)
+        sums += more_sums
+        gradients = more if gradients is None else jax.tree.map(jnp.add, gradients, more)
+    trainable, optimizer_state = task.optimizer.stateless_apply(
+        optimizer_state, gradients, trainable
+    )
+    return (trainable, others, optimizer_state), sums
+
+
+def _loss(task, trainable, others, optimizer_state, images, labels):
+    """Returns a part's share of the loss, and the sums of its statistics and the other values."""
+    logits, others, penalties = task.model.stateless_call(
+        trainable, others, images, training=True, return_losses=True
+    )
+    rows = task.train_statistics(labels, logits)
+    loss = jnp.sum(rows[:, 0]) / task.batch_size + sum(penalties) / task.accumulation_steps
+    if isinstance(task.optimizer, keras.optimizers.LossScaleOptimizer):
+        scale = [v is task.optimizer.dynamic_scale for v in task.optimizer.variables].index(True)
+        loss = loss * optimizer_state[scale]
+    return loss, (jnp.sum(rows, axis=0), others)
+
+
+def evaluation_step(task, trainable, others, batch):
+    """Returns the sums of the statistics over a batch, `(k,)`, by the weights of its rows."""
+    logits, _ = task.model.stateless_call(trainable, others, batch["images"], training=False)
+    rows = task.test_statistics(batch["labels"], logits)
+    return jnp.sum(rows * batch["weights"][:, None], axis=0)
 
 
 class Engine:
-    """Runs jitted steps; several devices share a batch by `keras.distribution.DataParallel`.
+    """An `engines.Engine` that runs jitted steps.
+
+    Several devices share a batch by `keras.distribution.DataParallel`: what is computed is that
+    of one device, statistics of batch normalization and masks of dropout too, wherever a batch's
+    rows are. Every variable is whole on every device.
 
     With `KERAS_DISTRIBUTION_NUM_PROCESSES`, `KERAS_DISTRIBUTION_PROCESS_ID` and
-    `KERAS_DISTRIBUTION_JOB_ADDRESSES` it is one process of several. Batch statistics are those of
-    the whole batch, wherever its rows are.
+    `KERAS_DISTRIBUTION_JOB_ADDRESSES` in the environment it is one process of several, and uses
+    the devices of all.
 
     Args:
         devices: How many devices to use; `None` for all.
-        timeout: Seconds after which a process that waits for the others gives up.
+        timeout: Seconds after which a process that waits for the others gives up: for all to
+            start, for one step, for the evaluation of one batch.
 
     Raises:
-        ValueError: if there are not that many.
+        Mistake: if there are not that many devices, one of the three variables is wrong, or the
+            port of the first address is in use.
     """
 
     def __init__(self, devices=None, timeout=300):
-        self.timeout = timeout
+        self._timeout = timeout
         with contextlib.suppress(RuntimeError):  # if it runs already
             tf.config.set_visible_devices([], "GPU")  # it only feeds, and would take all memory
-        if int(os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES", 1)) > 1:
-            keras.distribution.initialize()
-        there = jax.devices()
-        if devices is not None and devices > len(there):
-            raise Mistake(f"There are {len(there)} devices. Received: devices={devices}.")
-        there = there[:devices]
+        _join(timeout)
+        available = jax.devices()
+        if devices is not None and devices > len(available):
+            raise Mistake(f"There are {len(available)} devices. Received: devices={devices}.")
+        available = available[:devices]
         self.processes, self.chief = jax.process_count(), jax.process_index() == 0
-        self.replicas = len(there)
-        self.devices = [str(device) for device in there]
-        self.distribution = self._of_rows = self._of_all = None
+        self.replicas = len(available)
+        self.devices = [str(device) for device in available]
+        self._distribution = self._by_rows = self._on_all = None
         if self.replicas > 1:
-            self.distribution = keras.distribution.DataParallel(
-                devices=[f"{device.platform}:{device.id}" for device in there],
+            self._distribution = keras.distribution.DataParallel(
+                devices=[f"{device.platform}:{device.id}" for device in available],
                 auto_shard_dataset=False,
             )
-            mesh = self.distribution.device_mesh.backend_mesh
-            self._of_rows = NamedSharding(mesh, PartitionSpec("batch"))
-            self._of_all = NamedSharding(mesh, PartitionSpec())
+            mesh = self._distribution.device_mesh.backend_mesh
+            self._by_rows = NamedSharding(mesh, PartitionSpec("batch"))
+            self._on_all = NamedSharding(mesh, PartitionSpec())
 
     def scope(self):
-        """Returns the context in which model and optimizer must be made."""
-        return _Distribution(self.distribution)
+        """See `engines.Engine`."""
+        return _distributed(self._distribution)
 
     def build(
         self, model, optimizer, train_statistics, test_statistics, *, batch_size, accumulation_steps
     ):
-        """Says what a step is; arguments as for the TensorFlow engine."""
-        self.model, self.optimizer = model, optimizer
-
-        def loss_of(trainable, fixed, optimizer_state, images, labels):
-            logits, fixed, penalties = model.stateless_call(
-                trainable, fixed, images, training=True, return_losses=True
-            )
-            rows = train_statistics(labels, logits)
-            loss = jnp.sum(rows[:, 0]) / batch_size + sum(penalties) / accumulation_steps
-            if hasattr(optimizer, "dynamic_scale"):
-                loss = loss * optimizer_state[self._scale_index]
-            return loss, (jnp.sum(rows, axis=0), fixed)
-
-        gradients_of = jax.grad(loss_of, has_aux=True)
-
-        def step(state, images, labels):
-            trainable, fixed, optimizer_state = state
-            gradients, sums = None, 0.0
-            for part in zip(
-                jnp.split(images, accumulation_steps),
-                jnp.split(labels, accumulation_steps),
-                strict=True,
-            ):
-                more, (more_sums, fixed) = gradients_of(trainable, fixed, optimizer_state, *part)
-                sums += more_sums
-                gradients = more if gradients is None else jax.tree.map(jnp.add, gradients, more)
-            trainable, optimizer_state = optimizer.stateless_apply(
-                optimizer_state, gradients, trainable
-            )
-            return (trainable, fixed, optimizer_state), sums
-
-        def evaluate(trainable, fixed, images, labels, weights):
-            logits, _ = model.stateless_call(trainable, fixed, images, training=False)
-            return jnp.sum(test_statistics(labels, logits) * weights[:, None], axis=0)
-
-        self._step = jax.jit(step, donate_argnums=0, out_shardings=self._of_all)
-        self._evaluate = jax.jit(evaluate, out_shardings=self._of_all)
-        if hasattr(optimizer, "dynamic_scale"):
-            paths = [variable.path for variable in optimizer.variables]
-            self._scale_index = paths.index(optimizer.dynamic_scale.path)
+        """See `engines.Engine`."""
+        self._task = task = Task(
+            model,
+            optimizer,
+            train_statistics,
+            test_statistics,
+            batch_size,
+            accumulation_steps,
+            self.replicas,
+        )
+        self._variables = named_variables(model, optimizer)
+        # The state is handed over, so that its memory serves for the next
+        self._train_step = jax.jit(
+            functools.partial(train_step, task), donate_argnums=0, out_shardings=self._on_all
+        )
+        self._evaluation_step = jax.jit(
+            functools.partial(evaluation_step, task), out_shardings=self._on_all
+        )
 
     def feed(self, batches):
-        """Sets where the next steps take their batches from; as for the TensorFlow engine."""
-        self._iterator = self._own(batches)
+        """See `engines.Engine`."""
+        self._iterator = self._rows_of_process(batches)
 
     def steps(self, count):
-        """Trains for `count` steps; returns each one's sums of the statistics, `(count, k)`."""
+        """See `engines.Engine`."""
         groups = self._groups()
         state = tuple([variable.value for variable in group] for group in groups)
         rows = []
-        with self._others():
+        with self._others() as deadline:
             for _ in range(count):
                 batch = self._place(next(self._iterator))
-                state, sums = self._step(state, batch["images"], batch["labels"])
+                state, sums = self._train_step(state, batch["images"], batch["labels"])
                 rows.append(sums)
+                self._keep_up(rows, deadline)
             for group, values in zip(groups, state, strict=True):
                 for variable, value in zip(group, values, strict=True):
                     variable.assign(value)
             return np.stack([np.asarray(sums) for sums in rows])
 
+    def _keep_up(self, results, deadline):
+        """Of several processes, waits for all results but the last: each has the whole timeout."""
+        if self.processes > 1 and len(results) > 1:
+            results[-2].block_until_ready()
+            deadline.restart()
+
     def evaluate(self, batches):
-        """Returns the sums of the statistics over all rows that have weight, `(k,)`."""
-        trainable, fixed, _ = ([variable.value for variable in group] for group in self._groups())
-        with self._others():
-            sums = [
-                self._evaluate(trainable, fixed, batch["images"], batch["labels"], batch["weights"])
-                for batch in map(self._place, self._own(batches))
-            ]
+        """See `engines.Engine`."""
+        trainable, others, _ = ([variable.value for variable in group] for group in self._groups())
+        sums = []
+        with self._others() as deadline:
+            for batch in map(self._place, self._rows_of_process(batches)):
+                sums.append(self._evaluation_step(trainable, others, batch))
+                self._keep_up(sums, deadline)
             return sum(np.asarray(array).astype("float64") for array in sums)
 
     def any(self, flag):
-        """Returns whether `flag` holds in any process; all of them must ask."""
+        """See `engines.Engine`."""
+        return flag if self.processes == 1 else bool(np.any(self._all(np.array(float(flag)))))
+
+    def wait_for_all(self):
+        """See `engines.Engine`."""
+        self.any(False)
+
+    def gather(self, text):
+        """See `engines.Engine`."""
         if self.processes == 1:
-            return flag
-        from jax.experimental import multihost_utils
+            return [text]
+        letters = self._all(np.array(list(text.encode("ascii")), "int32"))
+        return [bytes(row.astype("uint8")).decode("ascii") for row in letters]
 
+    def _all(self, array):
+        """Returns the arrays of all processes, along a new first axis."""
         with self._others():
-            return bool(multihost_utils.process_allgather(np.array(float(flag))).max() > 0)
+            return np.asarray(multihost_utils.process_allgather(array))
 
-    def save(self, model, path):
-        """Writes a `.keras` file; the chief alone does, so what it makes on the way is its own."""
-        with _Distribution(None):
-            model.save(path)
+    def save(self, path):
+        """See `engines.Engine`."""
+        # The chief alone does: what it makes on the way must not be made by all
+        with _distributed(None):
+            self._task.model.save(path)
 
-    def _own(self, batches):
-        """Returns an iterator over this process's rows of every batch."""
-        return batches(
-            num_shards=self.processes, shard_index=jax.process_index()
-        ).as_numpy_iterator()
+    def _rows_of_process(self, batches):
+        shard = batches(num_shards=self.processes, shard_index=jax.process_index())
+        return shard.as_numpy_iterator()
 
     def _place(self, batch):
         """Gives every device its rows of the global batch, of which a process has its own."""
-        if self._of_rows is None:
+        if self._by_rows is None:
             return batch
         return {
             name: jax.make_array_from_process_local_data(
-                self._of_rows, array, (self.processes * len(array), *array.shape[1:])
+                self._by_rows, array, (self.processes * len(array), *array.shape[1:])
             )
             for name, array in batch.items()
         }
 
     @contextlib.contextmanager
     def _others(self):
-        """Ends this process when another is gone, or has not answered in time."""
-        if self.processes == 1:
-            yield
-            return
-        message = (
-            "Another process of this run is gone, or did not answer in time ({}). Start all of "
-            "them again: they go on from the last checkpoint."
-        )
-
-        def give_up():  # a hanging collective cannot be interrupted
-            print(message.format("timeout"), file=sys.stderr, flush=True)
-            os._exit(4)
-
-        timer = threading.Timer(self.timeout, give_up)
-        timer.daemon = True
-        timer.start()
+        """Raises a `ConnectionError` when another process is gone; a hang ends this one."""
+        timeout = self._timeout if self.processes > 1 else None
         try:
-            yield
+            with Deadline(timeout, LOST.format(f"timeout of {self._timeout:g} s")) as deadline:
+                yield deadline
         except (jax.errors.JaxRuntimeError, ValueError) as error:
-            raise ConnectionError(message.format(type(error).__name__)) from error
-        finally:
-            timer.cancel()
+            if self.processes == 1 or isinstance(error, Mistake) or not _GONE.search(str(error)):
+                raise
+            first = str(error).strip().splitlines()[0][:200]
+            raise ConnectionError(LOST.format(f"{type(error).__name__}: {first}")) from error
 
     def variables(self):
-        """Returns the values of all variables, as a list of numpy arrays."""
-        return [np.array(variable.value) for variable in self._variables()]
+        """See `engines.Engine`."""
+        return {name: np.array(variable.value) for name, variable in self._variables.items()}
 
     def assign(self, arrays):
-        """Gives all variables their values."""
-        for variable, array in zip(self._variables(), arrays, strict=True):
-            variable.assign(array)
+        """See `engines.Engine`."""
+        for name, variable in self._variables.items():
+            variable.assign(arrays[name])
 
-    def _variables(self):
-        return [*self.model.variables, *self.optimizer.variables]
+    def average_weights(self):
+        """See `engines.Engine`."""
+        self._task.optimizer.finalize_variable_values(self._task.model.trainable_variables)
+
+    def loss_scale(self):
+        """See `engines.Engine`."""
+        optimizer = self._task.optimizer
+        if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            return None
+        return float(np.array(optimizer.dynamic_scale.value))
 
     def _groups(self):
-        return (
-            self.model.trainable_variables,
-            self.model.non_trainable_variables,
-            self.optimizer.variables,
+        model, optimizer = self._task.model, self._task.optimizer
+        return model.trainable_variables, model.non_trainable_variables, optimizer.variables
+
+
+@contextlib.contextmanager
+def _distributed(distribution):
+    """A context in which a distribution holds: whatever makes variables asks for it."""
+    before = keras.distribution.distribution()
+    keras.distribution.set_distribution(distribution)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(before)
+
+
+def _join(timeout):
+    """Starts the service that coordinates the processes, if there are several."""
+    addresses, processes, index = _cluster()
+    if processes == 1 or jax.distributed.is_initialized():
+        return
+    if index == 0:
+        check_port(addresses[0])
+    with Deadline(timeout, LOST.format(f"not all started in {timeout:g} s")):
+        try:
+            jax.distributed.initialize(
+                coordinator_address=addresses[0],
+                num_processes=processes,
+                process_id=index,
+                # Later than the deadline: at its own, JAX ends with pages of C++
+                initialization_timeout=int(timeout) + 60,
+            )
+        except jax.errors.JaxRuntimeError as error:
+            first = str(error).strip().splitlines()[0][:200]
+            raise ConnectionError(LOST.format(f"{type(error).__name__}: {first}")) from error
+
+
+def _cluster():
+    """Returns the addresses, their number and this process's place, from Keras's variables."""
+    given = {name: os.environ.get(name) for name in (_ADDRESSES, _PROCESSES, _PROCESS)}
+    if not any(given.values()) or given[_PROCESSES] == "1":
+        return [], 1, 0
+
+    def refuse(name, what):
+        received = " ".join((given[name] or "").split())
+        received = received if len(received) <= 200 else f"{received[:197]}..."
+        return Mistake(
+            f"`{name}` must {what}: docs/multi_machine.md has an example. "
+            f"Received: {name}={received or 'nothing'}."
         )
 
+    def number(name):
+        text = (given[name] or "").strip()
+        return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else -1
 
-class _Distribution:
-    """A context in which a distribution holds: what makes variables asks for it."""
-
-    def __init__(self, distribution):
-        self.distribution = distribution
-
-    def __enter__(self):
-        self.before = keras.distribution.distribution()
-        keras.distribution.set_distribution(self.distribution)
-
-    def __exit__(self, *_):
-        keras.distribution.set_distribution(self.before)
+    processes, index = number(_PROCESSES), number(_PROCESS)
+    if processes < 1:
+        raise refuse(_PROCESSES, "be the number of processes of the run")
+    if not 0 <= index < processes:
+        raise refuse(_PROCESS, f"be the place of this process, from 0 to {processes - 1}")
+    addresses = [address.strip() for address in (given[_ADDRESSES] or "").split(",")]
+    if not all(map(is_address, addresses)) or len(addresses) not in (1, processes):
+        raise refuse(
+            _ADDRESSES, f"be {processes} addresses host:port with commas between, or the first's"
+        )
+    return addresses, processes, index

@@ -1,18 +1,104 @@
 """Steps of training and evaluation in TensorFlow, on one device, several, or several machines."""
 
 import contextlib
+import functools
 import json
 import os
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_rescnet.gaussian import erfc_in_graphs
 from keras_rescnet.mistake import Mistake
+from keras_rescnet.training.engines import Task
+from keras_rescnet.training.engines.addresses import check_port, is_address
+from keras_rescnet.training.engines.waiting import LOST, Deadline
+from keras_rescnet.training.variables import named_variables
+
+# What a collective operation, or the service that coordinates the processes, raises when another
+# process is gone. Internal is also what a defect raises, so it must name a collective.
+_GONE = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.CancelledError,
+)
+_SUM = tf.distribute.ReduceOp.SUM
+
+
+def train_step(task, batch):
+    """Trains on one replica's rows of a batch; returns the sums of their statistics, `(k,)`.
+
+    Args:
+        task: The `Task`.
+        batch: Dict of `"images"` and `"labels"`, as many rows as the batch has per replica.
+    """
+    images = tf.split(batch["images"], task.accumulation_steps)
+    labels = tf.split(batch["labels"], task.accumulation_steps)
+    gradients, sums = _gradients(task, images[0], labels[0])
+    for part in zip(images[1:], labels[1:], strict=True):
+        more, more_sums = _gradients(task, *part)
+        gradients = [_add(one, other) for one, other in zip(gradients, more, strict=True)]
+        sums += more_sums
+    if task.replicas > 1:
+        # Here and not in `apply` (see `_sum_no_more`), which clips and looks for overflow first:
+        # both must see the gradient of the whole batch
+        context = tf.distribute.get_replica_context()
+        summed = iter(context.all_reduce(_SUM, [g for g in gradients if g is not None]))
+        gradients = [None if g is None else next(summed) for g in gradients]
+    task.optimizer.apply(gradients, task.model.trainable_variables)
+    return sums
+
+
+def _gradients(task, images, labels):
+    """Returns the gradients of a part of a batch, and the sums of its statistics."""
+    values = [variable.value for variable in task.model.trainable_variables]
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(values)
+        rows = task.train_statistics(labels, task.model(images, training=True))
+        loss = tf.reduce_sum(rows[:, 0]) / task.batch_size
+        if task.model.losses:  # penalties count once, whatever the number of parts and devices
+            loss += tf.add_n(task.model.losses) / (task.replicas * task.accumulation_steps)
+        loss = task.optimizer.scale_loss(loss)
+    # Of a table that is looked up, a gradient has the rows alone that were; few optimizers take it
+    gradients = [
+        tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
+        for gradient in tape.gradient(loss, values)
+    ]
+    return gradients, tf.reduce_sum(rows, axis=0)
+
+
+def _add(one, other):
+    """Returns the sum of two gradients; `None` is that of a weight on which the loss has none."""
+    return one if other is None else other if one is None else one + other
+
+
+def evaluation_step(task, batch):
+    """Returns the sums of the statistics of one replica's rows, `(k,)`, by their weights."""
+    with erfc_in_graphs():
+        logits = task.model(batch["images"], training=False)
+    rows = task.test_statistics(batch["labels"], logits)
+    return tf.reduce_sum(rows * batch["weights"][:, None], axis=0)
+
+
+def share_statistics(task):
+    """Gives all replicas the first one's moving statistics, as PyTorch's DDP does.
+
+    Those of batch normalization move by each replica's own rows. The first replica's are saved,
+    so they must be those that are evaluated.
+    """
+    context = tf.distribute.get_replica_context()
+    first = tf.equal(context.replica_id_in_sync_group, 0)
+    for variable in task.model.non_trainable_variables:
+        if keras.backend.is_float_dtype(variable.dtype):  # not the state of a random generator
+            value = tf.convert_to_tensor(variable.value)
+            mine = tf.where(first, value, tf.zeros_like(value))
+            variable.assign(context.all_reduce(_SUM, mine))
 
 
 class Engine:
-    """Runs steps under a `tf.distribute` strategy.
+    """An `engines.Engine` that runs steps under a `tf.distribute` strategy.
 
     With a cluster in `TF_CONFIG` it is one process of several, each with all of its devices.
 
@@ -21,44 +107,53 @@ class Engine:
         timeout: Seconds after which a process that waits for the others gives up.
 
     Raises:
-        ValueError: if there are not that many devices, or `TF_CONFIG` cannot be read.
+        Mistake: if there are not that many devices, `TF_CONFIG` cannot be read, or the port it
+            gives this process is in use.
     """
 
     def __init__(self, devices=None, timeout=300):
-        cluster = _cluster()
-        self.processes = len([host for hosts in cluster.values() for host in hosts]) or 1
-        self.chief = True
+        cluster, kind, index = _cluster()
+        self.processes = sum(map(len, cluster.values())) or 1
+        self.chief = index == 0 and (kind == "chief" or "chief" not in cluster)
+        self._index = index + (kind == "worker") * len(cluster.get("chief", ()))
         if self.processes > 1:
-            self._join(cluster, devices, timeout)
+            self._join(cluster[kind][index], devices, timeout)
         else:
             self._take_devices(devices)
         self.replicas = self.strategy.num_replicas_in_sync
 
-    def _join(self, cluster, devices, timeout):
+        @tf.function(autograph=False)
+        def run_sum(tensor):
+            return self._sum(tf.identity, tensor)
+
+        self._run_sum = run_sum
+
+    def _join(self, address, devices, timeout):
         if devices is not None:
             raise Mistake(
                 "With several processes each uses all devices that it sees (CUDA_VISIBLE_DEVICES). "
                 f"Received: devices={devices}."
             )
+        check_port(address)
         kind = tf.distribute.experimental.CommunicationImplementation
         options = tf.distribute.experimental.CommunicationOptions(
             timeout_seconds=timeout,
             implementation=kind.AUTO if tf.config.list_physical_devices("GPU") else kind.RING,
         )
-        self.strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
-        resolver = self.strategy.cluster_resolver
-        self.chief = resolver.task_type == "chief" or (
-            "chief" not in cluster and resolver.task_id == 0
-        )
+        # Waits about five minutes for processes that do not start, whatever the options say
+        with Deadline(timeout, LOST.format(f"not all started in {timeout:g} s")), _others():
+            self.strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
         self.devices = [f"{self.strategy.num_replicas_in_sync} in {self.processes} processes"]
 
     def _take_devices(self, devices):
         kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
-        there = tf.config.list_logical_devices(kind)
-        count = devices or (len(there) if kind == "GPU" else 1)
-        if count > len(there):
-            raise Mistake(f"There are {len(there)} {kind} devices. Received: devices={devices}.")
-        self.devices = [device.name for device in there[:count]]
+        available = tf.config.list_logical_devices(kind)
+        count = devices or (len(available) if kind == "GPU" else 1)
+        if count > len(available):
+            raise Mistake(
+                f"This machine has {len(available)} {kind} devices. Received: devices={devices}."
+            )
+        self.devices = [device.name for device in available[:count]]
         self.strategy = tf.distribute.get_strategy()
         if count > 1:
             # On CPUs the default, collective operations, fails for a second strategy in a process
@@ -66,149 +161,122 @@ class Engine:
             self.strategy = tf.distribute.MirroredStrategy(self.devices, reduction)
 
     def scope(self):
-        """Returns the context in which model and optimizer must be made."""
+        """See `engines.Engine`."""
         return self.strategy.scope()
 
     def build(
         self, model, optimizer, train_statistics, test_statistics, *, batch_size, accumulation_steps
     ):
-        """Says what a step is; it is compiled when it first runs.
-
-        Args:
-            model: Images to logits.
-            optimizer: Built on the model's trainable variables.
-            train_statistics: `(labels, logits) -> (rows, k)`; column 0 is the loss to minimize.
-            test_statistics: The same for evaluation.
-            batch_size: Images a step, over all devices.
-            accumulation_steps: Parts that a batch goes through the model in.
-        """
-        self.model, self.optimizer = model, optimizer
-        strategy, replicas = self.strategy, self.replicas
-        variables = model.trainable_variables
-        values = [variable.value for variable in variables]
-
-        def gradients_of(images, labels):
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(values)
-                rows = train_statistics(labels, model(images, training=True))
-                loss = tf.reduce_sum(rows[:, 0]) / batch_size
-                if model.losses:  # penalties count once, whatever the number of parts and devices
-                    loss += tf.add_n(model.losses) / (replicas * accumulation_steps)
-                loss = optimizer.scale_loss(loss)
-            return tape.gradient(loss, values), tf.reduce_sum(rows, axis=0)
-
-        def replica_step(batch):
-            images = tf.split(batch["images"], accumulation_steps)
-            labels = tf.split(batch["labels"], accumulation_steps)
-            gradients, sums = gradients_of(images[0], labels[0])
-            for part in zip(images[1:], labels[1:], strict=True):
-                more, more_sums = gradients_of(*part)
-                gradients = [a + b for a, b in zip(gradients, more, strict=True)]
-                sums += more_sums
-            if replicas > 1:
-                # `apply` adds the replicas up, but only after it has clipped and looked for
-                # overflow: both must see the gradient of the whole batch
-                context = tf.distribute.get_replica_context()
-                gradients = context.all_reduce(tf.distribute.ReduceOp.MEAN, gradients)
-            optimizer.apply(gradients, variables)
-            return sums
-
-        def replica_sums(batch):
-            with erfc_in_graphs():
-                logits = model(batch["images"], training=False)
-            rows = test_statistics(batch["labels"], logits)
-            return tf.reduce_sum(rows * batch["weights"][:, None], axis=0)
-
-        def add_up(function, argument):
-            def replica(argument):
-                sums = function(argument)
-                if replicas == 1:
-                    return sums
-                context = tf.distribute.get_replica_context()
-                return context.all_reduce(tf.distribute.ReduceOp.SUM, sums)
-
-            sums = strategy.run(replica, args=(argument,))
-            return strategy.experimental_local_results(sums)[0]
+        """See `engines.Engine`."""
+        self._task = task = Task(
+            model,
+            optimizer,
+            train_statistics,
+            test_statistics,
+            batch_size,
+            accumulation_steps,
+            self.replicas,
+        )
+        self._variables = named_variables(model, optimizer)
+        if self.replicas > 1:
+            _sum_no_more(optimizer)
 
         @tf.function(reduce_retracing=True)
         def run_steps(iterator, count):
             rows = tf.TensorArray(tf.float32, size=count)
             for i in tf.range(count):
-                rows = rows.write(i, add_up(replica_step, next(iterator)))
+                rows = rows.write(i, self._sum(functools.partial(train_step, task), next(iterator)))
             return rows.stack()
 
         @tf.function(reduce_retracing=True, autograph=False)
         def run_evaluation(batch):
-            return add_up(replica_sums, batch)
+            return self._sum(functools.partial(evaluation_step, task), batch)
 
-        @tf.function(reduce_retracing=True, autograph=False)
-        def run_any(flag):
-            return add_up(tf.identity, flag)
+        @tf.function(autograph=False)
+        def run_sharing():
+            self.strategy.run(functools.partial(share_statistics, task))
 
-        self._run_steps, self._run_evaluation, self._run_any = run_steps, run_evaluation, run_any
+        self._run_steps, self._run_evaluation = run_steps, run_evaluation
+        self._run_sharing = run_sharing
+
+    def _sum(self, function, argument):
+        """Returns the sum of what a function returns on all replicas."""
+
+        def on_replica(argument):
+            value = function(argument)
+            if self.replicas == 1:
+                return value
+            return tf.distribute.get_replica_context().all_reduce(_SUM, value)
+
+        total = self.strategy.run(on_replica, args=(argument,))
+        return self.strategy.experimental_local_results(total)[0]
 
     def feed(self, batches):
-        """Sets where the next steps take their batches from.
-
-        Args:
-            batches: Function of `num_shards` and `shard_index` that returns a dataset of one shard
-                of the rows of every global batch.
-        """
+        """See `engines.Engine`."""
         self._iterator = iter(self._distribute(batches))
 
     def steps(self, count):
-        """Trains for `count` steps; returns each one's sums of the statistics, `(count, k)`."""
+        """See `engines.Engine`."""
         with self._others():
             return self._run_steps(self._iterator, tf.constant(count)).numpy()
 
     def evaluate(self, batches):
-        """Returns the sums of the statistics over all rows that have weight, `(k,)`.
-
-        Args:
-            batches: As for `feed`.
-        """
+        """See `engines.Engine`."""
         with self._others():
+            if self.replicas > 1:
+                self._run_sharing()
             return sum(
                 self._run_evaluation(batch).numpy().astype("float64")
                 for batch in self._distribute(batches)
             )
 
     def any(self, flag):
-        """Returns whether `flag` holds in any process; all of them must ask."""
-        if self.processes == 1:
-            return flag
-        with self._others():
-            return bool(self._run_any(tf.constant(float(flag))) > 0)
+        """See `engines.Engine`."""
+        return flag if self.processes == 1 else bool(self._sum_arrays(float(flag)) > 0)
 
-    @contextlib.contextmanager
+    def wait_for_all(self):
+        """See `engines.Engine`."""
+        self.any(False)
+
+    def gather(self, text):
+        """See `engines.Engine`."""
+        letters = np.zeros((self.processes, len(text)), "float32")
+        letters[self._index] = list(text.encode("ascii"))
+        if self.processes > 1:  # every replica of a process adds the same
+            letters = self._sum_arrays(letters) * self.processes / self.replicas
+        return [bytes(row.round().astype("uint8")).decode("ascii") for row in letters]
+
+    def _sum_arrays(self, array):
+        """Returns the sum of the arrays of all replicas of all processes."""
+        with self._others():
+            return self._run_sum(tf.constant(array, "float32")).numpy()
+
     def _others(self):
-        """Turns what TensorFlow says when another process is gone into one line."""
-        try:
-            yield
-        except tf.errors.OpError as error:
-            if self.processes == 1:
-                raise
-            raise ConnectionError(
-                f"Another process of this run is gone, or did not answer in time "
-                f"({type(error).__name__}). Start all of them again: they go on from the last "
-                "checkpoint."
-            ) from error
+        return _others() if self.processes > 1 else contextlib.nullcontext()
 
     def variables(self):
-        """Returns the values of all variables, as a list of numpy arrays."""
-        return [np.array(variable.value) for variable in self._variables()]
+        """See `engines.Engine`."""
+        return {name: np.array(variable.value) for name, variable in self._variables.items()}
 
     def assign(self, arrays):
-        """Gives all variables their values."""
-        for variable, array in zip(self._variables(), arrays, strict=True):
-            variable.assign(array)
+        """See `engines.Engine`."""
+        for name, variable in self._variables.items():
+            variable.assign(arrays[name])
 
-    def save(self, model, path):
-        """Writes a `.keras` file; only the chief does."""
-        model.save(path)
+    def average_weights(self):
+        """See `engines.Engine`."""
+        self._task.optimizer.finalize_variable_values(self._task.model.trainable_variables)
 
-    def _variables(self):
-        return [*self.model.variables, *self.optimizer.variables]
+    def loss_scale(self):
+        """See `engines.Engine`."""
+        optimizer = self._task.optimizer
+        if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            return None
+        return float(np.array(optimizer.dynamic_scale.value))
+
+    def save(self, path):
+        """See `engines.Engine`."""
+        self._task.model.save(path)
 
     def _distribute(self, batches):
         """Gives every replica its own rows of the same global batch."""
@@ -229,19 +297,75 @@ class Engine:
                     }
                 )
 
-            own = batches(num_shards=processes, shard_index=context.input_pipeline_id)
-            return own.flat_map(of_replicas).with_options(options)
+            mine = batches(num_shards=processes, shard_index=context.input_pipeline_id)
+            return mine.flat_map(of_replicas).with_options(options)
 
         return self.strategy.distribute_datasets_from_function(of_process)
 
 
-def _cluster():
-    """Returns the hosts of the cluster in `TF_CONFIG` by kind of task, none without it."""
-    text = os.environ.get("TF_CONFIG") or "{}"
+def _sum_no_more(optimizer):
+    """Leaves the sum of the gradients over replicas to `train_step`: a second would be in vain.
+
+    Keras has no public switch for it. Should its private method go, a run on several devices ends
+    here, instead of adding all gradients up twice (tests/training/test_devices.py).
+    """
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer = optimizer.inner_optimizer
+    if not hasattr(optimizer, "_all_reduce_sum_gradients"):
+        raise RuntimeError("Keras's optimizers no longer sum gradients in the method known here.")
+    optimizer._all_reduce_sum_gradients = list
+
+
+@contextlib.contextmanager
+def _others():
+    """Turns what TensorFlow raises when another process is gone into a `ConnectionError`."""
     try:
-        return json.loads(text).get("cluster", {})
-    except (AttributeError, json.JSONDecodeError):
-        raise Mistake(
-            '`TF_CONFIG` must be JSON, {"cluster": ..., "task": ...}: docs/multi_machine.md has '
-            f"an example. Received: TF_CONFIG={text}."
-        ) from None
+        yield
+    except tf.errors.OpError as error:
+        collective = "ollective" in str(error) or "oordination" in str(error)
+        if not isinstance(error, _GONE) and not (
+            isinstance(error, tf.errors.InternalError) and collective
+        ):
+            raise
+        first = str(error.message).strip().splitlines()[0][:200]
+        raise ConnectionError(LOST.format(f"{type(error).__name__}: {first}")) from error
+
+
+def _cluster():
+    """Returns the cluster in `TF_CONFIG`, and this process's kind of task and index in it."""
+    text = os.environ.get("TF_CONFIG") or "{}"
+
+    def refuse(what):
+        shown = text if len(text) <= 200 else f"{text[:197]}..."
+        shown = " ".join(shown.split())
+        return Mistake(
+            f"`TF_CONFIG` {what}: docs/multi_machine.md has an example. "
+            f"Received: TF_CONFIG={shown}."
+        )
+
+    try:
+        config = json.loads(text)
+    except json.JSONDecodeError:
+        raise refuse('must be JSON, {"cluster": ..., "task": ...}') from None
+    if not isinstance(config, dict):
+        raise refuse('must be a JSON object, {"cluster": ..., "task": ...}')
+    cluster = config.get("cluster", {})
+    if not isinstance(cluster, dict) or not set(cluster) <= {"chief", "worker"}:
+        raise refuse('must have a "cluster" of the form {"worker": ["host:port", ...]}')
+    for hosts in cluster.values():
+        if not isinstance(hosts, list) or not all(map(is_address, hosts)):
+            raise refuse('must list every process of its "cluster" as "host:port"')
+    every = [host for hosts in cluster.values() for host in hosts]
+    if len(set(every)) < len(every) or len(cluster.get("chief", ())) > 1:
+        raise refuse('must list every process of its "cluster" once, and at most one "chief"')
+    if len(every) <= 1:
+        return {}, "worker", 0
+    task = config.get("task")
+    if not isinstance(task, dict) or task.get("type") not in cluster:
+        raise refuse('must have a "task" {"type": ..., "index": ...} that is of its "cluster"')
+    kind, index = task["type"], task.get("index")
+    if isinstance(index, bool) or not isinstance(index, int):
+        raise refuse('must have an integer as the "index" of its "task"')
+    if not 0 <= index < len(cluster[kind]):
+        raise refuse(f'must have an "index" from 0 to {len(cluster[kind]) - 1} in its "task"')
+    return cluster, kind, index

@@ -1,0 +1,54 @@
+"""How far a run is."""
+
+import dataclasses
+
+import numpy as np
+
+from keras_rescnet.training.metrics import METRICS
+
+
+def _no_sums():
+    return np.zeros(len(METRICS))
+
+
+@dataclasses.dataclass
+class RunState:
+    """How far a run is: what a checkpoint keeps beside the weights, and what the log shows.
+
+    Args:
+        step: Number of steps done.
+        history: The rows of the log, one dict per epoch that has ended; `None` in a row stands
+            for what was not measured.
+        sums: Sums of the statistics over the steps of the running epoch, `(len(METRICS),)`.
+        rollbacks: How often the run went back to a checkpoint because of a number that was not
+            finite; each time the batches come in another order.
+    """
+
+    step: int = 0
+    history: list[dict] = dataclasses.field(default_factory=list)
+    sums: np.ndarray = dataclasses.field(default_factory=_no_sums)
+    rollbacks: int = 0
+
+    def add_steps(self, rows):
+        """Counts steps whose sums of the statistics are `rows`, `(steps, len(METRICS))`."""
+        for row in rows:  # one by one: the sums must not depend on how many come at once
+            self.sums = self.sums + row
+        self.step += len(rows)
+
+    def end_epoch(self, row):
+        """Adds an epoch's row to the log, and begins the sums of the next."""
+        self.history.append(row)
+        self.sums = _no_sums()
+
+    def to_json(self) -> dict:
+        """Returns the state as JSON can hold it."""
+        return {**dataclasses.asdict(self), "sums": self.sums.tolist()}
+
+    @classmethod
+    def from_json(cls, facts: dict):
+        """Returns the state that `to_json` gave."""
+        history = [  # older checkpoints have "" for what was not measured
+            {name: None if value == "" else value for name, value in row.items()}
+            for row in facts["history"]
+        ]
+        return cls(facts["step"], history, np.array(facts["sums"]), facts["rollbacks"])
