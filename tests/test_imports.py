@@ -110,13 +110,3 @@ def test_every_public_name_is_there(name):
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="'keras_rescnet' has no attribute 'rclayer'"):
         _ = kr.rclayer
-
-
-def test_the_version_is_in_one_place():
-    import importlib.metadata
-
-    try:
-        installed = importlib.metadata.version("keras_rescnet")
-    except importlib.metadata.PackageNotFoundError:
-        pytest.skip("the package is not installed")
-    assert installed == kr.__version__

@@ -16,6 +16,10 @@ _ALIASES = {"lr": "learning_rate", "bs": "batch_size", "min_lr": "minimum_learni
 _ARGUMENTS = {"weight_decay": "optimizer", "wd": "optimizer", "momentum": "optimizer"}
 _ARGUMENTS |= {"activation": "model", "calibration": "model"}
 
+# The recipes that come with this package: inside of it in a wheel, beside it in a checkout
+_PACKAGE = pathlib.Path(__file__).parents[1]
+_SHIPPED = (_PACKAGE / "recipes", _PACKAGE.parent / "recipes")
+
 
 def load_recipe(path, overrides: Sequence[str] = ()) -> Recipe:
     """Loads a recipe from a Python file, which is executed.
@@ -23,7 +27,8 @@ def load_recipe(path, overrides: Sequence[str] = ()) -> Recipe:
     The file assigns `recipe`, or `recipes`, a dict of named ones.
 
     Args:
-        path: `FILE` or `FILE:NAME`.
+        path: `FILE` or `FILE:NAME`. A recipe that comes with this package needs neither folder
+            nor suffix: `digits_gclu_resnet8`, `table5:cifar10-resnet8-gclu`.
         overrides: `"field=value"` strings that replace fields; values are Python literals, or
             text.
 
@@ -97,7 +102,14 @@ def execute(file: pathlib.Path) -> dict:
 
 def _split(path):
     file, separator, name = path.partition(".py:")
-    return (pathlib.Path(file + ".py"), name) if separator else (pathlib.Path(path), None)
+    if separator:
+        return pathlib.Path(file + ".py"), name
+    stem, _, name = path.partition(":")
+    if re.fullmatch(r"\w+", stem) and not pathlib.Path(path).exists():
+        for folder in _SHIPPED:
+            if (folder / f"{stem}.py").is_file():
+                return folder / f"{stem}.py", name or None
+    return pathlib.Path(path), None
 
 
 def _where(error, file):

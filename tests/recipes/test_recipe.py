@@ -26,6 +26,24 @@ REQUIRED = {
 }
 
 
+def test_recipes_of_the_package_are_found_by_name_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = load_recipe("table5:cifar10-resnet8-gclu", ["seed=3"])
+    assert (recipe.name, recipe.seed) == ("cifar10-resnet8-gclu", 3)
+    assert recipe.file == FOLDER / "table5.py"
+    assert recipe_name("table5:cifar10-resnet8-gclu") == "table5-cifar10-resnet8-gclu"
+    assert load_recipe("digits_gclu_resnet8").file == FOLDER / "digits_gclu_resnet8.py"
+    with pytest.raises(Mistake, match="Received: digits_gclu_resnet9, which is no file"):
+        load_recipe("digits_gclu_resnet9")
+
+
+def test_a_file_in_this_folder_goes_before_a_recipe_of_the_package(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits_gclu_resnet8").write_text("1 / 0")
+    with pytest.raises(Mistake, match="digits_gclu_resnet8:1: ZeroDivisionError"):
+        load_recipe("digits_gclu_resnet8")
+
+
 def test_overrides_are_checked_together():
     recipe = load_recipe(FLAGSHIP, ["epochs=5", "warmup_epochs=1"])  # epochs=5 alone is unfit
     assert (recipe.epochs, recipe.warmup_epochs) == (5, 1)
