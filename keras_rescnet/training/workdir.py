@@ -48,7 +48,7 @@ class WorkDir:
         self.checkpoints = self.path / "checkpoints"
         self.digest = recipe.digest()
         self.chief = chief
-        self._recipe = json.loads(json.dumps(recipe.describe()))  # as it is stored
+        self._recipe = _stored(recipe.describe())
         self._claim = Claim(self.path) if chief else None
         try:
             self._run = self._read("run.json") or {}
@@ -138,7 +138,7 @@ class WorkDir:
 
     def check_data(self, facts: dict) -> None:
         """Raises a `Mistake` unless `facts` are those of the data the run began with."""
-        now = json.loads(json.dumps(facts))
+        now = _stored(facts)
         different = difference(self._run.get("data", now), now)
         if different:
             raise Mistake(
@@ -154,7 +154,7 @@ class WorkDir:
     def update_run(self, **facts) -> None:
         """Adds facts to `run.json`."""
         if self.chief:
-            self._run = {**self._run, **facts}
+            self._run = _stored({**self._run, **facts})
             self._keep("run.json", self._sealed_run())
 
     def _sealed_run(self):
@@ -305,6 +305,11 @@ def _checked(path):
         received = shorten(path, ascii)
         raise Mistake(f"`workdir` must be a path whose name is UTF-8. Received: {received}.")
     return folder
+
+
+def _stored(value):
+    """Returns what JSON makes of a value, such as lists of tuples."""
+    return json.loads(json.dumps(value))
 
 
 def _unused(path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import keras_rescnet
+from keras_rescnet.mistake import Mistake
 from keras_rescnet.models import CifarResNet8
 from keras_rescnet.training.initial_weights import load_initial_weights
 
@@ -56,3 +57,63 @@ def test_initial_weights_refuse_what_does_not_fit(tmp_path):
         load_initial_weights(model, tmp_path / "other.keras", CifarResNet8)
     for name, array in arrays(model).items():
         np.testing.assert_array_equal(array, before[name])
+
+
+class NoCalibration(keras.layers.Layer):
+    """Has no weights, but is a layer more on the way: Keras lists later layers in another order."""
+
+    def call(self, inputs):
+        return inputs
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
+def test_initial_weights_are_matched_by_name_not_by_order(suffix, tmp_path):
+    build = functools.partial(
+        keras_rescnet.models.ResNet,
+        (1,),
+        widths=(4,),
+        bottleneck=True,
+        classes=3,
+        input_shape=(32, 32, 3),
+    )
+    source, model = build(), build(calibration=NoCalibration)
+    assert [w.path for w in source.weights] != [w.path for w in model.weights]
+    (source.save if suffix == ".keras" else source.save_weights)(tmp_path / f"source{suffix}")
+    load_initial_weights(model, tmp_path / f"source{suffix}", build)
+    expected = arrays(source)
+    for name, array in arrays(model).items():
+        np.testing.assert_array_equal(array, expected[name], err_msg=name)
+
+
+def without_names(classes=3):
+    """A model of layers that Keras names, and counts through the whole process."""
+    return keras.Sequential(
+        [
+            keras.Input((8,)),
+            keras.layers.Dense(4),
+            keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)]),
+            keras.layers.Dense(4),
+            keras.layers.BatchNormalization(),
+            keras.layers.Dense(classes),
+        ]
+    )
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
+def test_names_that_keras_gave_do_not_stand_in_the_way(suffix, tmp_path):
+    source, model = without_names(), without_names(classes=5)
+    (source.save if suffix == ".keras" else source.save_weights)(tmp_path / f"source{suffix}")
+    head = keras.ops.convert_to_numpy(model.weights[-2])
+    load_initial_weights(model, tmp_path / f"source{suffix}", without_names)
+    for ours, theirs in zip(model.weights[:-2], source.weights[:-2], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(model.weights[-2], head)
+
+
+def test_a_larger_model_is_refused(tmp_path):
+    build = functools.partial(
+        keras_rescnet.models.ResNet, widths=(4,), classes=3, input_shape=(32, 32, 3)
+    )
+    build((2,)).save(tmp_path / "larger.keras")
+    with pytest.raises(Mistake, match=r"and no other. Received: .*do not fit: stage1_block2_1"):
+        load_initial_weights(build((1,)), tmp_path / "larger.keras", build)
