@@ -29,7 +29,6 @@ from torch_models import GCLU, RCLayer, ViT, cifar_resnet, training_step, vgg16
 from keras_rescnet import gclu, models, optimizers
 from keras_rescnet.gaussian import fused
 from keras_rescnet.layers import RCLayer as CalibrationLayer
-from keras_rescnet.models import blocks
 
 
 def keras_step(build, images, labels):
@@ -50,22 +49,6 @@ def keras_step(build, images, labels):
         return loss
 
     return lambda: float(step())
-
-
-def plain(build):
-    """`build` with Keras's own batch normalization."""
-
-    def build_plain():
-        own = blocks.BatchNormalization
-        blocks.BatchNormalization = partial(
-            keras.layers.BatchNormalization, momentum=0.9, epsilon=1e-5
-        )
-        try:
-            return build()
-        finally:
-            blocks.BatchNormalization = own
-
-    return build_plain
 
 
 class Square(keras.layers.Layer):
@@ -98,11 +81,16 @@ class ForwardOnly(CalibrationLayer):
         return calibrate(inputs)
 
 
+PLAIN = partial(keras.layers.BatchNormalization, momentum=0.9, epsilon=1e-5)
+
 # name: batch size, contestants here, contestants in PyTorch
 COMPARISONS = {
     "resnet": (
         128,
-        {"ResNet-32": models.CifarResNet32, "ResNet-32, plain": plain(models.CifarResNet32)},
+        {
+            "ResNet-32": models.CifarResNet32,
+            "ResNet-32, plain": partial(models.CifarResNet32, normalization=PLAIN),
+        },
         {"ResNet-32": partial(cifar_resnet, 5)},
     ),
     "rescnet": (

@@ -22,11 +22,19 @@ MODULES = (
     ".schedules",
 )
 # A size of a family of networks: one line says which, and the family's example says the rest.
-FAMILIES = ("AlexNet", "CaiT", "ResNet", "Swin", "VGG", "ViT", "feature_extractor")
+FAMILIES = (
+    "AlexNet",
+    "CaiT",
+    "ResNet",
+    "Swin",
+    "VGG",
+    "ViT",
+    "basic_block",
+    "bottleneck_block",
+    "feature_extractor",
+)
 WITHOUT_EXAMPLE = {  # still to be written
     "kr.evaluate",
-    "kr.gclu_sigmoid",
-    "kr.gclu_tanh",
     "kr.train",
     "kr.convert.load_torch_weights",
     "kr.export.litert",
@@ -45,13 +53,7 @@ WITHOUT_EXAMPLE = {  # still to be written
     "kr.layers.SqueezeExcite",
     "kr.layers.TalkingHeadsAttention",
     "kr.layers.WindowAttention",
-    "kr.models.AlexNet",
-    "kr.models.CaiT",
     "kr.models.feature_extractor",
-    "kr.models.ResNet",
-    "kr.models.Swin",
-    "kr.models.VGG",
-    "kr.models.ViT",
     "kr.optimizers.SGD",
     "kr.optimizers.AdamW",
     "kr.optimizers.cosine_decay",

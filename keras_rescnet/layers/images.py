@@ -10,15 +10,20 @@ def statistics_dtype(layer):
     return "float64" if layer.compute_dtype == "float64" else "float32"
 
 
-def check_images(layer, input_shape, channels):
-    """Raises a `ValueError` unless `input_shape` is `(N, H, W, C)` with `C >= channels`."""
-    name = type(layer).__name__
+def check_channels_last(name):
+    """Raises a `Mistake` in the name of a layer or model if Keras puts channels first."""
     if keras.config.image_data_format() == "channels_first":
         raise Mistake(
             f"{name} expects channels last: call "
             '`keras.config.set_image_data_format("channels_last")`. '
             'Received: image_data_format="channels_first".'
         )
+
+
+def check_images(layer, input_shape, channels):
+    """Raises a `Mistake` unless `input_shape` is `(N, H, W, C)` with `C >= channels`."""
+    name = type(layer).__name__
+    check_channels_last(name)
     if len(input_shape) != 4 or input_shape[-1] is None or input_shape[-1] < channels:
         raise Mistake(
             f"{name} expects images of shape (N, H, W, C) with a known C >= {channels}. "

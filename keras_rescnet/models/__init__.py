@@ -7,20 +7,8 @@ if TYPE_CHECKING:
     from keras_rescnet.models.alexnet import AlexNet
     from keras_rescnet.models.cait import CaiT, CaiTXXS24
     from keras_rescnet.models.features import feature_extractor
+    from keras_rescnet.models.residual_blocks import basic_block, bottleneck_block
     from keras_rescnet.models.resnet import (
-        CifarResCNet32,
-        CifarResCNet50,
-        CifarResCNet50D,
-        CifarResCNet50DV2,
-        CifarResCNet56,
-        CifarResNet8,
-        CifarResNet32,
-        CifarResNet50,
-        CifarResNet50D,
-        CifarResNet56,
-        CifarSENet32,
-        CifarSENet50,
-        CifarSENet56,
         ResCNet18,
         ResCNet34,
         ResCNet50,
@@ -38,6 +26,21 @@ if TYPE_CHECKING:
         SENet101,
         SENet152,
     )
+    from keras_rescnet.models.resnet_cifar import (
+        CifarResCNet32,
+        CifarResCNet50,
+        CifarResCNet50D,
+        CifarResCNet50DV2,
+        CifarResCNet56,
+        CifarResNet8,
+        CifarResNet32,
+        CifarResNet50,
+        CifarResNet50D,
+        CifarResNet56,
+        CifarSENet32,
+        CifarSENet50,
+        CifarSENet56,
+    )
     from keras_rescnet.models.swin import Swin, SwinTiny
     from keras_rescnet.models.vgg import VGG, VGG16
     from keras_rescnet.models.vit import ViT, ViTTiny
@@ -49,20 +52,8 @@ _MODULES = {
         "CaiTXXS24",
     ),
     "features": ("feature_extractor",),
+    "residual_blocks": ("basic_block", "bottleneck_block"),
     "resnet": (
-        "CifarResCNet32",
-        "CifarResCNet50",
-        "CifarResCNet50D",
-        "CifarResCNet50DV2",
-        "CifarResCNet56",
-        "CifarResNet8",
-        "CifarResNet32",
-        "CifarResNet50",
-        "CifarResNet50D",
-        "CifarResNet56",
-        "CifarSENet32",
-        "CifarSENet50",
-        "CifarSENet56",
         "ResCNet18",
         "ResCNet34",
         "ResCNet50",
@@ -79,6 +70,21 @@ _MODULES = {
         "SENet50",
         "SENet101",
         "SENet152",
+    ),
+    "resnet_cifar": (
+        "CifarResCNet32",
+        "CifarResCNet50",
+        "CifarResCNet50D",
+        "CifarResCNet50DV2",
+        "CifarResCNet56",
+        "CifarResNet8",
+        "CifarResNet32",
+        "CifarResNet50",
+        "CifarResNet50D",
+        "CifarResNet56",
+        "CifarSENet32",
+        "CifarSENet50",
+        "CifarSENet56",
     ),
     "swin": (
         "Swin",

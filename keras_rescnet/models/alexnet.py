@@ -1,23 +1,35 @@
 """AlexNet, in the form of the paper's Table 5."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import layers
 
 from keras_rescnet.layers.pooled_dense import PooledDense
 from keras_rescnet.mistake import Mistake
-from keras_rescnet.models.blocks import calibrated, fan_in_uniform, image_input, logits
+from keras_rescnet.models.blocks import (
+    Activation,
+    Calibration,
+    activated,
+    calibrated,
+    check_count,
+    check_counts,
+    fan_in_uniform,
+    image_input,
+    logits,
+)
 
 
 def AlexNet(
     *,
-    widths=(64, 192, 384, 256, 256),
-    hidden=4096,
-    calibration=None,
-    activation="relu",
-    input_shape=(32, 32, 3),
-    classes=10,
-    name="alexnet",
-):
+    widths: Sequence[int] = (64, 192, 384, 256, 256),
+    hidden: int = 4096,
+    calibration: Calibration | None = None,
+    activation: Activation = "relu",
+    input_shape: tuple[int, int, int] = (32, 32, 3),
+    classes: int = 10,
+    name: str = "alexnet",
+) -> keras.Model:
     """Builds an AlexNet for small images that maps them to logits.
 
     Five 3x3 convolutions, the first with stride 2, with 2x2 max pooling after the first,
@@ -33,7 +45,7 @@ def AlexNet(
         hidden: Units of the two hidden dense layers.
         calibration: `None`, or what makes the layer between every convolution and its
             activation, called with a `name`: `RCLayer`, ...
-        activation: A Keras activation: `"relu"`, `gclu`, ...
+        activation: A Keras activation: `"relu"`, `kr.gclu`, ...
         input_shape: Height, width and channels of the images.
         classes: Number of logits.
         name: Name of the model.
@@ -42,8 +54,16 @@ def AlexNet(
         A `keras.Model` from float images `(N, H, W, C)` to float32 logits `(N, classes)`.
 
     Raises:
-        ValueError: if `widths` are not five, or the images are too small or of unknown size.
+        ValueError: If `widths` are not five, or the images are too small or of unknown size.
+
+    Example:
+
+    >>> model = kr.models.AlexNet(widths=(8, 8, 8, 8, 8), hidden=16, activation=kr.gclu)
+    >>> model.output_shape
+    (None, 10)
     """
+    check_counts("widths", widths)
+    check_count("hidden", hidden)
     if len(widths) != 5:
         raise Mistake(f"`widths` must have five entries. Received: widths={widths}.")
     x = inputs = image_input(input_shape, at_least=16)
@@ -59,13 +79,13 @@ def AlexNet(
             name=f"conv{i}",
         )(x)
         x = calibrated(x, calibration, f"conv{i}")
-        x = layers.Activation(activation, name=f"conv{i}_activation")(x)
+        x = activated(x, activation, f"conv{i}_activation")
         if i in (1, 2, 5):
             x = layers.MaxPooling2D(2, name=f"conv{i}_pool")(x)
     pooled = {"pool_size": 6, "dropout": 0.5}
     x = PooledDense(hidden, **pooled, **fan_in_uniform(6 * 6 * widths[-1]), name="fc1")(x)
-    x = layers.Activation(activation, name="fc1_activation")(x)
+    x = activated(x, activation, "fc1_activation")
     x = layers.Dropout(0.5, name="fc1_dropout")(x)
     x = layers.Dense(hidden, **fan_in_uniform(hidden), name="fc2")(x)
-    x = layers.Activation(activation, name="fc2_activation")(x)
+    x = activated(x, activation, "fc2_activation")
     return keras.Model(inputs, logits(x, classes), name=name)

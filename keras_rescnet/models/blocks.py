@@ -1,11 +1,19 @@
-"""What several builders share: the input, the unit of convolution, and the logits."""
+"""What several builders share: checks, the input, the unit of convolution, and the logits."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import layers
 
 from keras_rescnet.initializers import fan_in_uniform
 from keras_rescnet.layers.batch_normalization import BatchNormalization
+from keras_rescnet.layers.images import check_channels_last
 from keras_rescnet.mistake import Mistake
+
+Activation = str | Callable[..., Any]
+Calibration = Callable[..., keras.layers.Layer]
 
 
 def image_input(input_shape, at_least=1):
@@ -18,19 +26,43 @@ def image_input(input_shape, at_least=1):
     Returns:
         A symbolic tensor `(N, height, width, channels)`.
     """
-    if keras.config.image_data_format() == "channels_first":
-        raise Mistake(
-            "Models here expect channels last: call "
-            '`keras.config.set_image_data_format("channels_last")`. '
-            'Received: image_data_format="channels_first".'
-        )
-    sizes = tuple(input_shape)
-    if len(sizes) != 3 or not sizes[2] or any(s is not None and s < at_least for s in sizes[:2]):
+    check_channels_last("This model")
+    sizes = tuple(input_shape) if isinstance(input_shape, tuple | list) else ()
+    least = (at_least, at_least, 1)
+    fits = len(sizes) == 3 and sizes[2] is not None
+    if not fits or not all(
+        size is None or (isinstance(size, int) and size >= limit)
+        for size, limit in zip(sizes, least, strict=True)
+    ):
         raise Mistake(
             "`input_shape` must be (height, width, channels) of channels-last images, height "
-            f"and width at least {at_least}. Received: input_shape={input_shape}."
+            f"and width at least {at_least}. Received: input_shape={input_shape!r}."
         )
     return keras.Input(sizes, name="images")
+
+
+def check_count(name, value):
+    """Raises a `Mistake` unless `value` is a positive integer."""
+    if not _is_count(value):
+        raise Mistake(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
+
+
+def check_counts(name, values):
+    """Raises a `Mistake` unless `values` is a tuple or list of positive integers."""
+    if not isinstance(values, tuple | list) or not values or not all(map(_is_count, values)):
+        raise Mistake(
+            f"`{name}` must be a tuple of positive integers. Received: {name}={values!r}."
+        )
+
+
+def check_rate(name, value):
+    """Raises a `Mistake` unless `value` is a share that dropout can take, below 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value < 1.0:
+        raise Mistake(f"`{name}` must be at least 0 and below 1. Received: {name}={value!r}.")
+
+
+def _is_count(value):
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def conv_bn(
@@ -42,6 +74,7 @@ def conv_bn(
     *,
     use_bias=False,
     kernel_initializer=None,
+    normalization=BatchNormalization,
     name,
 ):
     """Convolution and batch normalization, then the activation if there is one.
@@ -54,6 +87,7 @@ def conv_bn(
         activation: A Keras activation, or `None`.
         use_bias: Whether the convolution has a bias.
         kernel_initializer: `None` is PyTorch's default, which a bias has in any case.
+        normalization: Called with a `name`, returns the normalization layer.
         name: Prefix of the names of the layers: `name_conv`, `name_bn`, `name_activation`.
 
     Returns:
@@ -73,10 +107,32 @@ def conv_bn(
         name=f"{name}_conv",
         **initializers,
     )(x)
-    x = BatchNormalization(name=f"{name}_bn")(x)
-    if activation is not None:
-        x = layers.Activation(activation, name=f"{name}_activation")(x)
-    return x
+    x = made_layer("normalization", normalization, f"{name}_bn")(x)
+    return x if activation is None else activated(x, activation, f"{name}_activation")
+
+
+def activated(x, activation, name):
+    """Returns `x` after an activation.
+
+    Args:
+        x: A symbolic tensor.
+        activation: A name that Keras knows, a function, or a layer, which may be shared.
+        name: Name of the `Activation` layer.
+
+    Raises:
+        Mistake: If it is none of these.
+    """
+    known = not isinstance(activation, type)
+    try:
+        keras.activations.get(activation)
+    except (ValueError, TypeError):
+        known = False
+    if not known:
+        raise Mistake(
+            '`activation` must be a name that Keras knows, such as "relu", a function such as '
+            f"kr.gclu, or a layer, not its class. Received: activation={activation!r}."
+        )
+    return layers.Activation(activation, name=name)(x)
 
 
 def calibrated(x, calibration, name):
@@ -88,16 +144,37 @@ def calibrated(x, calibration, name):
         name: Prefix of the layer's name, `name_calibration`.
 
     Raises:
-        ValueError: if `calibration` is a layer itself, which could stand in one place only.
+        Mistake: If `calibration` is something else, such as a layer, which can stand in one place
+            only.
     """
     if calibration is None:
         return x
-    if isinstance(calibration, keras.layers.Layer):
+    return made_layer("calibration", calibration, f"{name}_calibration")(x)
+
+
+def made_layer(argument, maker, name):
+    """Returns `maker(name=name)`, which must be a layer; `argument` is the name for errors."""
+    if isinstance(maker, keras.layers.Layer) or not _takes_name(maker):
+        kind = "a layer" if isinstance(maker, keras.layers.Layer) else "which takes no `name`"
         raise Mistake(
-            "`calibration` must be what makes a layer, such as a class or "
-            f"partial(RCLayer, reduction=4). Received: {calibration!r}, a layer."
+            f"`{argument}` must be what makes a layer, such as a class or "
+            f"partial(RCLayer, reduction=4). Received: {argument}={maker!r}, {kind}."
         )
-    return calibration(name=f"{name}_calibration")(x)
+    layer = maker(name=name)
+    if not isinstance(layer, keras.layers.Layer):
+        raise Mistake(
+            f"`{argument}` must return a layer when it is called with a `name`. "
+            f"Received: {argument}={maker!r}, which returns {layer!r}."
+        )
+    return layer
+
+
+def _takes_name(maker):
+    try:
+        inspect.signature(maker).bind(name="")
+    except TypeError:
+        return False
+    return True
 
 
 def logits(x, classes, kernel_initializer=None):
@@ -108,8 +185,7 @@ def logits(x, classes, kernel_initializer=None):
         classes: Number of logits.
         kernel_initializer: With zero biases; `None` is PyTorch's default for both.
     """
-    if not isinstance(classes, int) or classes < 1:
-        raise Mistake(f"`classes` must be a positive integer. Received: classes={classes!r}.")
+    check_count("classes", classes)
     initializers = fan_in_uniform(x.shape[-1])
     if kernel_initializer is not None:
         initializers = {"kernel_initializer": _clone(kernel_initializer)}
@@ -117,7 +193,8 @@ def logits(x, classes, kernel_initializer=None):
 
 
 def linear_rates(last, depth):
-    """Returns `depth` rates from 0 to `last`."""
+    """Returns `depth` rates from 0 to `last`, those of stochastic depth."""
+    check_rate("drop_path", last)
     return [last * i / max(depth - 1, 1) for i in range(depth)]
 
 

@@ -12,24 +12,25 @@ from keras_rescnet.layers import (
     PositionEmbedding,
     TalkingHeadsAttention,
 )
-from keras_rescnet.models.blocks import logits
+from keras_rescnet.models.blocks import Activation, check_count, check_rate, logits
 from keras_rescnet.models.transformer import image_patches, transformer_block
+from keras_rescnet.models.variant import variant
 
 
 def CaiT(
-    patch_size,
+    patch_size: int,
     *,
-    width,
-    depth,
-    class_depth=2,
-    heads,
-    layer_scale=1e-5,
-    activation="gelu",
-    drop_path=0.0,
-    input_shape=(32, 32, 3),
-    classes=10,
-    name="cait",
-):
+    width: int,
+    depth: int,
+    class_depth: int = 2,
+    heads: int,
+    layer_scale: float = 1e-5,
+    activation: Activation = "gelu",
+    drop_path: float = 0.0,
+    input_shape: tuple[int, int, int] = (32, 32, 3),
+    classes: int = 10,
+    name: str = "cait",
+) -> keras.Model:
     """Builds a CaiT that maps images to logits.
 
     Blocks of talking-heads attention among the patches; then a class token, which reads from
@@ -46,7 +47,7 @@ def CaiT(
         class_depth: Number of blocks of the class token. Defaults to 2.
         heads: Attention heads; divides `width`.
         layer_scale: First value of the scales of every branch. Defaults to 1e-5.
-        activation: A Keras activation for the MLPs: `"gelu"` (exact), `gclu`, ...
+        activation: A Keras activation for the MLPs: `"gelu"` (exact), `kr.gclu`, ...
         drop_path: Rate at which each branch of the patches' blocks is dropped from an image in
             training.
         input_shape: Height, width and channels of the images.
@@ -57,8 +58,17 @@ def CaiT(
         A `keras.Model` from float images `(N, H, W, C)` to float32 logits `(N, classes)`.
 
     Raises:
-        ValueError: if `patch_size` does not divide the images, or `heads` the width.
+        ValueError: If `patch_size` does not divide the images, or `heads` the width.
+
+    Example:
+
+    >>> model = kr.models.CaiT(4, width=24, depth=2, heads=3)
+    >>> model.get_layer("class_block1_out").output.shape
+    (None, 1, 24)
     """
+    check_count("depth", depth)
+    check_count("class_depth", class_depth)
+    check_rate("drop_path", drop_path)
     block_of = partial(
         transformer_block, activation=activation, epsilon=1e-6, layer_scale=layer_scale
     )
@@ -76,4 +86,6 @@ def CaiT(
     return keras.Model(inputs, logits(x, classes, small_normal()), name=name)
 
 
-CaiTXXS24 = partial(CaiT, 4, width=192, depth=24, heads=4, name="cait_xxs24")
+@variant(CaiT, 4, width=192, depth=24, heads=4, name="cait_xxs24")
+def CaiTXXS24():
+    """CaiT-XXS24 for CIFAR: patches of 4 x 4 pixels, 24 blocks of 192 channels and 4 heads."""

@@ -3,12 +3,12 @@
 import inspect
 
 from keras_rescnet import models
-from keras_rescnet.models import alexnet, cait, resnet, swin, vgg, vit
+from keras_rescnet.models import alexnet, cait, resnet, resnet_cifar, swin, vgg, vit
 from keras_rescnet.models.complexity import (
     activation_bytes,
+    count_parameters,
     multiplications,
     outline,
-    parameters,
 )
 
 # (builder, classes) -> parameters and FLOPs, as the paper's Tables 1 and 2 print them.
@@ -87,7 +87,7 @@ def builders():
     """Returns every builder that needs no argument, by name, in the order of the paper."""
     return {
         name: value
-        for module in (resnet, alexnet, vgg, vit, swin, cait)
+        for module in (resnet, resnet_cifar, alexnet, vgg, vit, swin, cait)
         for name, value in vars(module).items()
         if name in models.__all__ and callable(value) and _takes_nothing(value)
     }
@@ -99,7 +99,7 @@ def _takes_nothing(builder):
 
 
 def describe(name, classes=None, input_size=None):
-    """Returns the row of one builder, a value for each of `COLUMNS`.
+    """Returns the row of one builder, one value for each of `COLUMNS`.
 
     Args:
         name: Name of the builder.
@@ -124,7 +124,7 @@ def describe(name, classes=None, input_size=None):
         name,
         classes,
         side,
-        parameters(model),
+        count_parameters(model),
         round(products / 1e6, 3),
         round(attention / 1e6, 3),
         round(activation_bytes(model) / 2**20, 2),

@@ -1,19 +1,22 @@
 """What a model costs: parameters, multiplications, activations."""
 
 import math
-from unittest import mock
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
-import numpy as np
 
-from keras_rescnet.layers.pooled_dense import PooledDense
-from keras_rescnet.layers.self_attention import SelfAttention
+from keras_rescnet.layers import (
+    ClassAttention,
+    PatchMerging,
+    SelfAttention,
+    TalkingHeadsAttention,
+    WindowAttention,
+)
 
 
-def outline(builder, **kwargs):
+def outline(builder: Callable[..., keras.Model], **kwargs: object) -> keras.Model:
     """Builds a model without drawing its weights: for its shapes only, in a fraction of the time.
-
-    Clears the Keras session, which would go on to draw them later.
 
     Args:
         builder: One of `keras_rescnet.models`.
@@ -22,24 +25,29 @@ def outline(builder, **kwargs):
     Returns:
         A `keras.Model` that cannot be called on numbers.
     """
-    with keras.StatelessScope(initialize_variables=False):
-        model = builder(**kwargs)
-    keras.utils.clear_session()
-    return model
+
+    def build():
+        with keras.StatelessScope(initialize_variables=False):
+            return builder(**kwargs)
+
+    # Keras keeps weights that are not drawn yet in the session of a thread, and draws them all
+    # when that session next leaves a scope. This thread's session ends with it.
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(build).result()
 
 
-def parameters(model):
+def count_parameters(model: keras.Model) -> int:
     """Returns the number of trainable parameters."""
-    return sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    return sum(math.prod(variable.shape) for variable in model.trainable_variables)
 
 
-def multiplications(model):
+def multiplications(model: keras.Model) -> tuple[int, int]:
     """Counts the multiply-accumulates for one image.
 
-    Every convolution and dense layer is counted where it is called, those within calibration and
-    attention layers too. Adaptive pooling that repeats values counts as the reference computes
-    it, once per repeat, though `PooledDense` computes it once. Biases, normalizations,
-    activations and the elementwise part of calibration are not counted.
+    Every convolution and dense layer is counted at all positions where it is called, those within
+    calibration and attention layers too. Adaptive pooling that repeats values counts as the
+    reference computes it, once per repeat, though `PooledDense` computes it once. Biases,
+    normalizations, activations and the elementwise part of calibration are not counted.
 
     Args:
         model: A model of these builders, of a known input size.
@@ -48,67 +56,36 @@ def multiplications(model):
         A pair: those of convolutions and dense layers; those of the two products of attention,
         queries by keys and weights by values.
     """
-    counts = {}  # of layers alike, such as the calibrations of one stage, one is traced
-    total = np.zeros(2, "int64")
-    for layer in model.layers:
-        if not layer.weights:
-            continue
-        shapes = [tensor.shape for tensor in keras.tree.flatten(layer.input)]
-        key = repr((type(layer), {**layer.get_config(), "name": None}, shapes))
-        if key not in counts:
-            counts[key] = _count(layer)
-        total += counts[key]
-    return int(total[0]), int(total[1])
-
-
-def _count(layer):
-    if isinstance(layer, keras.layers.Conv2D):
-        return math.prod(layer.output.shape[1:-1]) * math.prod(layer.kernel.shape), 0
-    if isinstance(layer, keras.layers.Dense):
-        return math.prod(layer.input.shape[1:-1]) * math.prod(layer.kernel.shape), 0
-    if isinstance(layer, PooledDense):
-        return math.prod(layer.kernel.shape), 0
-    if isinstance(layer, keras.layers.BatchNormalization):
-        return 0, 0
-    products, attention = [], []
-
-    def dense(layer, inputs, outputs):
-        products.append(math.prod(inputs.shape[1:-1]) * math.prod(layer.kernel.shape))
-
-    def attend(layer, query, key, value, outputs):
-        attention.append(2 * math.prod(query.shape[1:]) * key.shape[-3])
-
-    with (
-        keras.StatelessScope(initialize_variables=False),
-        mock.patch.object(keras.layers.Dense, "call", _counted(keras.layers.Dense.call, dense)),
-        mock.patch.object(SelfAttention, "attend", _counted(SelfAttention.attend, attend)),
-    ):
-        _Trace(layer)(keras.Input(batch_shape=(1, *layer.input.shape[1:])))
+    counts = [_count(layer) for layer in model.layers if layer.weights]
+    products, attention = zip(*counts, strict=True)
     return sum(products), sum(attention)
 
 
-def activation_bytes(model):
+def _count(layer):
+    if isinstance(layer, SelfAttention):
+        return _count_attention(layer)
+    kernels = sum(math.prod(w.shape) for w in layer.weights if w.path.endswith("/kernel"))
+    if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense | PatchMerging):
+        return _positions(layer.output) * kernels, 0
+    return kernels, 0  # calibration layers and PooledDense multiply once per image
+
+
+def _count_attention(layer):
+    tokens, channels = _positions(layer.input), layer.input.shape[-1]
+    queries = 1 if isinstance(layer, ClassAttention) else tokens
+    keys = layer.window_size**2 if isinstance(layer, WindowAttention) else tokens
+    # The maps to query and output meet every query, those to key and value every token
+    products = (2 * queries + 2 * tokens) * channels**2
+    if isinstance(layer, TalkingHeadsAttention):
+        products += 2 * queries * keys * layer.heads**2
+    return products, 2 * queries * keys * channels
+
+
+def _positions(tensor):
+    return math.prod(tensor.shape[1:-1])
+
+
+def activation_bytes(model: keras.Model) -> int:
     """Returns the float32 bytes that the outputs of all layers take for one image."""
     outputs = [layer.output for layer in model.layers if layer.name != "images"]
     return 4 * sum(math.prod(output.shape[1:]) for output in outputs)
-
-
-class _Trace(keras.layers.Layer):
-    """Calls a layer where Keras might ask it for its output shape alone."""
-
-    def __init__(self, layer):
-        super().__init__()
-        self.layer = layer
-
-    def call(self, inputs):
-        """Returns the layer's output."""
-        return self.layer(inputs)
-
-
-def _counted(method, count):
-    def call(layer, *args):
-        outputs = method(layer, *args)
-        count(layer, *args, outputs)
-        return outputs
-
-    return call

@@ -1,41 +1,50 @@
-"""ResNet, SENet and ResCNet, for ImageNet and for CIFAR.
+"""ResNet, SENet and ResCNet, and their sizes for ImageNet; those for CIFAR are in resnet_cifar.py.
 
-All are `ResNet`; what tells them apart is in the partials at the end.
+All are `ResNet`; what tells them apart is in the lines above their names.
 """
 
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import keras
 from keras import layers, ops
-from keras.initializers import RandomNormal, VarianceScaling
+from keras.initializers import VarianceScaling
 
-from keras_rescnet.layers import RCLayer, SqueezeExcite
+from keras_rescnet.layers import BatchNormalization, RCLayer, SqueezeExcite
 from keras_rescnet.mistake import Mistake
-from keras_rescnet.models.blocks import calibrated, conv_bn, image_input, linear_rates, logits
+from keras_rescnet.models.blocks import (
+    Activation,
+    Calibration,
+    check_counts,
+    conv_bn,
+    image_input,
+    linear_rates,
+    logits,
+)
+from keras_rescnet.models.residual_blocks import basic_block, bottleneck_block
+from keras_rescnet.models.variant import variant
 
-HE_FAN_IN = VarianceScaling(2.0, "fan_in", "untruncated_normal")
 HE_FAN_OUT = VarianceScaling(2.0, "fan_out", "untruncated_normal")
 
 
 def ResNet(
-    depths,
+    depths: Sequence[int],
     *,
-    bottleneck=False,
-    widths=(64, 128, 256, 512),
-    strides=None,
-    small_images=False,
-    pooled_shortcut=False,
-    calibration=None,
-    activation="relu",
-    activate_before_calibration=False,
-    use_bias=False,
-    drop_path=0.0,
-    kernel_initializer=HE_FAN_OUT,
-    logits_initializer=None,
-    input_shape=(224, 224, 3),
-    classes=1000,
-    name="resnet",
-):
+    block: Callable[..., keras.KerasTensor] = basic_block,
+    widths: Sequence[int] = (64, 128, 256, 512),
+    strides: Sequence[int] | None = None,
+    small_images: bool = False,
+    calibration: Calibration | Sequence[Calibration | None] | None = None,
+    activation: Activation = "relu",
+    normalization: Callable[..., keras.layers.Layer] = BatchNormalization,
+    use_bias: bool = False,
+    drop_path: float = 0.0,
+    kernel_initializer: keras.initializers.Initializer | str | None = HE_FAN_OUT,
+    logits_initializer: keras.initializers.Initializer | str | None = None,
+    input_shape: tuple[int | None, int | None, int] = (224, 224, 3),
+    classes: int = 1000,
+    name: str = "resnet",
+) -> keras.Model:
     """Builds a residual network that maps images to logits.
 
     The names of its layers are addresses: `stem_conv`, `stage3_block1_2_bn`,
@@ -47,19 +56,19 @@ def ResNet(
 
     Args:
         depths: Number of blocks in each stage.
-        bottleneck: Whether blocks are 1x1-3x3-1x1, widening by 4, or 3x3-3x3.
+        block: What adds a block: `kr.models.basic_block`, `kr.models.bottleneck_block`, a
+            `functools.partial` of it, or a function of the same arguments.
         widths: Filters of the 3x3 convolutions in each stage.
         strides: Stride of each stage. Defaults to `None`: 1 in the first, 2 in the others.
         small_images: Whether the stem is a 3x3 convolution at full resolution (CIFAR) or a 7x7
             at half resolution followed by max pooling (ImageNet).
-        pooled_shortcut: Whether a shortcut that shrinks averages before its 1x1 convolution
-            (ResNet-D) or strides in it.
         calibration: `None`, or what makes the layer that ends every residual branch, called
             with a `name`: `RCLayer`, `partial(SqueezeExcite, reduction=8)`, ... A list or tuple
             has one such entry per stage.
-        activation: A Keras activation: `"relu"`, `gclu`, ...
-        activate_before_calibration: Whether the branch is activated before its calibration
-            too.
+        activation: A Keras activation: `"relu"`, `kr.gclu`, ...
+        normalization: What makes the layer behind every convolution, called with a `name`:
+            `BatchNormalization`, `partial(BatchNormalization, synchronized=True)`,
+            `keras.layers.GroupNormalization`, ...
         use_bias: Whether convolutions have biases.
         drop_path: Rate at which the last block's branch is dropped from an image in training
             (stochastic depth); it grows linearly from 0 in the first block.
@@ -75,15 +84,28 @@ def ResNet(
         A `keras.Model` from float images `(N, H, W, C)` to float32 logits `(N, classes)`.
 
     Raises:
-        ValueError: if an entry a stage is missing, or an argument does not fit the images.
+        ValueError: If a stage lacks its entry, or an argument does not fit the images.
 
     Example:
 
-    >>> model = ResNet((2, 2, 2, 2), calibration=RCLayer, activation=gclu, classes=37)
+    >>> model = kr.models.ResNet(
+    ...     (1, 1, 1),
+    ...     widths=(16, 32, 64),
+    ...     small_images=True,
+    ...     calibration=kr.layers.RCLayer,
+    ...     activation=kr.gclu,
+    ...     input_shape=(32, 32, 3),
+    ...     classes=37,
+    ... )
+    >>> model(np.zeros((2, 32, 32, 3))).shape
+    TensorShape([2, 37])
     """
+    check_counts("depths", depths)
+    check_counts("widths", widths)
     if strides is None:
         strides = (1,) + (2,) * (len(depths) - 1)
-    if not isinstance(calibration, (list, tuple)):
+    check_counts("strides", strides)
+    if not isinstance(calibration, list | tuple):
         calibration = (calibration,) * len(depths)
     stages = {"widths": widths, "strides": strides, "calibration": calibration}
     for argument, value in stages.items():
@@ -92,7 +114,12 @@ def ResNet(
                 f"`{argument}` must have one entry per stage, as `depths`. "
                 f"Received: depths={depths}, {argument}={value}."
             )
-    conv = partial(conv_bn, use_bias=use_bias, kernel_initializer=kernel_initializer)
+    conv = partial(
+        conv_bn,
+        use_bias=use_bias,
+        kernel_initializer=kernel_initializer,
+        normalization=normalization,
+    )
     x = inputs = image_input(input_shape)
     if small_images:
         x = conv(x, widths[0], 3, activation=activation, name="stem")
@@ -102,145 +129,95 @@ def ResNet(
         x = ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=float("-inf"))
         x = layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
     rates = iter(linear_rates(drop_path, sum(depths)))
-    stages = zip(depths, widths, strides, calibration, strict=True)
-    for stage, (depth, width, stride, calibrate) in enumerate(stages, start=1):
-        for block in range(1, depth + 1):
-            x = residual_block(
+    for stage, depth in enumerate(depths):
+        for number in range(depth):
+            x = block(
                 x,
-                width,
-                strides=stride if block == 1 else 1,
-                bottleneck=bottleneck,
-                pooled_shortcut=pooled_shortcut,
-                calibration=calibrate,
-                activation=activation,
-                activate_before_calibration=activate_before_calibration,
-                drop_path=next(rates),
+                widths[stage],
                 conv=conv,
-                name=f"stage{stage}_block{block}",
+                strides=strides[stage] if number == 0 else 1,
+                calibration=calibration[stage],
+                activation=activation,
+                drop_path=next(rates),
+                name=f"stage{stage + 1}_block{number + 1}",
             )
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     return keras.Model(inputs, logits(x, classes, logits_initializer), name=name)
 
 
-def residual_block(
-    x,
-    width,
-    *,
-    strides,
-    bottleneck,
-    pooled_shortcut,
-    calibration,
-    activation,
-    activate_before_calibration,
-    drop_path,
-    conv,
-    name,
-):
-    """Returns `activation(shortcut(x) + calibration(convolutions(x)))`."""
-    filters = 4 * width if bottleneck else width
-    last = activation if activate_before_calibration else None
-    if bottleneck:
-        y = conv(x, width, 1, activation=activation, name=f"{name}_1")
-        y = conv(y, width, 3, strides=strides, activation=activation, name=f"{name}_2")
-        y = conv(y, filters, 1, activation=last, name=f"{name}_3")
-    else:
-        y = conv(x, width, 3, strides=strides, activation=activation, name=f"{name}_1")
-        y = conv(y, filters, 3, activation=last, name=f"{name}_2")
-    y = calibrated(y, calibration, name)
-    if drop_path:
-        y = layers.Dropout(drop_path, (None, 1, 1, 1), name=f"{name}_drop_path")(y)
-    if x.shape[-1] != filters or strides != 1:
-        if strides != 1:
-            # Of 1x1, it picks pixels: in TensorFlow 2.21 the gradient of a strided 1x1
-            # convolution writes beyond its memory on CPUs, and the process dies.
-            size = strides if pooled_shortcut else 1
-            pool = layers.AveragePooling2D(
-                size, strides, padding="same", name=f"{name}_shortcut_pool"
-            )
-            x = pool(x)
-        x = conv(x, filters, 1, name=f"{name}_shortcut")
-    y = layers.Add(name=f"{name}_add")([x, y])
-    return layers.Activation(activation, name=f"{name}_out")(y)
+@variant(ResNet, (2, 2, 2, 2), name="resnet18")
+def ResNet18():
+    """ResNet-18 for ImageNet: 8 basic blocks, torchvision's `resnet18`."""
 
 
-# ImageNet (Table 2).
+@variant(ResNet, (3, 4, 6, 3), name="resnet34")
+def ResNet34():
+    """ResNet-34 for ImageNet: 16 basic blocks, torchvision's `resnet34`."""
 
-ResNet18 = partial(ResNet, (2, 2, 2, 2), name="resnet18")
-ResNet34 = partial(ResNet, (3, 4, 6, 3), name="resnet34")
-ResNet50 = partial(ResNet, (3, 4, 6, 3), bottleneck=True, name="resnet50")
-ResNet101 = partial(ResNet, (3, 4, 23, 3), bottleneck=True, name="resnet101")
-ResNet152 = partial(ResNet, (3, 8, 36, 3), bottleneck=True, name="resnet152")
 
-SENet18 = partial(ResNet18, calibration=SqueezeExcite, name="senet18")
-SENet34 = partial(ResNet34, calibration=SqueezeExcite, name="senet34")
-SENet50 = partial(ResNet50, calibration=SqueezeExcite, name="senet50")
-SENet101 = partial(ResNet101, calibration=SqueezeExcite, name="senet101")
-SENet152 = partial(ResNet152, calibration=SqueezeExcite, name="senet152")
+@variant(ResNet, (3, 4, 6, 3), block=bottleneck_block, name="resnet50")
+def ResNet50():
+    """ResNet-50 for ImageNet: 16 bottlenecks, torchvision's `resnet50`."""
 
-ResCNet18 = partial(ResNet18, calibration=RCLayer, name="rescnet18")
-ResCNet34 = partial(ResNet34, calibration=RCLayer, name="rescnet34")
-ResCNet50 = partial(ResNet50, calibration=RCLayer, name="rescnet50")
-_RC_16_UNITS = [partial(RCLayer, reduction=reduction) for reduction in (16, 32, 64, 128)]
-ResCNet101 = partial(ResNet101, calibration=_RC_16_UNITS, name="rescnet101")
-ResCNet152 = partial(ResNet152, calibration=_RC_16_UNITS, name="rescnet152")
 
-# CIFAR, three stages of basic blocks (Table 1).
+@variant(ResNet, (3, 4, 23, 3), block=bottleneck_block, name="resnet101")
+def ResNet101():
+    """ResNet-101 for ImageNet: 33 bottlenecks, torchvision's `resnet101`."""
 
-CifarResNet = partial(
-    ResNet,
-    widths=(16, 32, 64),
-    small_images=True,
-    kernel_initializer=HE_FAN_IN,
-    input_shape=(32, 32, 3),
-    classes=10,
-)
-CifarResNet8 = partial(CifarResNet, (1, 1, 1), name="cifar_resnet8")
-CifarResNet32 = partial(CifarResNet, (5, 5, 5), name="cifar_resnet32")
-CifarResNet56 = partial(CifarResNet, (9, 9, 9), name="cifar_resnet56")
 
-_narrow_se = partial(SqueezeExcite, reduction=4)
-CifarSENet32 = partial(CifarResNet32, calibration=_narrow_se, name="cifar_senet32")
-CifarSENet56 = partial(CifarResNet56, calibration=_narrow_se, name="cifar_senet56")
+@variant(ResNet, (3, 8, 36, 3), block=bottleneck_block, name="resnet152")
+def ResNet152():
+    """ResNet-152 for ImageNet: 50 bottlenecks, torchvision's `resnet152`."""
 
-# Their reference draws every dense weight from N(0, 0.01^2): mean 0 and deviation 1 at first.
-_SMALL = RandomNormal(stddev=0.01)
-_narrow_rc = {
-    "calibration": partial(
-        RCLayer, reduction=4, kernel_initializer=_SMALL, bias_initializer="zeros"
-    ),
-    "logits_initializer": _SMALL,
-}
-CifarResCNet32 = partial(CifarResNet32, **_narrow_rc, name="cifar_rescnet32")
-CifarResCNet56 = partial(CifarResNet56, **_narrow_rc, name="cifar_rescnet56")
 
-# CIFAR, four stages of bottlenecks (Table 1).
+@variant(ResNet18, calibration=SqueezeExcite, name="senet18")
+def SENet18():
+    """SENet-18 for ImageNet: ResNet-18 with squeeze and excitation."""
 
-CifarResNet50 = partial(
-    ResNet50,
-    small_images=True,
-    kernel_initializer=None,
-    input_shape=(32, 32, 3),
-    classes=10,
-    name="cifar_resnet50",
-)
-# The reference's SENet-50 is not ResNet-50 with SE: it has biases, and a ReLU before the scaling.
-CifarSENet50 = partial(
-    CifarResNet50,
-    calibration=partial(SqueezeExcite, use_bias=True),
-    activate_before_calibration=True,
-    use_bias=True,
-    name="cifar_senet50",
-)
-CifarResCNet50 = partial(CifarResNet50, calibration=RCLayer, name="cifar_rescnet50")
 
-# CIFAR with ResNet-D's shortcut and a last stage that does not shrink (Table 3).
+@variant(ResNet34, calibration=SqueezeExcite, name="senet34")
+def SENet34():
+    """SENet-34 for ImageNet: ResNet-34 with squeeze and excitation."""
 
-CifarResNet50D = partial(
-    CifarResNet50,
-    strides=(1, 2, 2, 1),
-    pooled_shortcut=True,
-    kernel_initializer=HE_FAN_OUT,
-    name="cifar_resnet50d",
-)
-CifarResCNet50D = partial(CifarResNet50D, calibration=RCLayer, name="cifar_rescnet50d")
-CifarResCNet50DV2 = partial(CifarResNet50D, calibration=_RC_16_UNITS, name="cifar_rescnet50dv2")
+
+@variant(ResNet50, calibration=SqueezeExcite, name="senet50")
+def SENet50():
+    """SENet-50 for ImageNet: ResNet-50 with squeeze and excitation."""
+
+
+@variant(ResNet101, calibration=SqueezeExcite, name="senet101")
+def SENet101():
+    """SENet-101 for ImageNet: ResNet-101 with squeeze and excitation."""
+
+
+@variant(ResNet152, calibration=SqueezeExcite, name="senet152")
+def SENet152():
+    """SENet-152 for ImageNet: ResNet-152 with squeeze and excitation."""
+
+
+@variant(ResNet18, calibration=RCLayer, name="rescnet18")
+def ResCNet18():
+    """ResCNet-18 for ImageNet: ResNet-18 with an RC Layer in every block."""
+
+
+@variant(ResNet34, calibration=RCLayer, name="rescnet34")
+def ResCNet34():
+    """ResCNet-34 for ImageNet: ResNet-34 with an RC Layer in every block."""
+
+
+@variant(ResNet50, calibration=RCLayer, name="rescnet50")
+def ResCNet50():
+    """ResCNet-50 for ImageNet: ResNet-50 with an RC Layer in every block."""
+
+
+RC_OF_16_UNITS = tuple(partial(RCLayer, reduction=reduction) for reduction in (16, 32, 64, 128))
+
+
+@variant(ResNet101, calibration=RC_OF_16_UNITS, name="rescnet101")
+def ResCNet101():
+    """ResCNet-101 for ImageNet: ResNet-101 with RC Layers of 16 hidden units in every stage."""
+
+
+@variant(ResNet152, calibration=RC_OF_16_UNITS, name="rescnet152")
+def ResCNet152():
+    """ResCNet-152 for ImageNet: ResNet-152 with RC Layers of 16 hidden units in every stage."""

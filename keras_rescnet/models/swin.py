@@ -1,5 +1,6 @@
 """Swin transformer, in the size of the paper's Table 5."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import keras
@@ -8,23 +9,30 @@ from keras import layers
 from keras_rescnet.initializers import small_normal
 from keras_rescnet.layers import PatchMerging, WindowAttention
 from keras_rescnet.mistake import Mistake
-from keras_rescnet.models.blocks import linear_rates, logits
+from keras_rescnet.models.blocks import (
+    Activation,
+    check_count,
+    check_counts,
+    linear_rates,
+    logits,
+)
 from keras_rescnet.models.transformer import image_patches, transformer_block
+from keras_rescnet.models.variant import variant
 
 
 def Swin(
-    patch_size,
+    patch_size: int,
     *,
-    width,
-    depths,
-    heads,
-    window_size,
-    activation="gelu",
-    drop_path=0.0,
-    input_shape=(32, 32, 3),
-    classes=10,
-    name="swin",
-):
+    width: int,
+    depths: Sequence[int],
+    heads: Sequence[int],
+    window_size: int,
+    activation: Activation = "gelu",
+    drop_path: float = 0.0,
+    input_shape: tuple[int, int, int] = (32, 32, 3),
+    classes: int = 10,
+    name: str = "swin",
+) -> keras.Model:
     """Builds a Swin transformer that maps images to logits.
 
     Stages of attention within windows, which every second block shifts by half a window; between
@@ -41,7 +49,7 @@ def Swin(
         depths: Number of blocks in each stage.
         heads: Attention heads in each stage; divides the stage's channels.
         window_size: Side of a window, which divides the maps that are larger than it.
-        activation: A Keras activation for the MLPs: `"gelu"` (exact), `gclu`, ...
+        activation: A Keras activation for the MLPs: `"gelu"` (exact), `kr.gclu`, ...
         drop_path: Rate at which the last block's branches are dropped from an image in
             training; it grows linearly from 0 in the first.
         input_shape: Height, width and channels of the images.
@@ -52,8 +60,18 @@ def Swin(
         A `keras.Model` from float images `(N, H, W, C)` to float32 logits `(N, classes)`.
 
     Raises:
-        ValueError: if patches or windows do not tile the maps, or heads the width.
+        ValueError: If patches or windows do not tile the maps, or heads do not divide the width.
+
+    Example:
+
+    >>> model = kr.models.Swin(4, width=24, depths=(1, 1), heads=(3, 6), window_size=4)
+    >>> model.get_layer("stage2_block1_out").output.shape
+    (None, 4, 4, 48)
     """
+    check_counts("depths", depths)
+    if not isinstance(heads, tuple | list):
+        raise Mistake(f"`heads` must be a tuple, one per stage. Received: heads={heads!r}.")
+    check_count("width", width)
     if len(depths) != len(heads):
         raise Mistake(
             "`depths` and `heads` must have one entry per stage. "
@@ -61,10 +79,10 @@ def Swin(
         )
     inputs, x = image_patches(input_shape, patch_size, width)
     x = layers.LayerNormalization(epsilon=1e-5, name="patch_norm")(x)
-    if not 1 <= window_size <= min(x.shape[1:3]):
+    if not isinstance(window_size, int) or not 1 <= window_size <= min(x.shape[1:3]):
         raise Mistake(
             "`window_size` must be from 1 to the side of the first map, `input_shape` / "
-            f"`patch_size`. Received: window_size={window_size}, a map of {_size(x)}."
+            f"`patch_size`. Received: window_size={window_size!r}, a map of {_size(x)}."
         )
     rates = iter(linear_rates(drop_path, sum(depths)))
     for stage, (depth, stage_heads) in enumerate(zip(depths, heads, strict=True), start=1):
@@ -88,7 +106,7 @@ def Swin(
 
 
 def check_map(x, side, stage, *, last):
-    """Raises a `ValueError` unless windows of `side` tile the map, and it can be halved."""
+    """Raises a `Mistake` unless windows of `side` tile the map, and it can be halved."""
     height, width = x.shape[1:3]
     if height % side or width % side:
         common = [s for s in range(1, side) if height % s == width % s == 0]
@@ -107,7 +125,7 @@ def _size(x):
     return " x ".join(str(size) for size in x.shape[1:3])
 
 
-SwinTiny = partial(
+@variant(
     Swin,
     4,
     width=96,
@@ -117,3 +135,5 @@ SwinTiny = partial(
     drop_path=0.1,
     name="swin_tiny",
 )
+def SwinTiny():
+    """Swin-Tiny for CIFAR: patches and windows of 4, 12 blocks of 96 to 768 channels."""

@@ -5,7 +5,7 @@ from keras import layers
 from keras_rescnet.initializers import fan_in_uniform, small_normal
 from keras_rescnet.layers import LayerScale
 from keras_rescnet.mistake import Mistake
-from keras_rescnet.models.blocks import image_input
+from keras_rescnet.models.blocks import activated, check_count, image_input
 
 
 def image_patches(input_shape, patch_size, width):
@@ -19,10 +19,8 @@ def image_patches(input_shape, patch_size, width):
     Returns:
         The `keras.Input`, and a symbolic map `(N, height / patch_size, ..., width)`.
     """
-    if not isinstance(patch_size, int) or patch_size < 1:
-        raise Mistake(
-            f"`patch_size` must be a positive integer. Received: patch_size={patch_size!r}."
-        )
+    check_count("patch_size", patch_size)
+    check_count("width", width)
     inputs = image_input(input_shape)
     if any(size is None or size % patch_size for size in inputs.shape[1:3]):
         raise Mistake(
@@ -73,7 +71,7 @@ def transformer_block(
         if layer_scale is not None:
             y = LayerScale(layer_scale, name=f"{name}_{branch}_scale")(y)
         if drop_path:
-            noise_shape = (None, *(1 for _ in y.shape[1:]))  # one draw an image
+            noise_shape = (None, *(1 for _ in y.shape[1:]))  # one draw per image
             y = layers.Dropout(drop_path, noise_shape, name=f"{name}_{branch}_drop_path")(y)
         return layers.Add(name=out)([x, y])
 
@@ -83,7 +81,7 @@ def transformer_block(
     x = residual(y, "attention", f"{name}_attention_add")
     y = layers.LayerNormalization(epsilon=epsilon, name=f"{name}_norm2")(x)
     y = dense(y, 4 * x.shape[-1], name=f"{name}_mlp_1")
-    y = layers.Activation(activation, name=f"{name}_mlp_activation")(y)
+    y = activated(y, activation, f"{name}_mlp_activation")
     y = dense(y, x.shape[-1], name=f"{name}_mlp_2")
     return residual(y, "mlp", f"{name}_out")
 

@@ -1,26 +1,39 @@
 """VGG with batch normalization, in the form of the paper's Table 5."""
 
-from functools import partial
+from collections.abc import Callable, Sequence
 
 import keras
 from keras import layers
 
-from keras_rescnet.layers.pooled_dense import PooledDense
+from keras_rescnet.layers import BatchNormalization, PooledDense
 from keras_rescnet.mistake import Mistake
-from keras_rescnet.models.blocks import calibrated, conv_bn, fan_in_uniform, image_input, logits
+from keras_rescnet.models.blocks import (
+    Activation,
+    Calibration,
+    activated,
+    calibrated,
+    check_count,
+    check_counts,
+    conv_bn,
+    fan_in_uniform,
+    image_input,
+    logits,
+)
+from keras_rescnet.models.variant import variant
 
 
 def VGG(
-    depths,
+    depths: Sequence[int],
     *,
-    widths=(64, 128, 256, 512, 512),
-    hidden=4096,
-    calibration=None,
-    activation="relu",
-    input_shape=(32, 32, 3),
-    classes=10,
-    name="vgg",
-):
+    widths: Sequence[int] = (64, 128, 256, 512, 512),
+    hidden: int = 4096,
+    calibration: Calibration | None = None,
+    activation: Activation = "relu",
+    normalization: Callable[..., keras.layers.Layer] = BatchNormalization,
+    input_shape: tuple[int, int, int] = (32, 32, 3),
+    classes: int = 10,
+    name: str = "vgg",
+) -> keras.Model:
     """Builds a VGG network with batch normalization that maps images to logits.
 
     Stages of 3x3 convolutions, each followed by 2x2 max pooling; then adaptive pooling to
@@ -37,7 +50,9 @@ def VGG(
         hidden: Units of the two hidden dense layers.
         calibration: `None`, or what makes the layer between every batch normalization and
             its activation, called with a `name`: `RCLayer`, ...
-        activation: A Keras activation: `"relu"`, `gclu`, ...
+        activation: A Keras activation: `"relu"`, `kr.gclu`, ...
+        normalization: What makes the layer behind every convolution, called with a `name`:
+            `BatchNormalization`, `partial(BatchNormalization, synchronized=True)`, ...
         input_shape: Height, width and channels of the images.
         classes: Number of logits.
         name: Name of the model.
@@ -46,8 +61,17 @@ def VGG(
         A `keras.Model` from float images `(N, H, W, C)` to float32 logits `(N, classes)`.
 
     Raises:
-        ValueError: if an entry a stage is missing, or the images are too small or of unknown size.
+        ValueError: If a stage lacks its entry, or the images are too small or of unknown size.
+
+    Example:
+
+    >>> model = kr.models.VGG((1, 1), widths=(8, 16), hidden=32, calibration=kr.layers.GCLU)
+    >>> model.output_shape
+    (None, 10)
     """
+    check_counts("depths", depths)
+    check_counts("widths", widths)
+    check_count("hidden", hidden)
     if len(depths) != len(widths):
         raise Mistake(
             "`depths` and `widths` must have one entry per stage. "
@@ -57,17 +81,19 @@ def VGG(
     for stage, (depth, width) in enumerate(zip(depths, widths, strict=True), start=1):
         for i in range(1, depth + 1):
             unit = f"stage{stage}_{i}"
-            x = conv_bn(x, width, 3, use_bias=True, name=unit)
+            x = conv_bn(x, width, 3, use_bias=True, normalization=normalization, name=unit)
             x = calibrated(x, calibration, unit)
-            x = layers.Activation(activation, name=f"{unit}_activation")(x)
+            x = activated(x, activation, f"{unit}_activation")
         x = layers.MaxPooling2D(2, name=f"stage{stage}_pool")(x)
     x = PooledDense(hidden, pool_size=7, **fan_in_uniform(7 * 7 * widths[-1]), name="fc1")(x)
-    x = layers.Activation(activation, name="fc1_activation")(x)
+    x = activated(x, activation, "fc1_activation")
     x = layers.Dropout(0.5, name="fc1_dropout")(x)
     x = layers.Dense(hidden, **fan_in_uniform(hidden), name="fc2")(x)
-    x = layers.Activation(activation, name="fc2_activation")(x)
+    x = activated(x, activation, "fc2_activation")
     x = layers.Dropout(0.5, name="fc2_dropout")(x)
     return keras.Model(inputs, logits(x, classes), name=name)
 
 
-VGG16 = partial(VGG, (2, 2, 3, 3, 3), name="vgg16")
+@variant(VGG, (2, 2, 3, 3, 3), name="vgg16")
+def VGG16():
+    """VGG-16 for CIFAR with batch normalization; at 224 x 224 torchvision's `vgg16_bn`."""

@@ -7,22 +7,23 @@ from keras import layers
 
 from keras_rescnet.initializers import small_normal
 from keras_rescnet.layers import ClassToken, PositionEmbedding, SelfAttention
-from keras_rescnet.models.blocks import linear_rates, logits
+from keras_rescnet.models.blocks import Activation, check_count, linear_rates, logits
 from keras_rescnet.models.transformer import image_patches, transformer_block
+from keras_rescnet.models.variant import variant
 
 
 def ViT(
-    patch_size,
+    patch_size: int,
     *,
-    width,
-    depth,
-    heads,
-    activation="gelu",
-    drop_path=0.0,
-    input_shape=(32, 32, 3),
-    classes=10,
-    name="vit",
-):
+    width: int,
+    depth: int,
+    heads: int,
+    activation: Activation = "gelu",
+    drop_path: float = 0.0,
+    input_shape: tuple[int, int, int] = (32, 32, 3),
+    classes: int = 10,
+    name: str = "vit",
+) -> keras.Model:
     """Builds a vision transformer that maps images to logits.
 
     Patches become tokens, a class token goes before them, positions are learned; the class
@@ -38,7 +39,7 @@ def ViT(
         width: Channels of a token.
         depth: Number of blocks.
         heads: Attention heads; divides `width`.
-        activation: A Keras activation for the MLPs: `"gelu"` (exact), `gclu`, ...
+        activation: A Keras activation for the MLPs: `"gelu"` (exact), `kr.gclu`, ...
         drop_path: Rate at which the last block's branches are dropped from an image in
             training; it grows linearly from 0 in the first.
         input_shape: Height, width and channels of the images.
@@ -49,12 +50,17 @@ def ViT(
         A `keras.Model` from float images `(N, H, W, C)` to float32 logits `(N, classes)`.
 
     Raises:
-        ValueError: if `patch_size` does not divide the images, or `heads` the width.
+        ValueError: If `patch_size` does not divide the images, or `heads` the width.
 
     Example:
 
-    >>> model = ViT(16, width=384, depth=12, heads=6, activation=gclu, input_shape=(224, 224, 3))
+    >>> model = kr.models.ViT(
+    ...     16, width=48, depth=2, heads=3, activation=kr.gclu, input_shape=(224, 224, 3)
+    ... )
+    >>> model.get_layer("block2_out").output.shape  # 14 x 14 patches and the class token
+    (None, 197, 48)
     """
+    check_count("depth", depth)
     inputs, x = image_patches(input_shape, patch_size, width)
     x = layers.Reshape((-1, width), name="tokens")(x)
     token = ClassToken(stddev=1e-6, name="class_token")(x)
@@ -73,4 +79,6 @@ def ViT(
     return keras.Model(inputs, logits(x, classes, small_normal()), name=name)
 
 
-ViTTiny = partial(ViT, 4, width=192, depth=12, heads=3, name="vit_tiny")
+@variant(ViT, 4, width=192, depth=12, heads=3, name="vit_tiny")
+def ViTTiny():
+    """ViT-Tiny for CIFAR: patches of 4 x 4 pixels, 12 blocks of 192 channels and 3 heads."""

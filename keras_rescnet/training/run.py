@@ -10,7 +10,7 @@ import numpy as np
 from keras_rescnet import export
 from keras_rescnet.analysis.plots import plot_run
 from keras_rescnet.console import say
-from keras_rescnet.models.complexity import parameters
+from keras_rescnet.models.complexity import count_parameters
 from keras_rescnet.schedules import learning_rate_at
 from keras_rescnet.training.checkpoint import Checkpoints, match
 from keras_rescnet.training.data import RunData
@@ -226,7 +226,7 @@ class Run:
         """Writes model, SavedModel and results; returns the results."""
         results = {
             **results_of(self.state.history),
-            "parameters": parameters(self.model),
+            "parameters": count_parameters(self.model),
             "recipe_digest": self.digest,
         }
         if self.recipe.ema_momentum is not None:
@@ -257,14 +257,14 @@ class Run:
         stateful = data.stateful_transforms()
         self.folder.update_run(
             name=recipe.name,
-            parameters=parameters(self.model),
+            parameters=count_parameters(self.model),
             data=data.facts(),
             data_dir=None if data_dir is None else str(data_dir),
             steps_per_epoch=self.steps_per_epoch,
             reproducible=not stateful,
         )
         self._say(
-            f"{self.model.name}: {parameters(self.model):,} parameters, {recipe.precision}, "
+            f"{self.model.name}: {count_parameters(self.model):,} parameters, {recipe.precision}, "
             f"on {', '.join(self.engine.devices)}.\n"
             f"{recipe.dataset.name}: {len(data.train):,} training and "
             f"{len(data.test):,} test images; {recipe.epochs} epochs of "

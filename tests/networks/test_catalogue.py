@@ -1,7 +1,9 @@
 """What models cost: the figures of the reference, counted on the built models."""
 
 import csv
+import inspect
 import io
+import re
 from functools import partial
 
 import keras
@@ -89,9 +91,50 @@ def test_activation_bytes():
 
 
 def test_every_builder_is_listed():
-    named = {name for name, value in vars(models).items() if isinstance(value, partial)}
-    assert set(catalogue.builders()) == named | {"AlexNet"}
-    assert len(named) >= 32
+    families = {"ResNet", "VGG", "ViT", "Swin", "CaiT"}
+    others = {"basic_block", "bottleneck_block", "feature_extractor"}
+    assert set(catalogue.builders()) == set(models.__all__) - families - others
+    assert len(catalogue.builders()) == 33
+
+
+@pytest.mark.parametrize("name", ["ResNet50", "CifarResCNet50DV2", "VGG16", "CaiTXXS24"])
+def test_a_builder_explains_itself(name):
+    builder = getattr(models, name)
+    assert inspect.isfunction(builder)
+    assert builder.__name__ == name and builder.__module__.startswith("keras_rescnet.models.")
+    signature = inspect.signature(builder)
+    assert signature.return_annotation is keras.Model
+    first, _, rest = inspect.getdoc(builder).partition("\n")
+    assert "CIFAR" in first or "ImageNet" in first
+    documented = re.findall(r"^    (\w+): ", rest.partition("Returns:")[0], re.MULTILINE)
+    assert documented == list(signature.parameters)
+    assert "depths" not in documented or name == "SwinTiny"
+
+
+def test_a_size_refuses_what_its_family_does_not_take():
+    with pytest.raises(TypeError, match=r"CifarResNet8\(\) takes 0 positional arguments"):
+        models.CifarResNet8(10)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'activatoin'"):
+        models.CifarResNet8(activatoin="relu")
+
+
+def test_the_outline_of_a_model_leaves_the_session_alone():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        names = [keras.layers.Dense(1).name]
+        outline(models.CifarResNet8)
+        last = keras.layers.Dense(1)
+        assert last.dtype_policy.name == "mixed_float16"
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert names != [last.name]  # the session that counts names went on
+    with keras.StatelessScope():
+        pass  # where Keras draws the weights that it has put off: there must be none
+
+
+def test_the_outline_passes_on_what_the_builder_refuses():
+    with pytest.raises(ValueError, match="classes=0"):
+        outline(models.CifarResNet8, classes=0)
 
 
 def run(capsys, *arguments):

@@ -215,8 +215,16 @@ def test_senet50_is_the_reference():
     widths, depths = (4, 8), (2, 1)
     state = senet50_state(widths, depths, classes=5, rng=rng)
     images = rng.normal(size=(2, 3, 7, 6))
-    builder = partial(models.CifarSENet50.func, **models.CifarSENet50.keywords)
-    model = builder(depths, widths=widths, input_shape=(7, 6, 3), classes=5)
+    model = models.ResNet(
+        depths,
+        block=partial(models.bottleneck_block, activate_branch=True),
+        widths=widths,
+        small_images=True,
+        calibration=partial(SqueezeExcite, use_bias=True),
+        use_bias=True,
+        input_shape=(7, 6, 3),
+        classes=5,
+    )
     kr.convert.load_torch_weights(model, state)
     np.testing.assert_allclose(
         model(images.transpose(0, 2, 3, 1).astype("float32")),

@@ -12,7 +12,7 @@ import pytest
 import keras_rescnet as kr
 from keras_rescnet import models
 from keras_rescnet.layers import RCLayer, SqueezeExcite
-from keras_rescnet.models.complexity import outline, parameters
+from keras_rescnet.models.complexity import count_parameters, outline
 
 # Trainable parameters with 10 and 100 classes, of the reference; the paper's Table 1 rounds them.
 PARAMETERS_CIFAR = {
@@ -52,7 +52,7 @@ PARAMETERS_IMAGENET = {
 
 
 def count(builder, **kwargs):
-    return parameters(outline(builder, **kwargs))
+    return count_parameters(outline(builder, **kwargs))
 
 
 @pytest.mark.parametrize("name", PARAMETERS_CIFAR)
@@ -220,16 +220,15 @@ def test_seed_decides_initial_weights():
 small_rc = partial(RCLayer, reduction=4)
 EXAM = {
     "resnet": partial(models.ResNet, (1, 1), widths=(8, 16), small_images=True),
-    "resnet-imagenet": partial(models.ResNet, (1, 1), widths=(8, 8), bottleneck=True),
+    "resnet-imagenet": partial(models.ResNet, (1, 1), widths=(8, 8), block=models.bottleneck_block),
     "senet": partial(
         models.ResNet,
         (1, 1),
         widths=(4, 4),
-        bottleneck=True,
+        block=partial(models.bottleneck_block, activate_branch=True),
         small_images=True,
         calibration=partial(SqueezeExcite, use_bias=True, hidden_activation=kr.gclu),
         activation=kr.gclu,
-        activate_before_calibration=True,
         use_bias=True,
     ),
     "rescnet": partial(
@@ -244,9 +243,8 @@ EXAM = {
         models.ResNet,
         (1, 1),
         widths=(4, 4),
-        bottleneck=True,
+        block=partial(models.bottleneck_block, pooled_shortcut=True),
         small_images=True,
-        pooled_shortcut=True,
         calibration=[small_rc, partial(RCLayer, reduction=8)],
         activation=kr.gclu_tanh,
     ),
@@ -420,10 +418,10 @@ ERRORS = {
     "at least 16.*\\(8, 8, 3\\)": partial(models.AlexNet, input_shape=(8, 8, 3)),
     "known H, W and C": partial(models.VGG, (1,), widths=(4,), input_shape=(None, None, 3)),
     "activation.*glu2": partial(models.CifarResNet8, activation="glu2"),
-    "what makes a layer, such as a class.*Received: <RCLayer name=": partial(
+    "what makes a layer, such as a class.*Received: calibration=<RCLayer name=": partial(
         models.CifarResNet8, calibration=RCLayer(reduction=4)
     ),
-    "what makes a layer, such as a class.*Received: <SqueezeExcite name=": partial(
+    "what makes a layer, such as a class.*Received: calibration=<SqueezeExcite name=": partial(
         models.AlexNet, widths=(8,) * 5, calibration=SqueezeExcite()
     ),
     "C >= 16.*\\(None, 32, 32, 8\\)": partial(

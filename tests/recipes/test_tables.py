@@ -9,7 +9,7 @@ import pytest
 import keras_rescnet
 from keras_rescnet import augment, load_recipe
 from keras_rescnet.analysis.tables import read_table
-from keras_rescnet.models.complexity import parameters
+from keras_rescnet.models.complexity import count_parameters
 from keras_rescnet.optimizers import AdamW
 from keras_rescnet.schedules import learning_rate_at
 from keras_rescnet.training.setup import build_model
@@ -98,7 +98,7 @@ def test_every_network_builds_with_the_parameters_of_the_paper(name):
     for key, recipe in recipes_of(name).items():
         with keras.StatelessScope(initialize_variables=False):  # weights without values
             model = build_model(recipe, 1)
-        assert parameters(model) == expected_parameters(key), key
+        assert count_parameters(model) == expected_parameters(key), key
 
 
 def short(recipe, **changes):
