@@ -6,6 +6,7 @@ import pytest
 
 import keras_rescnet as kr
 from keras_rescnet.gaussian import erfc_in_graphs, exp_tail
+from support.gradients import hessian_product
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="other backends fuse without help"
@@ -206,7 +207,6 @@ def test_forward_mode_is_the_transpose_of_the_gradient(function, graph):
 
 def test_hessian_products_by_forward_over_reverse():
     import tensorflow as tf
-    from gradients import hessian_product
 
     function = kr.gclu
 
