@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from keras_rescnet.augment.random_resized_crop import resize
 
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp")  # that can be read
 MARGIN = 224 / 256  # share of the shorter side that evaluation keeps
 
 
@@ -13,7 +14,7 @@ def decode_middle(encoded, size):
     Only the part of the picture that can be seen in the result is decoded.
 
     Args:
-        encoded: Scalar string: the bytes of a JPEG, PNG, BMP or GIF file.
+        encoded: Scalar string: the bytes of a JPEG, PNG, BMP, GIF or WebP file.
         size: Side of the resulting square in pixels.
 
     Returns:
@@ -42,7 +43,7 @@ def decode(encoded, window):
     """Decodes part of a picture.
 
     Args:
-        encoded: Scalar string: the bytes of a JPEG, PNG, BMP or GIF file.
+        encoded: Scalar string: the bytes of a JPEG, PNG, BMP, GIF or WebP file.
         window: Function from the picture's height and width, int32 `(2,)`, to top, left, rows
             and columns.
 

@@ -12,7 +12,7 @@ from keras_rescnet.mistake import Mistake
 
 
 class EncodedExamples:
-    """JPEG, PNG, BMP or GIF pictures of any size, with random access; an `Examples`.
+    """JPEG, PNG, BMP, GIF or WebP pictures of any size, with random access; an `Examples`.
 
     Args:
         dataset: The `Dataset` they are of; its images must be square.

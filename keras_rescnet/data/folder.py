@@ -1,48 +1,55 @@
 """Folders of pictures."""
 
-import concurrent.futures
 import dataclasses
 import functools
-import hashlib
-import json
 import os
 import pathlib
 
 import numpy as np
-import tensorflow as tf
 
+from keras_rescnet.augment.arguments import check_integer, check_number
 from keras_rescnet.data.dataset import Dataset
-from keras_rescnet.data.decoding import decode
 from keras_rescnet.data.encoded_examples import EncodedExamples
-from keras_rescnet.files import write
+from keras_rescnet.data.folder_facts import folder_facts
+from keras_rescnet.data.folder_listing import list_pictures, show
 from keras_rescnet.mistake import Mistake
 
-FACTS = "image_folder.json"
-LABELS = "labels.txt"
-FOLDERS = {"train": "train", "test": "val"}
-TOLERANCE = 0.01  # share of pictures that may be unreadable
 
-
-def image_folder(path=None, *, size=224):
+def image_folder(
+    path: str | os.PathLike | None = None,
+    *,
+    size: int = 224,
+    validation_share: float | None = None,
+    unreadable_share: float = 0.01,
+) -> Dataset:
     """A dataset of one's own pictures: `train/<class>/*` and `val/<class>/*`.
 
-    Grey, RGB, RGBA, palette and CMYK pictures of any size, in JPEG, PNG, BMP or GIF files;
-    transparency, animation and EXIF orientation are dropped. The first time it is loaded, every
-    picture is decoded once: its mean and standard deviation are found, and what cannot be read
-    is named and from then on left out. That is kept in the folder, in `image_folder.json`, and
-    used as long as the files stay the same.
+    Grey, RGB, RGBA, palette and CMYK pictures of any size, in JPEG, PNG, BMP, GIF or WebP files
+    with the suffix of one; transparency, animation and EXIF orientation are dropped. The first
+    time it is loaded, every picture is decoded once: its mean and standard deviation are found,
+    and what cannot be read is named and from then on left out. That is kept in the folder, in
+    `image_folder.json`, and used as long as the files stay the same.
 
-    Classes are the folders in `train` that are not hidden, in alphabetical order, or in the
-    order of a file `labels.txt`, if there is one: one folder's name a line.
+    Classes are the folders in `train` that are not hidden, with all folders inside of them, in
+    alphabetical order, or in the order of a file `labels.txt`, if there is one: one folder's name
+    per line. Instead of `val`, the second folder may be called `validation`, `valid` or, if there
+    is none of these, `test`.
 
     Args:
         path: The folder; `None` for the `data_dir` it is loaded with (`--data_dir`).
         size: Side of the square images a model is given. Defaults to 224.
+        validation_share: For folders without `val`: share of the pictures of each class in
+            `train`, or in the folder itself, that are taken to test with. Which ones depends on
+            their names alone.
+        unreadable_share: Share of the pictures that may be unreadable. Defaults to 0.01.
 
     Returns:
         A `Dataset` whose classes, mean and standard deviation are known when it is loaded:
         `load(dataset, "train").dataset` has them. A mean and a standard deviation that are put
         in before, by `dataclasses.replace`, are kept.
+
+    Raises:
+        Mistake: when it is loaded, if the folder does not have what it needs.
 
     Example:
 
@@ -59,9 +66,21 @@ def image_folder(path=None, *, size=224):
     >>> len(examples), examples.class_names
     (2, ('cat', 'dog'))
     """
+    if not isinstance(path, str | os.PathLike | None):
+        raise Mistake(f"`path` must be a folder of pictures. Received: path={path!r:.80}.")
+    check_integer("size", size, 1)
+    if validation_share is not None:
+        check_number("validation_share", validation_share, 0, 1)
+        if validation_share in (0, 1):
+            raise Mistake(
+                "`validation_share` must be between 0 and 1, for example 0.1. "
+                f"Received: validation_share={validation_share}."
+            )
+    check_number("unreadable_share", unreadable_share, 0, 1)
+    shares = {"validation_share": validation_share, "unreadable_share": unreadable_share}
     return Dataset(
-        name="image_folder" if path is None else pathlib.Path(path).name,
-        read=functools.partial(read, path=path),
+        name="image_folder" if path is None else _name(path),
+        read=functools.partial(read, path=path, **shares),
         image_shape=(size, size, 3),
         classes=None,
         mean=None,
@@ -69,123 +88,48 @@ def image_folder(path=None, *, size=224):
     )
 
 
-def read(dataset, split, data_dir=None, path=None):
+def read(dataset, split, data_dir=None, path=None, *, validation_share=None, unreadable_share=0.01):
     """Returns the pictures of a split as `EncodedExamples`, in alphabetical order."""
     if path is None and data_dir is None:
-        raise Mistake("image_folder() needs the folder of the pictures: its path or --data_dir.")
+        raise Mistake(
+            "image_folder() needs the folder of the pictures: its path or --data_dir. "
+            "Received: path=None."
+        )
     root = pathlib.Path(data_dir if path is None else path).expanduser()
-    names, files = _listing(root)
-    facts = _facts(root, files)
+    listing = list_pictures(root, validation_share)
+    facts = folder_facts(listing, unreadable_share)
     unreadable = set(facts["unreadable"])
-    kept = [file for file in files[split] if file not in unreadable]
-    labels = np.array([names.index(pathlib.PurePath(file).parts[1]) for file in kept], "int64")
+    pairs = zip(listing.files[split], listing.labels[split], strict=True)
+    kept = [(file, label) for file, label in pairs if file not in unreadable]
+    labels = np.array([label for _, label in kept], "int64")
+    _check_every_class(listing, split, labels)
 
-    def fetch(rows):
-        pictures = [(root / kept[row]).read_bytes() for row in rows]
-        return np.array(pictures, object), labels[rows]
+    def fetch(indices):
+        pictures = [(root / kept[index][0]).read_bytes() for index in indices]
+        return np.array(pictures, object), labels[indices]
 
     dataset = dataclasses.replace(
         dataset,
-        name=root.name,
-        classes=len(names),
-        class_names=tuple(names),
+        name=_name(root),
+        classes=len(listing.class_names),
+        class_names=tuple(listing.class_names),
         mean=dataset.mean or tuple(facts["mean"]),
         std=dataset.std or tuple(facts["std"]),
     )
-    return EncodedExamples(dataset, len(kept), fetch, names)
+    return EncodedExamples(dataset, len(kept), fetch, listing.class_names)
 
 
-def _listing(root):
-    """Returns the class names, and the sorted files of each split, relative to `root`."""
-    classes, files = {}, {}
-    for split, folder in FOLDERS.items():
-        if not (root / folder).is_dir():
-            raise Mistake(
-                f"A folder of pictures must have train/<class>/* and val/<class>/*. Received: "
-                f"{root}, which has no folder {folder!r}."
-            )
-        classes[split] = sorted(p.name for p in (root / folder).iterdir() if _is_class(p))
-        files[split] = []
-        for name in classes[split]:
-            found = sorted(
-                entry.name
-                for entry in os.scandir(root / folder / name)
-                if entry.is_file() and not entry.name.startswith(".")
-            )
-            if not found:
-                raise Mistake(f"Every class must have pictures. {root / folder / name} has none.")
-            files[split] += [f"{folder}/{name}/{file}" for file in found]
-    names = classes["train"]
-    if len(names) < 2:
-        raise Mistake(f"There must be two classes or more. Received: {names} in {root / 'train'}.")
-    strange = sorted(set(classes["test"]) - set(names))
-    if strange:
-        raise Mistake(f"Every class in val must be in train too. {root / 'val'} has {strange}.")
-    if (root / LABELS).exists():
-        listed = (root / LABELS).read_text().split("\n")
-        listed = [line.strip() for line in listed if line.strip()]
-        if sorted(listed) != names:
-            different = sorted(set(listed) ^ set(names)) or "a class twice"
-            raise Mistake(
-                f"{root / LABELS} must list the folders in train, each once. "
-                f"It differs in {different}."
-            )
-        names = listed
-    return names, files
+def _name(path):
+    return show(pathlib.Path(os.path.abspath(path)).name) or "image_folder"
 
 
-def _is_class(folder):
-    return folder.is_dir() and not folder.name.startswith(".")  # such as .ipynb_checkpoints
-
-
-def _facts(root, files):
-    """Returns mean, std and unreadable files, from `image_folder.json` if it is up to date."""
-    every = files["train"] + files["test"]
-    digest = hashlib.sha256()
-    for file in every:
-        status = (root / file).stat()
-        digest.update(f"{file}\n{status.st_size}\n{status.st_mtime_ns}\n".encode())
-    stored = root / FACTS
-    try:
-        facts = json.loads(stored.read_text())
-        if facts["files"] == digest.hexdigest():
-            return facts
-    except (OSError, ValueError, KeyError):
-        pass  # not there, or not whole: found anew
-    print(f"Looking through {len(every):,} pictures in {root}, this once.", flush=True)
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        moments = list(pool.map(_moments, [root / file for file in every]))
-    unreadable = [file for file, found in zip(every, moments, strict=True) if found is None]
-    for file in unreadable:
-        print(f"Cannot read {root / file}: it is left out.", flush=True)
-    if len(unreadable) > TOLERANCE * len(every):
+def _check_every_class(listing, split, labels):
+    """Says which classes cannot be tested; raises `Mistake` if one cannot be learned."""
+    lacking = [name for i, name in enumerate(listing.class_names) if i not in set(labels.tolist())]
+    if lacking and split == "test":
+        print(f"No picture to test with in {show(listing.root)} of: {lacking!a:.200}.", flush=True)
+    elif lacking:
         raise Mistake(
-            f"At most {TOLERANCE:.0%} of the pictures may be unreadable. Received: "
-            f"{len(unreadable)} of {len(every)} in {root}, the first is {unreadable[0]}."
+            "Every class must have pictures that can be read. "
+            f"Received: none of {lacking!a:.200} in {show(listing.root)}."
         )
-    if unreadable:
-        print(f"{len(unreadable)} of {len(every):,} pictures are left out.", flush=True)
-    found = [pair for pair in moments[: len(files["train"])] if pair is not None]
-    mean, square = np.mean(found, axis=0)
-    facts = {
-        "mean": mean.tolist(),
-        "std": np.sqrt(square - mean**2).tolist(),
-        "unreadable": unreadable,
-        "files": digest.hexdigest(),
-    }
-    try:
-        write(stored, json.dumps(facts, indent=1) + "\n")
-    except OSError as error:
-        print(f"{stored} cannot be written ({error.strerror}): not kept for next time.", flush=True)
-    return facts
-
-
-def _moments(path):
-    """Returns the mean and mean square of a picture's channels / 255, or `None` if unreadable."""
-    try:
-        with tf.device("CPU"):
-            picture, _ = decode(tf.constant(path.read_bytes()), lambda sides: (0, 0, *sides))
-    except (OSError, tf.errors.OpError):
-        return None
-    pixels = picture.numpy().reshape(-1, 3) / 255
-    return pixels.mean(axis=0), np.square(pixels).mean(axis=0)

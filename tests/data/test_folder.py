@@ -155,11 +155,20 @@ def remove(folder):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda root: (root / "val").rename(root / "test"), "has no folder 'val'"),
+        (
+            lambda root: (root / "val").rename(root / "tst"),
+            r"no folder 'val', but \['train', 'tst'\]",
+        ),
         (lambda root: (root / "train").rename(root / "training"), "has no folder 'train'"),
-        (lambda root: remove(root / "train" / "dog"), "must have pictures.*train/dog has none"),
+        (
+            lambda root: remove(root / "train" / "dog"),
+            "must have pictures. Received: none in .*train/dog",
+        ),
         (lambda root: (root / "train" / "dog").rename(root / "dog"), r"two classes.*\['cat'\]"),
-        (lambda root: (root / "val" / "dog").rename(root / "val" / "dgo"), r"val has \['dgo'\]"),
+        (
+            lambda root: (root / "val" / "dog").rename(root / "val" / "dgo"),
+            r"Received: \['dgo'\] in .*val",
+        ),
         (
             lambda root: (root / "labels.txt").write_text("cat\ncow\n"),
             r"differs in \['cow', 'dog'\]",

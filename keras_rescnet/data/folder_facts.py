@@ -1,0 +1,151 @@
+"""What is found by looking through pictures once: mean, standard deviation, unreadable files."""
+
+import concurrent.futures
+import hashlib
+import json
+import os
+import struct
+import sys
+import threading
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from keras_rescnet.augment.cores import available_cores
+from keras_rescnet.data.decoding import SUFFIXES, decode
+from keras_rescnet.data.folder_listing import show
+from keras_rescnet.files import write
+from keras_rescnet.mistake import Mistake
+
+FACTS = "image_folder.json"
+LARGE = 2**24  # pixels from which on pictures are decoded one at a time, for the memory they take
+CHUNK = 2**14  # pixels that are summed up at a time, as floats
+
+_large_pictures = threading.Lock()
+
+
+def folder_facts(listing, unreadable_share):
+    """Returns the facts of a `Listing`, from `image_folder.json` if it is up to date.
+
+    Raises:
+        Mistake: if more than `unreadable_share` of the pictures cannot be read.
+    """
+    every = listing.files["train"] + listing.files["test"]
+    digest = _digest(listing.root, every, len(listing.files["train"]))
+    stored = listing.root / FACTS
+    facts = _stored_facts(stored, digest)
+    if facts is None:
+        facts = {**_look_through(listing, every), "files": digest}
+        try:
+            write(stored, json.dumps(facts, indent=1) + "\n")
+        except OSError as error:
+            print(f"{show(stored)} cannot be written ({error.strerror}): not kept.", flush=True)
+    unreadable = facts["unreadable"]
+    if len(unreadable) > unreadable_share * len(every):
+        raise Mistake(
+            f"At most {100 * unreadable_share:g}% of the pictures may be unreadable, "
+            f"`unreadable_share`. Received: {len(unreadable)} of {len(every)} in "
+            f"{show(listing.root)}, the first is {show(unreadable[0])}."
+        )
+    if facts["std"] is None or min(facts["std"]) < 1e-6:
+        raise Mistake(
+            "Training pictures must have different pixels in every channel. Received: "
+            f"{len(every)} pictures in {show(listing.root)}, std={facts['std']}."
+        )
+    return facts
+
+
+def _digest(root, files, training_files):
+    """Returns a digest of the names, sizes and times of all files, and of where train ends."""
+    digest = hashlib.sha256()
+    for file in files:
+        status = (root / file).stat()
+        digest.update(os.fsencode(file))
+        digest.update(f"\n{status.st_size}\n{status.st_mtime_ns}\n".encode())
+    digest.update(f"{training_files}".encode())
+    return digest.hexdigest()
+
+
+def _stored_facts(path, digest):
+    try:
+        facts = json.loads(path.read_text())
+        keys = {"mean", "std", "unreadable", "files"}
+        return facts if facts["files"] == digest and keys <= facts.keys() else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # not there, or not whole: found anew
+
+
+def _look_through(listing, files):
+    root = listing.root
+    print(f"Looking through {len(files):,} pictures in {show(root)}, this once.", flush=True)
+    if listing.others:
+        names = ", ".join(map(show, listing.others[:3]))
+        print(
+            f"Left out, as they are not in a class folder or not named {' '.join(SUFFIXES)}: "
+            f"{len(listing.others):,} files ({names}{', ...' if len(listing.others) > 3 else ''}).",
+            flush=True,
+        )
+    with concurrent.futures.ThreadPoolExecutor(available_cores()) as pool:
+        moments = list(_counted(pool.map(_moments, [root / file for file in files]), len(files)))
+    unreadable = [file for file, found in zip(files, moments, strict=True) if found is None]
+    for file in unreadable:
+        print(f"Cannot read {show(root / file)}: it is left out.", flush=True)
+    if unreadable:
+        print(f"{len(unreadable)} of {len(files):,} pictures are left out.", flush=True)
+    found = [pair for pair in moments[: len(listing.files["train"])] if pair is not None]
+    if not found:
+        return {"mean": None, "std": None, "unreadable": unreadable}
+    mean, square = np.mean(found, axis=0)
+    std = np.sqrt(np.maximum(square - mean**2, 0))
+    return {"mean": mean.tolist(), "std": std.tolist(), "unreadable": unreadable}
+
+
+def _counted(results, total):
+    """Yields results; on a terminal, shows every second how many there have been."""
+    shown = time.monotonic()
+    for count, result in enumerate(results, start=1):
+        yield result
+        if sys.stdout.isatty() and (time.monotonic() - shown > 1 or count == total):
+            shown = time.monotonic()
+            end = "\n" if count == total else ""
+            print(f"\r  {count:,} of {total:,} pictures", end=end, flush=True)
+
+
+def _moments(path):
+    """Returns the mean and mean square of a picture's channels / 255, or `None` if unreadable."""
+    try:
+        encoded = path.read_bytes()
+        if _pixels(encoded) < LARGE:
+            return _moments_of(encoded)
+        with _large_pictures:
+            return _moments_of(encoded)
+    except (OSError, tf.errors.OpError, struct.error):
+        return None
+
+
+def _moments_of(encoded):
+    with tf.device("CPU"):
+        picture, _ = decode(tf.constant(encoded), lambda sides: (0, 0, *sides))
+    pixels = np.asarray(memoryview(picture)).reshape(-1, 3)  # not a copy
+    total, squares = np.zeros(3), np.zeros(3)
+    for start in range(0, len(pixels), CHUNK):  # sums of integers: exact
+        chunk = pixels[start : start + CHUNK].astype("float64")
+        total += np.ones(len(chunk)) @ chunk
+        squares += np.einsum("ij,ij->j", chunk, chunk)
+    return total / (255 * len(pixels)), squares / (255**2 * len(pixels))
+
+
+def _pixels(encoded):
+    """Returns the number of pixels that the head of a picture file announces."""
+    if encoded.startswith(b"\xff\xd8"):
+        height, width, _ = tf.image.extract_jpeg_shape(encoded).numpy().tolist()
+    elif encoded.startswith(b"\x89PNG"):
+        width, height = struct.unpack_from(">II", encoded, 16)
+    elif encoded.startswith(b"GIF"):
+        width, height = struct.unpack_from("<HH", encoded, 6)
+    elif encoded.startswith(b"BM"):
+        width, height = struct.unpack_from("<ii", encoded, 18)
+    else:  # WebP, or none that can be decoded
+        width = height = 2**14
+    return abs(width * height)

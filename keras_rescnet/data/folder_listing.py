@@ -1,0 +1,208 @@
+"""The pictures in a folder: which files, of which class, for which split."""
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+
+from keras_rescnet.data.decoding import SUFFIXES
+from keras_rescnet.mistake import Mistake
+
+LABELS = "labels.txt"
+VALIDATION = ("val", "validation", "valid")  # names of the folder of test pictures, or else:
+TEST = "test"
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """The pictures of a folder.
+
+    Args:
+        root: The folder.
+        class_names: Name of each class.
+        files: Files of `"train"` and of `"test"` by class and name, relative to `root`.
+        labels: Class of each of them.
+        others: Files that are not named like pictures, and pictures outside of classes.
+    """
+
+    root: pathlib.Path
+    class_names: list[str]
+    files: dict[str, list[str]]
+    labels: dict[str, list[int]]
+    others: list[str]
+
+
+def list_pictures(root, validation_share=None):
+    """Returns the `Listing` of a folder.
+
+    Raises:
+        Mistake: if it does not have the folders, classes and pictures that it needs.
+    """
+    root = pathlib.Path(root)
+    if not root.is_dir():
+        raise Mistake(f"A folder of pictures must be an existing folder. Received: {show(root)}.")
+    others = []
+    if validation_share is None:
+        train, test = _split_folders(root)
+        found = {
+            split: _classes(root, name, others)
+            for split, name in zip(("train", "test"), (train, test), strict=True)
+        }
+    else:
+        train = test = _train_folder(root)
+        found = _divide(_classes(root, train, others), validation_share)
+    names = sorted(found["train"])
+    empty = [name for name in names if not found["train"][name]]
+    if empty:
+        raise Mistake(
+            f"Every class must have pictures. Received: none in {show(root / train / empty[0])}."
+        )
+    if len(names) < 2:
+        raise Mistake(
+            f"There must be two classes or more. Received: {names} in {show(root / train)}."
+        )
+    strange = sorted(set(found["test"]) - set(names))
+    if strange:
+        raise Mistake(
+            f"Every class in {test} must be in {train} too. "
+            f"Received: {strange!a:.200} in {show(root / test)}."
+        )
+    if not any(found["test"].values()):
+        raise Mistake(
+            f"There must be pictures to test with. Received: none in {show(root / test)}."
+        )
+    in_order = _in_order(root, names)
+    files, labels = {}, {}
+    for split, classes in found.items():
+        pairs = [(file, name) for name in sorted(classes) for file in sorted(classes[name])]
+        files[split] = [file for file, _ in pairs]
+        labels[split] = [in_order.index(name) for _, name in pairs]
+    return Listing(root, in_order, files, labels, others)
+
+
+def show(path):
+    """Returns a path as text that can be printed, whatever bytes its name is made of."""
+    text = str(path)
+    return text if text.isprintable() else ascii(text)
+
+
+def _split_folders(root):
+    """Returns the names of the folders of training and of test pictures."""
+    there = [name for name in (*VALIDATION, TEST) if (root / name).is_dir()]
+    has_train = (root / "train").is_dir()
+    if not there or not has_train:
+        missing = "val" if has_train else "train"
+        folders = sorted(path.name for path in root.iterdir() if path.is_dir())
+        raise Mistake(
+            "A folder of pictures must have train/<class>/* and val/<class>/* (or validation, or "
+            "test); image_folder(validation_share=0.1) does without the second. Received: "
+            f"{show(root)}, which has no folder {missing!r}, but "
+            f"{folders!a:.100}."
+        )
+    return "train", there[0]
+
+
+def _train_folder(root):
+    """Returns the name of the folder of pictures to divide, which may be the root itself."""
+    there = [name for name in VALIDATION if (root / name).is_dir()]
+    if there:
+        raise Mistake(
+            "`validation_share` is for folders without pictures to validate with. Received: "
+            f"validation_share with {show(root / there[0])}."
+        )
+    return "train" if (root / "train").is_dir() else ""
+
+
+def _classes(root, folder, others):
+    """Returns the pictures of every class in a folder; appends to `others` what is none."""
+    classes = {}
+    for entry in _entries(root / folder):
+        if not entry.is_dir():
+            if entry.name not in (LABELS, "image_folder.json"):
+                others.append(str(pathlib.Path(folder, entry.name)))
+            continue
+        if folder == "" and entry.name == TEST:
+            continue  # kept for later by who wants a share of the others to validate with
+        if not entry.name.isprintable():
+            raise Mistake(
+                "Names of class folders must be printable UTF-8. "
+                f"Received: {ascii(entry.name)} in {show(root / folder)}."
+            )
+        classes[entry.name] = [
+            str(pathlib.Path(folder, entry.name, file))
+            for file in _pictures(root / folder / entry.name, others, root)
+        ]
+    return classes
+
+
+def _pictures(folder, others, root, above=()):
+    """Returns the pictures in a folder and the folders in it, relative to it."""
+    status = folder.stat()
+    above = (*above, (status.st_dev, status.st_ino))
+    found = []
+    for entry in _entries(folder):
+        path = folder / entry.name
+        if entry.is_dir():
+            status = entry.stat()
+            if (status.st_dev, status.st_ino) not in above:  # a link to where it lies in
+                inside = _pictures(path, others, root, above)
+                found += [f"{entry.name}/{file}" for file in inside]
+        elif entry.is_file() and path.suffix.lower() in SUFFIXES:
+            found.append(entry.name)
+        else:
+            others.append(str(path.relative_to(root)))
+    return found
+
+
+def _entries(folder):
+    """Returns what is in a folder and not hidden, such as .ipynb_checkpoints, sorted."""
+    try:
+        with os.scandir(folder) as entries:
+            visible = [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise Mistake(
+            f"Folders of pictures must be readable. Received: {show(folder)}: {error.strerror}."
+        ) from None
+    return sorted(visible, key=lambda entry: entry.name)
+
+
+def _divide(classes, share):
+    """Takes a share of every class, at least one picture, to test with.
+
+    Which ones depends on the names of the files alone: it is the same in every run, and hardly
+    changes when pictures are added.
+    """
+    found = {"train": {}, "test": {}}
+    for name, files in classes.items():
+        ranked = sorted(files, key=lambda file: hashlib.sha256(os.fsencode(file)).digest())
+        count = max(1, round(share * len(files)))
+        if len(files) == 1 or count == len(files):
+            raise Mistake(
+                "`validation_share` must leave pictures of every class to train on. Received: "
+                f"validation_share={share} of {len(files)} pictures of {name!r:.80}."
+            )
+        found["test"][name], found["train"][name] = ranked[:count], ranked[count:]
+    return found
+
+
+def _in_order(root, names):
+    """Returns the class names in the order of `labels.txt`, if there is one."""
+    try:
+        text = (root / LABELS).read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return names
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8"
+        raise Mistake(
+            f"{LABELS} must be a text file in UTF-8. Received: {show(root / LABELS)}: {reason}."
+        ) from None
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    # The name of a folder may begin or end with a space: it is then written as it is.
+    listed = [line if line in names else line.strip() for line in lines if line.strip()]
+    if sorted(listed) != names:
+        different = ascii(sorted(set(listed) ^ set(names))) if set(listed) != set(names) else None
+        raise Mistake(
+            f"{LABELS} must list the class folders, each once. Received: {show(root / LABELS)}, "
+            f"which differs in {different or 'a class twice':.200}."
+        )
+    return listed
