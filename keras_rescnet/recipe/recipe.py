@@ -23,7 +23,16 @@ if typing.TYPE_CHECKING:  # what reads recipes to list them need not wait for Ke
 
 # Fields that decide no number of a run: they may change between a stop and what goes on from it.
 # `evaluate_every` is none of them: it decides which epochs the log and the best epoch are made of.
-FREE_FIELDS = frozenset({"checkpoint_minutes", "nan_policy", "reference", "steps_per_execution"})
+FREE_FIELDS = frozenset(
+    {
+        "checkpoint_minutes",
+        "nan_policy",
+        "reference",
+        "reference_hours",
+        "reference_top5",
+        "steps_per_execution",
+    }
+)
 
 _PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 _POLICIES = ("stop", "rollback")
@@ -89,6 +98,8 @@ class Recipe:
             to `None`, random weights.
         reference: The paper's top-1 accuracy in %, to report beside what was measured; decides no
             number. Defaults to `None`.
+        reference_top5: The paper's top-5 accuracy in %, likewise.
+        reference_hours: The paper's hours of training, likewise.
         file: The file that `load_recipe` found the recipe in, which `load_recipe` sets.
         name: The recipe's name among several of that file, which `load_recipe` sets.
 
@@ -145,6 +156,8 @@ class Recipe:
     initial_weights: str | None = None
 
     reference: float | None = None
+    reference_top5: float | None = None
+    reference_hours: float | None = None
     file: pathlib.Path | None = dataclasses.field(default=None, repr=False, compare=False)
     name: str | None = dataclasses.field(default=None, repr=False, compare=False)
 
@@ -182,7 +195,9 @@ class Recipe:
         self._check("ema_momentum", lambda value: 0 < value < 1, "lie between 0 and 1")
         self._check("precision", lambda value: value in _PRECISIONS, f"be one of {_PRECISIONS}")
         self._check("nan_policy", lambda value: value in _POLICIES, f"be one of {_POLICIES}")
-        self._check("reference", lambda value: 0 <= value <= 100, "be a percentage")
+        for name in ("reference", "reference_top5"):
+            self._check(name, lambda value: 0 <= value <= 100, "be a percentage")
+        self._check("reference_hours", lambda value: 0 < value < math.inf, "be positive and finite")
         self._check_excluded()
         if self.warmup_epochs >= self.epochs:
             raise Mistake(

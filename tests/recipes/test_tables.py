@@ -1,6 +1,7 @@
 """recipes/table1.py ... table6.py: every cell of the paper loads, builds and trains."""
 
 import functools
+import json
 import pathlib
 
 import keras
@@ -17,6 +18,7 @@ from support import noise
 
 FOLDER = pathlib.Path(__file__).parents[2] / "recipes"
 CELLS = {"table1": 27, "table2": 7, "table3": 18, "table4": 5, "table5": 42, "table6": 6}
+PAPER = json.loads((FOLDER.parent / "tests" / "golden" / "paper_tables.json").read_text())
 FILES = {name: FOLDER / f"{name}.py" for name in CELLS}
 
 
@@ -37,6 +39,16 @@ def test_every_cell_has_a_recipe_and_a_place(name):
     assert len(table.recipes) == CELLS[name]
     placed = [key for row in table.rows for key in row.cells if key is not None]
     assert sorted(placed) == sorted(table.recipes)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_every_recipe_has_the_figures_of_the_paper(name):
+    recipes, figures = recipes_of(name), PAPER[name]
+    assert len(figures) == len(recipes) == CELLS[name]
+    for key, recipe in recipes.items():
+        figure = figures[key] if isinstance(figures[key], dict) else {"top1": figures[key]}
+        expected = tuple(map(figure.get, ("top1", "top5", "hours")))
+        assert (recipe.reference, recipe.reference_top5, recipe.reference_hours) == expected, key
 
 
 def test_names_are_unique():
