@@ -165,7 +165,12 @@ def _render_others(records, folder):
 
 
 def _figure(recipe):
-    return "" if recipe is None or recipe.reference is None else f"{recipe.reference:.2f}"
+    if recipe is None or recipe.reference is None:
+        return ""
+    text = f"{recipe.reference:.2f}"
+    if recipe.reference_top5 is not None:
+        text += f" / {recipe.reference_top5:.2f}"
+    return text if recipe.reference_hours is None else f"{text} in {recipe.reference_hours:.2f} h"
 
 
 def _line(*cells):
