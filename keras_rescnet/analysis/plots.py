@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_rescnet.analysis.normality import gaussian_distance
 from keras_rescnet.analysis.runs import read_log
+from keras_rescnet.console import say
 from keras_rescnet.mistake import Mistake
 
 
@@ -15,8 +16,8 @@ def plot_run(workdir):
     folder = pathlib.Path(workdir)
     try:
         plot_curves({folder.name: read_log(folder)}, folder / "curves.png")
-    except ValueError as error:
-        print(f"No curves.png. {error}", flush=True)
+    except (ValueError, OSError) as error:  # a picture less is no reason to fail at the end
+        say(f"No curves.png. {error}")
 
 
 def plot_curves(runs, path):

@@ -8,6 +8,7 @@ import pathlib
 import numpy as np
 
 from keras_rescnet.augment.arguments import check_integer, check_number
+from keras_rescnet.console import say
 from keras_rescnet.data.dataset import Dataset
 from keras_rescnet.data.encoded_examples import EncodedExamples
 from keras_rescnet.data.folder_facts import folder_facts
@@ -127,7 +128,7 @@ def _check_every_class(listing, split, labels):
     """Says which classes cannot be tested; raises `Mistake` if one cannot be learned."""
     lacking = [name for i, name in enumerate(listing.class_names) if i not in set(labels.tolist())]
     if lacking and split == "test":
-        print(f"No picture to test with in {show(listing.root)} of: {lacking!a:.200}.", flush=True)
+        say(f"No picture to test with in {show(listing.root)} of: {lacking!a:.200}.")
     elif lacking:
         raise Mistake(
             "Every class must have pictures that can be read. "

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_rescnet.augment.cores import available_cores
+from keras_rescnet.console import say
 from keras_rescnet.data.decoding import SUFFIXES, decode
 from keras_rescnet.data.folder_listing import show
 from keras_rescnet.files import write
@@ -40,7 +41,7 @@ def folder_facts(listing, unreadable_share):
         try:
             write(stored, json.dumps(facts, indent=1) + "\n")
         except OSError as error:
-            print(f"{show(stored)} cannot be written ({error.strerror}): not kept.", flush=True)
+            say(f"{show(stored)} cannot be written ({error.strerror}): not kept.")
     unreadable = facts["unreadable"]
     if len(unreadable) > unreadable_share * len(every):
         raise Mistake(
@@ -78,21 +79,20 @@ def _stored_facts(path, digest):
 
 def _look_through(listing, files):
     root = listing.root
-    print(f"Looking through {len(files):,} pictures in {show(root)}, this once.", flush=True)
+    say(f"Looking through {len(files):,} pictures in {show(root)}, this once.")
     if listing.others:
         names = ", ".join(map(show, listing.others[:3]))
-        print(
+        say(
             f"Left out, as they are not in a class folder or not named {' '.join(SUFFIXES)}: "
-            f"{len(listing.others):,} files ({names}{', ...' if len(listing.others) > 3 else ''}).",
-            flush=True,
+            f"{len(listing.others):,} files ({names}{', ...' if len(listing.others) > 3 else ''})."
         )
     with concurrent.futures.ThreadPoolExecutor(available_cores()) as pool:
         moments = list(_counted(pool.map(_moments, [root / file for file in files]), len(files)))
     unreadable = [file for file, found in zip(files, moments, strict=True) if found is None]
     for file in unreadable:
-        print(f"Cannot read {show(root / file)}: it is left out.", flush=True)
+        say(f"Cannot read {show(root / file)}: it is left out.")
     if unreadable:
-        print(f"{len(unreadable)} of {len(files):,} pictures are left out.", flush=True)
+        say(f"{len(unreadable)} of {len(files):,} pictures are left out.")
     found = [pair for pair in moments[: len(listing.files["train"])] if pair is not None]
     if not found:
         return {"mean": None, "std": None, "unreadable": unreadable}
@@ -109,7 +109,7 @@ def _counted(results, total):
         if sys.stdout.isatty() and (time.monotonic() - shown > 1 or count == total):
             shown = time.monotonic()
             end = "\n" if count == total else ""
-            print(f"\r  {count:,} of {total:,} pictures", end=end, flush=True)
+            say(f"\r  {count:,} of {total:,} pictures", end=end)
 
 
 def _moments(path):

@@ -8,6 +8,7 @@ from absl import flags
 
 from keras_rescnet.analysis.records import check_folder, write_record
 from keras_rescnet.command import run_command
+from keras_rescnet.console import say
 from keras_rescnet.mistake import Mistake
 from keras_rescnet.recipe import load_recipe, recipe_name
 from keras_rescnet.training import train
@@ -40,13 +41,13 @@ def main(arguments):
             devices=devices.value,
             timeout=timeout.value,
         )
-        print(json.dumps(results, indent=2))
+        say(json.dumps(results, indent=2))
         if recipe.reference is not None:
-            print(f"The paper has {recipe.reference:.2f} %, its best epoch's test accuracy.")
+            say(f"The paper has {recipe.reference:.2f} %, its best epoch's test accuracy.")
         if record.value is not None:
             file = write_record(record.value, recipe, path.value, overrides.value, workdir)
-            print(f"The record is {file}.")
-        print(f"Everything is in {workdir}.")
+            say(f"The record is {file}.")
+        say(f"Everything is in {workdir}.")
 
     name = pathlib.Path(arguments[0]).name  # train.py, or the console script's train
     run_command(name, "Trains a recipe.", arguments, values, command)

@@ -17,6 +17,7 @@ from keras_rescnet.console import say
 from keras_rescnet.mistake import Mistake, shorten
 from keras_rescnet.recipe import FREE_FIELDS, Recipe
 from keras_rescnet.training import finished
+from keras_rescnet.training.checkpoint import Checkpoints
 from keras_rescnet.training.claim import Claim
 from keras_rescnet.training.differences import difference
 from keras_rescnet.training.environment import changes, environment
@@ -52,6 +53,8 @@ class WorkDir:
         self._claim = Claim(self.path) if chief else None
         try:
             self._run = self._read("run.json") or {}
+            if not self._run and self._has_checkpoint():  # which knows its recipe, too
+                Checkpoints(self.checkpoints, chief=False, digest=self.digest).last()
             self._check_recipe()
             self._results = self._find_results()
             if chief:
@@ -192,6 +195,7 @@ class WorkDir:
         own = hashlib.sha256(text.encode()).hexdigest()
         self._run["finished"] = {**finished.checksums(self.path), "results.json": own}
         with finished.writing(self.path / "results.json"):
+            files.sync_tree(self.path)
             files.write(self.path / "run.json", self._sealed_run())
             files.write(self.path / "results.json", text)
 
