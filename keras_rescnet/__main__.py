@@ -1,7 +1,7 @@
 """`keras-rescnet COMMAND ...`, the commands for those who have no checkout."""
 
 import difflib
-import importlib
+import runpy
 import sys
 
 COMMANDS = {
@@ -9,18 +9,18 @@ COMMANDS = {
     "evaluate": "measures a run on any split of any data",
     "predict": "names what is in pictures",
     "browse": "draws the pictures a recipe trains on",
-    "export": "writes a run's model as ONNX or LiteRT",
+    "export": "writes a run's model as ONNX, LiteRT or SavedModel",
     "curves": "draws the errors of runs by epoch",
     "models": "lists every model with what it costs",
-    "report": "tells results beside the paper's",
+    "report": "puts results beside the paper's, in Markdown",
     "responses": "draws how Gaussian and how discriminative responses are",
 }
 
 
 def main():
-    """Calls the command that the first word names."""
+    """Runs the command that the first word names, as `python -m keras_rescnet.COMMAND` does."""
     name = sys.argv[1] if len(sys.argv) > 1 else None
-    if name in (None, "--help", "-h"):
+    if name in (None, "--help", "-help", "-h"):
         print(__doc__)
         for command, text in COMMANDS.items():
             print(f"  {command:<10} {text}")
@@ -28,16 +28,14 @@ def main():
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.0)[0]
         print(
-            f"keras-rescnet: There is no such command. Received: {name}. Nearest: {near}.",
+            f"keras-rescnet: There is no such command. Received: {name[:100]!r}. Nearest: {near}.",
             file=sys.stderr,
         )
         sys.exit(2)
-    module = {
-        "train": "training.__main__",
-        "models": "models.__main__",
-        "export": "export.__main__",
-    }.get(name, name)
-    importlib.import_module(f"keras_rescnet.{module}").main(sys.argv[1:])
+    sys.argv = sys.argv[1:]
+    # Not imported: `keras_rescnet.evaluate` would then be the command and no longer the function.
+    module = "training" if name == "train" else name
+    runpy.run_module(f"keras_rescnet.{module}", run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

@@ -1,62 +1,265 @@
-"""How every command begins and ends."""
+"""How a command begins and ends: its flags, a quiet start, an exit code."""
 
+import contextlib
+import errno
+import importlib.util
 import os
 import pathlib
+import signal
 import sys
+import tempfile
+import textwrap
+import traceback
 
-import keras
-import tensorflow as tf
 from absl import flags
 
-from keras_rescnet.mistake import Mistake
+from keras_rescnet.mistake import Mistake, shorten
+
+_BACKENDS = ("tensorflow", "jax", "torch", "numpy", "openvino")
+_FLAGS_OF_ABSL = ("flagfile", "undefok")  # which every command has, and nobody needs
+
+# What the system answers where nothing can be written, which is no defect
+_UNWRITABLE = (errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.ENOSPC, errno.EPERM, errno.EROFS)
 
 
-def run_command(name, help_text, arguments, values, function, takes_words=False):
+def run_command(name, help_text, arguments, values, function, *, required=(), takes_words=False):
     """Parses flags, calls `function` with the words that are no flags, and ends the process.
 
-    A `Mistake` is the user's to mend: one line, exit code 2. Any other exception is a defect, and
-    keeps its traceback. A loss that is not finite ends with 3, a
-    run that lost another of its processes with 4, Ctrl-C with 130.
+    `--help` is answered before anything else, so what is slow to import is imported in `function`,
+    inside `quiet_imports`. A `Mistake` is the user's to mend: one line and exit code 2, with its
+    traceback after `--traceback`. Any other exception is a defect and keeps its traceback. A loss
+    that is not finite ends with 3, a run that lost another of its processes with 4, Ctrl-C with
+    130, and a reader of the output that is gone (`| head -1`) with 141.
 
     Args:
         name: The command's name in messages.
-        help_text: What `--help` says above the flags.
+        help_text: What `--help` prints above the flags.
         arguments: As `sys.argv`: the program, flags and words.
         values: absl's `FlagValues` of the command.
         function: Called with the list of words.
-        takes_words: Whether there may be any.
+        required: Names of the flags that must be given.
+        takes_words: Whether there may be words.
     """
-    if {"--help", "-h", "-help"} & set(arguments):
-        print(f"{help_text}\n{values.get_help()}")
-        return
+    flags.DEFINE_bool(
+        "traceback",
+        False,
+        "Prints where in the code a mistake was found, above the line that explains it.",
+        flag_values=values,
+    )
+    interrupt = signal.getsignal(signal.SIGINT)
+    if interrupt is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _leave_at_once)
+    for stream in (sys.stdout, sys.stderr):  # names of files may be no UTF-8
+        with contextlib.suppress(AttributeError):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        words = values(arguments)[1:]
-        if words and not takes_words:
-            raise flags.Error(f"Arguments are given as --flag value. Received: {' '.join(words)}")
-    except flags.Error as error:
-        _end(name, error, 2)
-    keras.config.disable_traceback_filtering()  # it would hide who raised what
-    tf.debugging.disable_traceback_filtering()
-    try:
-        function(words)
+        if {"--help", "-h", "-help"} & set(arguments):
+            print(f"{help_text.strip()}\n\nFlags:\n\n{_describe(values)}")
+        else:
+            function(_parse(arguments, values, required, takes_words))
+        sys.stdout.flush()
     except Mistake as error:
-        _end(name, error, 2)
+        _end(name, error, 2, error if "--traceback" in arguments else None)
     except FloatingPointError as error:
         _end(name, error, 3)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # it is flushed at the end
+        sys.exit(128 + signal.SIGPIPE)
     except ConnectionError as error:
         print(f"{name}: {error}", file=sys.stderr, flush=True)
         os._exit(4)  # an orderly exit would wait for the process that is gone
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        message = f"{error.strerror}. Received: {error.filename}."
+        _end(name, message, 2, error if "--traceback" in arguments else None)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(128 + signal.SIGINT)
+    finally:
+        if interrupt is signal.default_int_handler:
+            signal.signal(signal.SIGINT, interrupt)
 
 
-def check_output(flag, path):
-    """Raises a `ValueError` unless a file can lie at `path`: before the work, not after it."""
+@contextlib.contextmanager
+def quiet_imports():
+    """Holds back what TensorFlow's libraries print while they load, unless they fail.
+
+    With `TF_CPP_MIN_LOG_LEVEL` in the environment nothing is held back.
+
+    Raises:
+        Mistake: if `KERAS_BACKEND` names a backend that is not there.
+    """
+    _check_backend()
+    with contextlib.ExitStack() as stack:
+        if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
+            os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+            stack.enter_context(_hold_back_stderr())
+        yield
+        if "tensorflow" in sys.modules:
+            import keras
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()  # prints, the first time, that there is no GPU
+            keras.config.disable_traceback_filtering()  # it would hide who raised a defect
+            tf.debugging.disable_traceback_filtering()
+
+
+def define_recipe(values):
+    """Defines `--recipe` and `--set`, and returns their holders."""
+    recipe = flags.DEFINE_string(
+        "recipe",
+        None,
+        "Recipe to use: FILE, or FILE:NAME of a file with several. The file is a Python program, "
+        "and is executed.",
+        flag_values=values,
+    )
+    overrides = flags.DEFINE_multi_string(
+        "set",
+        [],
+        "Replaces a field of the recipe, as in --set epochs=30. May be repeated.",
+        flag_values=values,
+    )
+    return recipe, overrides
+
+
+def define_data_dir(values):
+    """Defines `--data_dir`, and returns its holder."""
+    return flags.DEFINE_string(
+        "data_dir",
+        None,
+        "Folder in which TensorFlow Datasets keeps its data, or which holds the pictures of an "
+        "image_folder(). Not given, it is the one that the run was trained with, or else "
+        "~/tensorflow_datasets.",
+        flag_values=values,
+    )
+
+
+def check_output(flag, path, suffixes=()):
+    """Checks that a file can be written at `path`: before the work, not after it.
+
+    Args:
+        flag: The flag that named it.
+        path: The file.
+        suffixes: What it may end in; anything if there are none.
+
+    Raises:
+        Mistake: if its folder is not there, or it ends in something else.
+    """
     file = pathlib.Path(path)
-    if file.is_dir() or not file.resolve().parent.is_dir():
-        raise Mistake(f"--{flag} must lie in an existing folder. Received: {path}.")
+    try:
+        fits = not file.is_dir() and file.resolve().parent.is_dir()
+    except (OSError, ValueError):  # a name that is too long, or with a zero byte
+        fits = False
+    if not fits:
+        raise Mistake(f"--{flag} must lie in an existing folder. Received: {shorten(path, str)}.")
+    if not os.access(file if file.exists() else file.resolve().parent, os.W_OK):
+        raise Mistake(f"--{flag} must be writable. Received: {shorten(path, str)}.")
+    if suffixes and file.suffix.lower() not in suffixes:
+        raise Mistake(
+            f"--{flag} must end in {' or '.join(suffixes)}. Received: {shorten(path, str)}."
+        )
 
 
-def _end(name, error, code):
-    print(f"{name}: {error}", file=sys.stderr)
+def _parse(arguments, values, required, takes_words):
+    """Returns the words among the arguments, after `values` has taken the flags."""
+    try:
+        found = values(arguments)[1:]
+    except flags.UnrecognizedFlagError as error:
+        message = shorten(str(error), str, 200).rstrip("?. ")
+        raise Mistake(f"{message}.{_field_hint(error, arguments, values)}") from error
+    except (flags.Error, UnicodeError) as error:
+        received = shorten(" ".join(arguments[1:]), str)
+        message = shorten(str(error), str, 200).rstrip(".")
+        raise Mistake(f"{message}. Received: {received}. --help explains every flag.") from error
+    if found and not takes_words:
+        raise Mistake(_stray_words(found, values))
+    for name in required:
+        if values[name].value is None:
+            raise Mistake(f"--{name} is missing; --help explains it. Received: no --{name}.")
+    return found
+
+
+def _field_hint(error, arguments, values):
+    """Returns how to replace a field of a recipe, for who gave it as a flag of its own."""
+    if "set" not in values or "Did you mean" in str(error):
+        return f" Received: {shorten(error.flagvalue, str)}. --help explains every flag."
+    name, separator, value = error.flagvalue.lstrip("-").partition("=")
+    if not separator:
+        following = arguments[arguments.index(error.flagvalue) + 1 :]
+        value = following[0] if following else "VALUE"
+    return (
+        f" Received: {error.flagvalue}. A field of the recipe is replaced by --set {name}={value}."
+    )
+
+
+def _stray_words(found, values):
+    fields = [text for text in (values["set"].value if "set" in values else []) if "=" not in text]
+    if fields:
+        return (
+            f"A field of the recipe is replaced by --set {shorten(fields[-1], str)}="
+            f"{shorten(found[0], str)}. Received: --set {shorten(fields[-1], str)} "
+            f"{shorten(found[0], str)}."
+        )
+    return f"Arguments are given as --flag value. Received: {shorten(' '.join(found), str)}."
+
+
+def _describe(values):
+    """Returns names, explanations and defaults of the flags, in the order of their definition."""
+    paragraphs = []
+    for name in values:
+        if name in _FLAGS_OF_ABSL:
+            continue
+        flag = values[name]
+        text = flag.help.partition(";\n")[0]  # absl adds that a flag may be repeated
+        if flag.default is not None and flag.default != [] and not flag.boolean:
+            text += f" The default is {flag.default}."
+        indent = " " * 4
+        paragraphs.append(
+            f"  --{name}\n"
+            + textwrap.fill(text, 88, initial_indent=indent, subsequent_indent=indent)
+        )
+    return "\n".join(paragraphs)
+
+
+def _check_backend():
+    name = os.environ.get("KERAS_BACKEND")
+    if name and (name not in _BACKENDS or importlib.util.find_spec(name) is None):
+        installed = [other for other in _BACKENDS[:3] if importlib.util.find_spec(other)]
+        raise Mistake(
+            f"KERAS_BACKEND must name a backend that is installed: {', '.join(installed)}. "
+            f"Received: KERAS_BACKEND={shorten(name, str)}."
+        )
+
+
+@contextlib.contextmanager
+def _hold_back_stderr():
+    """Keeps what is written to the file descriptor 2, and writes it if the body fails."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException as error:
+            if not isinstance(error, Mistake):
+                held.seek(0)
+                os.write(stderr, held.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+def _leave_at_once(number, _):
+    # An exception would print pages while libraries load, and be lost in a garbage collection.
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+    os._exit(128 + number)
+
+
+def _end(name, message, code, error=None):
+    if error is not None:
+        traceback.print_exception(error)
+    print(f"{name}: {message}", file=sys.stderr)
     sys.exit(code)

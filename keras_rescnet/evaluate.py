@@ -1,4 +1,4 @@
-"""Measures a trained run on any split of any data with as many classes.
+"""Measures a trained run on any split of any data with the same classes.
 
     python -m keras_rescnet.evaluate --workdir runs/cifar10_resnet32
     python -m keras_rescnet.evaluate --workdir runs/cifar10_resnet32 --split train
@@ -6,72 +6,90 @@
     python -m keras_rescnet.evaluate --workdir runs/flowers --folder more_flowers
 
 Prints loss, top-1 and top-5 accuracy, the expected calibration error (15 bins), and the accuracy of
-every class. `--json FILE` writes them as JSON too.
+every class. `kr.evaluate` does the same in Python.
+
+The run's folder is a program: its recipe.py is executed. Evaluate only runs that you trust.
 """
 
-import dataclasses
 import json
-import pathlib
 import sys
 
 from absl import flags
 
-from keras_rescnet import data
-from keras_rescnet.analysis.evaluation import evaluate
-from keras_rescnet.analysis.plots import plot_confusion
-from keras_rescnet.analysis.runs import load_run
-from keras_rescnet.command import check_output, run_command
-from keras_rescnet.mistake import Mistake
+from keras_rescnet.command import (
+    check_output,
+    define_data_dir,
+    quiet_imports,
+    run_command,
+)
 
 
 def main(arguments):
-    """Prints, and writes if asked to, what a run's model does."""
+    """Prints what a run's model achieves, and writes it if asked to."""
     values = flags.FlagValues()
-    workdir = flags.DEFINE_string("workdir", None, "Folder of the run.", flag_values=values)
-    split = flags.DEFINE_string("split", "test", "'test' or 'train'.", flag_values=values)
-    folder = flags.DEFINE_string("folder", None, "Pictures in class folders.", flag_values=values)
-    data_dir = flags.DEFINE_string("data_dir", None, "TFDS's folder.", flag_values=values)
-    output = flags.DEFINE_string("json", None, "JSON file to write.", flag_values=values)
-    matrix = flags.DEFINE_string("confusion", None, "PNG file to write.", flag_values=values)
+    workdir = flags.DEFINE_string(
+        "workdir", None, "Folder of the finished run to measure.", flag_values=values
+    )
+    split = flags.DEFINE_string(
+        "split", "test", "Split to measure on, 'test' or 'train'.", flag_values=values
+    )
+    folder = flags.DEFINE_string(
+        "folder",
+        None,
+        "Folder of other pictures to measure on: one folder of pictures per class, or the "
+        "train/<class> and val/<class> of image_folder().",
+        flag_values=values,
+    )
+    data_dir = define_data_dir(values)
+    output = flags.DEFINE_string(
+        "json", None, "JSON file to write all that was measured into.", flag_values=values
+    )
+    matrix = flags.DEFINE_string(
+        "confusion",
+        None,
+        "Picture to draw the counts by true and predicted class into: .png, .pdf or .svg. Needs "
+        "the extra 'plot'.",
+        flag_values=values,
+    )
 
     def command(_):
-        if workdir.value is None:
-            raise Mistake("--workdir DIR is missing. Received: none.")
-        for flag, file in (("json", output.value), ("confusion", matrix.value)):
-            if file is not None:
-                check_output(flag, file)
-        recipe, model = load_run(workdir.value)
-        dataset = recipe.dataset
-        if folder.value is not None:
-            own = data.image_folder(folder.value, size=dataset.image_shape[0])
-            dataset = dataclasses.replace(own, mean=dataset.mean, std=dataset.std)
-        examples = data.load(dataset, split.value, data_dir.value)
-        if len(examples.class_names) != model.output_shape[-1]:
-            raise Mistake(
-                f"The data must have the model's {model.output_shape[-1]} classes. "
-                f"Received: {dataset.name} with {len(examples.class_names)}."
-            )
-        names = recipe.dataset.class_names or examples.class_names
-        if examples.class_names != names and set(examples.class_names) == set(names):
-            raise Mistake(
-                f"The classes must be in the model's order, {', '.join(names)}. Received: "
-                f"{', '.join(examples.class_names)}; a labels.txt in the folder gives an order."
-            )
-        measured = evaluate(model, examples)
-        print(f"{dataset.name}, {split.value}: {measured['images']:,} images")
-        print(f"  loss               {measured['loss']:.4f}")
-        for name in ("accuracy", "top5_accuracy", "calibration_error"):
-            print(f"  {name.replace('_', ' '):<18} {100 * measured[name]:.2f} %")
-        width = max(map(len, examples.class_names))
-        for name, accuracy in measured["class_accuracy"].items():
-            text = "no images" if accuracy is None else f"{100 * accuracy:6.2f} %"
-            print(f"    {name:<{width}} {text}")
-        if matrix.value is not None:
-            plot_confusion(measured["confusion"], examples.class_names, matrix.value)
-        if output.value is not None:
-            pathlib.Path(output.value).write_text(json.dumps(measured, indent=2) + "\n")
+        from keras_rescnet.analysis.plots import SUFFIXES, import_pyplot, plot_confusion
+        from keras_rescnet.analysis.runs import load_run
+        from keras_rescnet.files import write
 
-    run_command("evaluate", __doc__, arguments, values, command)
+        if output.value is not None:
+            check_output("json", output.value)
+        if matrix.value is not None:
+            check_output("confusion", matrix.value, SUFFIXES)
+            import_pyplot()
+        run = load_run(workdir.value)
+        with quiet_imports():
+            from keras_rescnet import data, recipe  # noqa: F401  a run's recipe needs them
+            from keras_rescnet.analysis.class_folders import evaluate_folder
+            from keras_rescnet.analysis.evaluation import evaluate
+
+        if folder.value is None:
+            name = run.dataset.name
+            measured = evaluate(run.workdir, split=split.value, data_dir=data_dir.value)
+        else:
+            name = folder.value
+            measured = evaluate_folder(run, folder.value, split.value)
+        print(f"{name}, {split.value}: {measured['images']:,} images")
+        print(f"  loss               {measured['loss']:.4f}")
+        for metric in ("accuracy", "top5_accuracy", "calibration_error"):
+            print(f"  {metric.replace('_', ' '):<18} {100 * measured[metric]:.2f} %")
+        names = list(measured["class_accuracy"])
+        width = max(map(len, names))
+        for class_name, accuracy in measured["class_accuracy"].items():
+            text = "no images" if accuracy is None else f"{100 * accuracy:6.2f} %"
+            print(f"    {class_name:<{width}} {text}")
+        if matrix.value is not None:
+            title = f"{run.workdir.resolve().name} on {name}, {split.value}"
+            plot_confusion(measured["confusion"], names, matrix.value, title)
+        if output.value is not None:
+            write(output.value, json.dumps(measured, indent=2) + "\n")
+
+    run_command("evaluate", __doc__, arguments, values, command, required=["workdir"])
 
 
 if __name__ == "__main__":

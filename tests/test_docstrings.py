@@ -34,12 +34,8 @@ FAMILIES = (
     "feature_extractor",
 )
 WITHOUT_EXAMPLE = {  # still to be written
-    "kr.evaluate",
     "kr.train",
     "kr.convert.load_torch_weights",
-    "kr.export.litert",
-    "kr.export.onnx",
-    "kr.export.saved_model",
     "kr.layers.GCLU",
     "kr.layers.BatchNormalization",
     "kr.layers.ClassAttention",

@@ -1,1 +1,1 @@
-"""What is measured of runs and models, without flags and exit codes."""
+"""Measures runs and models: a library that knows neither flags nor exit codes."""

@@ -1,37 +1,125 @@
 """What a classifier does on examples: accuracy, calibration error, confusion."""
 
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
-from keras_rescnet import data
+from keras_rescnet.mistake import Mistake, shorten
+
+if TYPE_CHECKING:
+    import keras
+
+    from keras_rescnet.data import Dataset
+
+CALIBRATION_BINS = 15
 
 
-def evaluate(model, examples, batch_size=128):
-    """Returns what a classifier does on examples.
+def evaluate(
+    run: str | os.PathLike | keras.Model,
+    dataset: Dataset | None = None,
+    *,
+    split: str = "test",
+    data_dir: str | os.PathLike | None = None,
+    batch_size: int = 128,
+) -> dict[str, Any]:
+    """Measures a trained classifier on a split of a dataset.
+
+    The pictures are prepared as they were for the tests of the training, and normalized with the
+    statistics of the training set, also if `dataset` is another one.
 
     Args:
-        model: Normalized images to logits.
-        examples: What `keras_rescnet.data.load` returns.
-        batch_size: Images at a time.
+        run: The folder of a finished run, or a `keras.Model` from normalized images to logits. A
+            folder that has a `recipe.py` is trusted: the recipe is executed.
+        dataset: What to measure on; that of the run by default. Needed with a model.
+        split: `"test"` or `"train"`.
+        data_dir: Where TensorFlow Datasets keeps its data, or the folder of an `image_folder()`.
+            That of the run by default.
+        batch_size: Images per step.
 
     Returns:
-        A dict of `loss`, `accuracy`, `top5_accuracy`, `calibration_error`, all in [0, 1] but the
-        loss, `class_accuracy` (a dict by class name; `None` for a class without examples), and
-        `confusion`, `(true class, guessed class)` counts.
+        A dict of `images` (their number), `loss`, `accuracy`, `top5_accuracy` and
+        `calibration_error` (all three in [0, 1]), `class_accuracy` (a dict by class name; `None`
+        for a class without images), and `confusion`, the counts by true and predicted class.
+
+    Raises:
+        Mistake: if there is no finished run or no such data, or the classes are not those of the
+            model.
+
+    Example:
+
+    >>> model = keras.Sequential(
+    ...     [keras.Input((32, 32, 3)), keras.layers.Flatten(), keras.layers.Dense(10)]
+    ... )
+    >>> measured = kr.evaluate(model, kr.data.DIGITS)
+    >>> measured["images"], len(measured["confusion"])
+    (355, 10)
     """
-    probabilities, labels = guess(model, examples, batch_size)
-    classes = probabilities.shape[1]
-    guesses = probabilities.argmax(1)
-    own = probabilities[np.arange(len(labels)), labels]
-    better = (probabilities > own[:, None]).sum(1)
+    from keras_rescnet import data
+    from keras_rescnet.analysis.runs import load_run
+
+    if batch_size < 1:
+        raise Mistake(f"`batch_size` must be at least 1. Received: batch_size={batch_size}.")
+    if isinstance(run, str | os.PathLike):
+        finished = load_run(run)
+        model, names = finished.model, finished.class_names
+        chosen = finished.dataset if dataset is None else finished.normalized(dataset)
+        data_dir = finished.data_dir if data_dir is None else data_dir
+    else:
+        model, names, chosen = run, (), dataset
+        if not hasattr(run, "predict_on_batch") or not isinstance(dataset, data.Dataset):
+            raise Mistake(
+                "`run` must be the folder of a finished run, or a keras.Model with a `dataset`. "
+                f"Received: run={shorten(run)}, dataset={shorten(dataset)}."
+            )
+    examples = data.load(chosen, split, None if data_dir is None else str(data_dir))
+    check_classes(examples, model, names)
+    return measure(model, examples, batch_size)
+
+
+def check_classes(examples, model, names=()):
+    """Checks that examples have the model's classes, in the order of `names` where it is known.
+
+    Raises:
+        Mistake: if they have not.
+    """
+    classes = model.output_shape[-1]
+    if len(examples.class_names) != classes:
+        raise Mistake(
+            f"The data must have the model's {classes} classes. "
+            f"Received: {examples.dataset.name} with {len(examples.class_names)}."
+        )
+    if names and examples.class_names != names and set(examples.class_names) == set(names):
+        raise Mistake(
+            f"The classes must be in the model's order, {shorten(', '.join(names), str)}. "
+            f"Received: {shorten(', '.join(examples.class_names), str)}. A file labels.txt in the "
+            "folder gives an order."
+        )
+
+
+def measure(model, examples, batch_size=128) -> dict[str, Any]:
+    """Returns what `evaluate` returns, of a model and examples, in one pass over them."""
+    from keras_rescnet.training.metrics import METRICS, statistics
+
+    classes = model.output_shape[-1]
+    sums = np.zeros(len(METRICS))
     confusion = np.zeros((classes, classes), int)
-    np.add.at(confusion, (labels, guesses), 1)
+    calibration = Calibration()
+    for logits, labels in predictions(model, examples, batch_size):
+        sums += np.asarray(statistics(labels, logits), "float64").sum(0)
+        truth, predicted = labels.argmax(1), logits.argmax(1)
+        np.add.at(confusion, (truth, predicted), 1)
+        scores = np.exp(logits.astype("float64") - logits.max(1, keepdims=True))
+        calibration.add(scores.max(1) / scores.sum(1), predicted == truth)
     counts = confusion.sum(1)
     return {
-        "images": len(labels),
-        "loss": float(-np.log(np.maximum(own, np.finfo("float64").tiny)).mean()),
-        "accuracy": float((guesses == labels).mean()),
-        "top5_accuracy": float((better < min(5, classes)).mean()),
-        "calibration_error": calibration_error(probabilities.max(1), guesses == labels),
+        "images": len(examples),
+        **{name: float(value) for name, value in zip(METRICS, sums / len(examples), strict=True)},
+        "calibration_error": calibration.error(),
         "class_accuracy": {
             name: float(confusion[i, i] / counts[i]) if counts[i] else None
             for i, name in enumerate(examples.class_names)
@@ -40,21 +128,21 @@ def evaluate(model, examples, batch_size=128):
     }
 
 
-def guess(model, examples, batch_size):
-    """Returns probabilities `(N, classes)` in float64 and true classes `(N,)`."""
-    probabilities, labels = [], []
+def predictions(model, examples, batch_size=128) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields a model's outputs `(n, ...)` and the labels `(n, classes)`, batch by batch.
+
+    Every example is there once, in order; the copies that fill the last batch are left out.
+    """
+    from keras_rescnet import data
+
     for batch in data.evaluation_batches(examples, batch_size=batch_size).as_numpy_iterator():
-        logits = model.predict_on_batch(batch["images"])
         kept = batch["weights"] > 0
-        scores = logits[kept].astype("float64")
-        scores = np.exp(scores - scores.max(1, keepdims=True))
-        probabilities.append(scores / scores.sum(1, keepdims=True))
-        labels.append(batch["labels"][kept].argmax(1))
-    return np.concatenate(probabilities), np.concatenate(labels)
+        yield np.asarray(model.predict_on_batch(batch["images"]))[kept], batch["labels"][kept]
 
 
-def calibration_error(confidences, hits, bins=15):
-    """Returns the expected calibration error.
+@dataclasses.dataclass
+class Calibration:
+    """The expected calibration error of predictions, batch by batch.
 
         sum over bins of (share of examples) |mean confidence - accuracy|
 
@@ -62,10 +150,21 @@ def calibration_error(confidences, hits, bins=15):
         Guo et al., "On calibration of modern neural networks", ICML 2017, Eq. 3.
 
     Args:
-        confidences: Probability of each guess, `(N,)`.
-        hits: Whether each guess is right, `(N,)`.
         bins: Number of equal bins over (0, 1].
     """
-    index = np.clip(np.ceil(np.asarray(confidences) * bins).astype(int) - 1, 0, bins - 1)
-    gaps = np.bincount(index, weights=np.asarray(confidences) - np.asarray(hits), minlength=bins)
-    return float(np.abs(gaps).sum() / len(index))
+
+    bins: int = CALIBRATION_BINS
+
+    def __post_init__(self):
+        self.count, self.gaps = 0, np.zeros(self.bins)
+
+    def add(self, confidences, hits):
+        """Adds the probabilities of predictions, `(n,)`, and whether each is right, `(n,)`."""
+        confidences = np.asarray(confidences, "float64")
+        index = np.clip(np.ceil(confidences * self.bins).astype(int) - 1, 0, self.bins - 1)
+        self.gaps += np.bincount(index, weights=confidences - np.asarray(hits), minlength=self.bins)
+        self.count += len(confidences)
+
+    def error(self) -> float:
+        """Returns the error of all that was added."""
+        return float(np.abs(self.gaps).sum() / self.count)

@@ -3,11 +3,12 @@
 import math
 
 import numpy as np
-import tensorflow as tf
+
+_erfc = np.vectorize(math.erfc, otypes=["float64"])
 
 
-def normality(values):
-    """Returns how far numbers are from a Gaussian of their own mean and standard deviation.
+def normality(values) -> tuple[float, float, float]:
+    """Returns how far numbers are from a Gaussian of the same mean and standard deviation.
 
         z    = (x - mean) / std                      std over N, not N - 1
         skewness = mean z^3        excess kurtosis = mean z^4 - 3
@@ -19,7 +20,7 @@ def normality(values):
         values: `(N,)`.
 
     Returns:
-        A tuple of the three.
+        Skewness, excess kurtosis and KS distance.
     """
     values = np.asarray(values, "float64")
     z = values - values.mean()
@@ -27,14 +28,14 @@ def normality(values):
     if std <= 1e-12 * np.abs(values).max(initial=0.0):
         return math.nan, math.nan, math.nan
     z = np.sort(z / std)
-    below = tf.math.erfc(-z / math.sqrt(2.0)).numpy() / 2.0
+    below = _erfc(-z / math.sqrt(2.0)) / 2.0  # Phi(z)
     shares = np.arange(len(z) + 1) / len(z)
     distance = max((shares[1:] - below).max(), (below - shares[:-1]).max())
     return float(np.mean(z**3)), float(np.mean(z**4) - 3.0), float(distance)
 
 
-def gaussian_distance(count):
-    """Returns the KS distance that 5 % of samples of a Gaussian exceed.
+def gaussian_distance(count: int) -> float:
+    """Returns the KS distance that 5 % of samples of `count` Gaussian numbers exceed.
 
     Reference:
         Stephens, "EDF statistics for goodness of fit and some comparisons", JASA 69 (1974),
@@ -44,11 +45,11 @@ def gaussian_distance(count):
 
 
 def scatter(values, labels):
-    """Returns the variance of class means and that inside of classes, each `(C,)`.
+    """Returns the variance between the means of classes and that within classes, each `(C,)`.
 
         between = sum_k N_k (m_k - m)^2 / N        within = sum_k sum_(n in k) (x_n - m_k)^2 / N
 
-    Their ratio is Fisher's criterion: 0 where the classes have one mean.
+    Their ratio is Fisher's criterion: 0 where all classes have the same mean.
 
     Args:
         values: Responses `(N, C)`.

@@ -1,6 +1,7 @@
 """Every picture that this package draws, with the numbers beside it."""
 
 import csv
+import io
 import pathlib
 
 import numpy as np
@@ -8,104 +9,165 @@ import numpy as np
 from keras_rescnet.analysis.normality import gaussian_distance
 from keras_rescnet.analysis.runs import read_log
 from keras_rescnet.console import say
+from keras_rescnet.files import write, write_aside
 from keras_rescnet.mistake import Mistake
 
+SUFFIXES = (".png", ".pdf", ".svg")  # of the files that pictures can be written to
 
-def plot_run(workdir):
+# Fonts that have Chinese, Japanese and Korean letters, where the system has one of them
+_MORE_FONTS = ("Noto Sans CJK", "Noto Sans SC", "WenQuanYi", "Source Han Sans", "IPA", "Unifont")
+
+
+def plot_run(workdir) -> None:
     """Draws `curves.png` into a run's folder; prints why not where matplotlib is missing."""
     folder = pathlib.Path(workdir)
     try:
-        plot_curves({folder.name: read_log(folder)}, folder / "curves.png")
+        plot_curves({folder.resolve().name: read_log(folder)}, folder / "curves.png")
     except (ValueError, OSError) as error:  # a picture less is no reason to fail at the end
         say(f"No curves.png. {error}")
-
-
-def plot_curves(runs, path):
-    """Draws errors and losses of runs by epoch.
-
-    Args:
-        runs: Dict of names to rows, as `read_log` returns them.
-        path: PNG file to write; the numbers go into a CSV file beside it.
-
-    Raises:
-        ValueError: if matplotlib is missing.
-    """
-    pyplot = import_pyplot()
-    figure, (errors, losses) = pyplot.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-    for number, (name, rows) in enumerate(runs.items()):
-        for split, style in (("test", "-"), ("train", "--")):
-            measured = [row for row in rows if row[f"{split}_accuracy"] is not None]
-            epochs = [row["epoch"] for row in measured]
-            look = {"color": f"C{number}", "linestyle": style, "label": f"{name}, {split}"}
-            errors.plot(epochs, [100 - 100 * row[f"{split}_accuracy"] for row in measured], **look)
-            losses.plot(epochs, [row[f"{split}_loss"] for row in measured], **look)
-    for axes, what in ((errors, "top-1 error, %"), (losses, "cross-entropy")):
-        axes.set(xlabel="epoch", ylabel=what)
-        axes.grid(alpha=0.3)
-    errors.legend(fontsize="small")
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
-    with open(pathlib.Path(path).with_suffix(".csv"), "w", newline="") as file:
-        columns = list(dict.fromkeys(name for rows in runs.values() for name in rows[0]))
-        writer = csv.DictWriter(file, ["run", *columns], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({"run": name, **row} for name, rows in runs.items() for row in rows)
 
 
 def import_pyplot():
     """Returns `matplotlib.pyplot`, set to draw into files.
 
     Raises:
-        ValueError: if it is missing.
+        Mistake: if it is missing.
     """
     try:
         import matplotlib
     except ImportError:
         raise Mistake(
-            'A figure needs matplotlib. Received: none installed. pip install -e ".[plot]"'
+            "A picture needs matplotlib. Received: none installed. "
+            'Install it with pip install "keras_rescnet[plot]".'
         ) from None
     matplotlib.use("agg")
-    from matplotlib import pyplot
+    from matplotlib import font_manager, pyplot
 
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    more = sorted(name for name in installed if name.startswith(_MORE_FONTS))
+    pyplot.rcParams["font.family"] = ["DejaVu Sans", *more[:3]]
     return pyplot
 
 
-def plot_confusion(confusion, class_names, path):
-    """Draws counts by true and guessed class into a PNG file."""
+def plot_curves(runs, path) -> None:
+    """Draws errors and losses of runs by epoch, on a logarithmic scale where none is 0.
+
+    Args:
+        runs: Dict of names to rows, as `read_log` returns them.
+        path: Picture to write; the numbers go into a CSV file beside it.
+
+    Raises:
+        Mistake: if matplotlib is missing.
+    """
+    pyplot = import_pyplot()
+    figure, (errors, losses) = pyplot.subplots(1, 2, figsize=(12, 4.6), layout="constrained")
+    names = _drawable(runs)
+    for number, (name, rows) in enumerate(zip(names, runs.values(), strict=True)):
+        for split, style in (("test", "-"), ("train", "--")):
+            measured = [row for row in rows if row[f"{split}_accuracy"] is not None]
+            epochs = [row["epoch"] for row in measured]
+            percents = [100 - 100 * row[f"{split}_accuracy"] for row in measured]
+            look = {"color": f"C{number}", "linestyle": style}
+            marker = "o" if len(epochs) == 1 else None  # a line of one point cannot be seen
+            errors.plot(epochs, percents, marker=marker, label=_ends(name, split, percents), **look)
+            values = [(row["epoch"], row[f"{split}_loss"]) for row in measured]
+            values = [(epoch, loss) for epoch, loss in values if loss is not None]
+            losses.plot(*zip(*values, strict=True) if values else ([], []), marker=marker, **look)
+    errors.set(title="Top-1 error by epoch", ylabel="error, %")
+    losses.set(title="Cross-entropy by epoch", ylabel="loss")
+    for axes in (errors, losses):
+        axes.set(xlabel="epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        drawn = [value for line in axes.get_lines() for value in line.get_ydata()]
+        if drawn and min(drawn) > 0:
+            axes.set_yscale("log")
+            _set_plain_ticks(axes, pyplot)
+        axes.grid(alpha=0.3, which="both")
+    errors.legend(fontsize="small")
+    _save(figure, path, 120, pyplot)
+    _write_csv(path, ["run", *_columns(runs)], _curve_rows(runs))
+
+
+def _ends(name, split, percents):
+    """Returns a label with a curve's last value, and its best one where that is another."""
+    if not percents:
+        return f"{name}, {split}"
+    last, best = percents[-1], min(percents)
+    text = f"{name}, {split}: {last:.2f} %"
+    return text if best == last else f"{text}, best {best:.2f} %"
+
+
+def _set_plain_ticks(axes, pyplot):
+    """Writes 20 and 0.5 at a logarithmic axis, in place of powers of ten."""
+    plain = pyplot.matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:g}")
+    axes.yaxis.set_major_formatter(plain)
+    low, high = axes.get_ylim()
+    if high / low < 100:  # else there would be a label at every line
+        axes.yaxis.set_minor_formatter(plain)
+        axes.tick_params(axis="y", which="minor", labelsize="x-small")
+
+
+def _columns(runs):
+    return list(dict.fromkeys(name for rows in runs.values() for name in rows[0]))
+
+
+def _curve_rows(runs):
+    columns = _columns(runs)
+    return [
+        [name, *(row.get(column) for column in columns)]
+        for name, rows in runs.items()
+        for row in rows
+    ]
+
+
+def plot_confusion(confusion, class_names, path, title="Confusion") -> None:
+    """Draws counts by true and predicted class.
+
+    Args:
+        confusion: Counts, `(true class, predicted class)`.
+        class_names: Names of the classes.
+        path: Picture to write.
+        title: What stands above it.
+
+    Raises:
+        Mistake: if matplotlib is missing.
+    """
     pyplot = import_pyplot()
     shares = np.asarray(confusion) / np.maximum(np.sum(confusion, 1, keepdims=True), 1)
-    size = 3 + 0.28 * len(class_names)
+    size = min(3 + 0.28 * len(class_names), 40)
     figure, axes = pyplot.subplots(figsize=(size, size), layout="constrained")
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    ticks = range(len(class_names))
-    axes.set_xticks(ticks, class_names, rotation=90)
-    axes.set_yticks(ticks, class_names)
-    axes.set(xlabel="guessed", ylabel="true")
+    if len(class_names) <= 132:  # more names would overlap on the largest figure
+        names = _drawable(class_names)
+        axes.set_xticks(range(len(names)), names, rotation=90)
+        axes.set_yticks(range(len(names)), names)
+    axes.set(xlabel="predicted class", ylabel="true class")
+    axes.set_title(_drawable([title])[0], wrap=True)
     if len(class_names) <= 20:
         for i, row in enumerate(confusion):
             for j, count in enumerate(row):
                 color = "white" if shares[i, j] > 0.5 else "black"
                 axes.text(j, i, count, ha="center", va="center", color=color, fontsize="small")
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
+    _save(figure, path, 120, pyplot)
 
 
-def plot_responses(models, path, channels=16):
+def plot_responses(models, path, channels=16) -> None:
     """Draws the responses of models, and writes the numbers of every channel beside the picture.
 
     Args:
         models: Dict of names to `Measured`.
-        path: PNG file to write; the numbers go into a CSV file beside it.
-        channels: How many violins to draw of a model, from the first channel on.
+        path: Picture to write; the numbers go into a CSV file beside it.
+        channels: Number of violins per model, from the first channel on.
 
     Raises:
-        ValueError: if matplotlib is missing.
+        Mistake: if matplotlib is missing.
     """
     pyplot = import_pyplot()
     figure, axes = pyplot.subplot_mosaic(
         [["violins", "violins"], ["normality", "classes"]], figsize=(12, 8), layout="constrained"
     )
-    for number, (name, measured) in enumerate(models.items()):
+    names = _drawable(models)
+    for number, (name, measured) in enumerate(zip(names, models.values(), strict=True)):
         look = {"color": f"C{number}", "label": name}
         shown = measured.values[:, :channels]
         places = np.arange(shown.shape[1]) + (number + 0.5) / len(models) - 0.5
@@ -119,31 +181,47 @@ def plot_responses(models, path, channels=16):
         axes["classes"].plot(np.sort(measured.discriminability)[::-1], **look)
     limit = gaussian_distance(min(len(measured.values) for measured in models.values()))
     axes["normality"].axhline(limit, color="gray", linestyle=":", label="95 % of Gaussian samples")
-    axes["violins"].set(xlabel="channel", ylabel="response, mean over the image")
-    axes["normality"].set(xlabel="channels, sorted", ylabel="KS distance to a Gaussian")
-    axes["classes"].set(xlabel="channels, sorted", ylabel="between-class / within-class variance")
+    axes["violins"].set(
+        title="Responses of the last block", xlabel="channel", ylabel="response, mean over an image"
+    )
+    axes["normality"].set(
+        title="Distance to a Gaussian", xlabel="channels, sorted", ylabel="KS distance"
+    )
+    axes["classes"].set(
+        title="Separation of classes",
+        xlabel="channels, sorted",
+        ylabel="between-class / within-class variance",
+    )
+    axes["violins"].xaxis.get_major_locator().set_params(integer=True)
     for panel in ("normality", "classes"):
+        axes[panel].xaxis.get_major_locator().set_params(integer=True)
         axes[panel].legend(fontsize="small")
         axes[panel].grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
-    _write_csv(models, pathlib.Path(path).with_suffix(".csv"))
-
-
-def _write_csv(models, path):
+    _save(figure, path, 120, pyplot)
     columns = ("skewness", "excess_kurtosis", "ks_distance", "discriminability")
-    with open(path, "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["model", "channel", "mean", "std", *columns])
-        for name, measured in models.items():
-            numbers = [measured.values.mean(0), measured.values.std(0)]
-            numbers += [getattr(measured, column) for column in columns]
-            for channel, row in enumerate(np.transpose(numbers)):
-                writer.writerow([name, channel, *(f"{number:.6g}" for number in row)])
+    _write_csv(path, ["model", "channel", "mean", "std", *columns], _response_rows(models, columns))
 
 
-def plot_pictures(pictures, captions, path):
-    """Draws pictures with captions, in rows, into a PNG file."""
+def _response_rows(models, columns):
+    for name, measured in models.items():
+        numbers = [measured.values.mean(0), measured.values.std(0)]
+        numbers += [getattr(measured, column) for column in columns]
+        for channel, row in enumerate(np.transpose(numbers)):
+            yield [name, channel, *(f"{number:.6g}" for number in row)]
+
+
+def plot_pictures(pictures, captions, path, title="") -> None:
+    """Draws pictures with captions in rows.
+
+    Args:
+        pictures: `(N, H, W, C)` in [0, 1].
+        captions: One per picture.
+        path: Picture to write.
+        title: What stands above all of them.
+
+    Raises:
+        Mistake: if matplotlib is missing.
+    """
     pyplot = import_pyplot()
     columns = int(np.ceil(np.sqrt(len(pictures))))
     rows = -(-len(pictures) // columns)
@@ -152,8 +230,43 @@ def plot_pictures(pictures, captions, path):
     )
     for axis in axes.flat:
         axis.axis("off")
-    for axis, picture, caption in zip(axes.flat, pictures, captions, strict=False):
-        axis.imshow(picture, interpolation="nearest")
+    for axis, picture, caption in zip(axes.flat, pictures, _drawable(captions), strict=False):
+        axis.imshow(picture.squeeze(), interpolation="nearest", cmap="gray", vmin=0, vmax=1)
         axis.set_title(caption, fontsize="x-small")
-    figure.savefig(path, dpi=100)
-    pyplot.close(figure)
+    figure.suptitle(_drawable([title])[0], fontsize="small")
+    _save(figure, path, 100, pyplot)
+
+
+def _drawable(names):
+    """Returns names for a picture; one with a letter that no installed font has becomes a number.
+
+    matplotlib would draw boxes, and warn. `$` would begin a formula.
+    """
+    from matplotlib import font_manager, rcParams
+
+    letters = set().union(*map(str, names)) if names else set()
+    drawable = {letter for letter in letters if letter.isascii() and letter.isprintable()}
+    for family in rcParams["font.family"] if letters - drawable else ():
+        font = font_manager.get_font(font_manager.findfont(family))
+        drawable |= {letter for letter in letters if font.get_char_index(ord(letter))}
+    return [
+        str(name).replace("$", r"\$") if set(str(name)) <= drawable else f"#{number}"
+        for number, name in enumerate(names)
+    ]
+
+
+def _save(figure, path, dpi, pyplot):
+    try:
+        with write_aside(path) as aside:
+            figure.savefig(aside, dpi=dpi)
+    finally:
+        pyplot.close(figure)
+
+
+def _write_csv(path, header, rows):
+    """Writes the numbers of a picture beside it."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write(pathlib.Path(path).with_suffix(".csv"), text.getvalue())

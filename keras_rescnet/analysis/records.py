@@ -1,29 +1,30 @@
 """Records of finished runs: one small JSON file each, sealed by a checksum."""
 
 import json
+import math
 import pathlib
+from typing import Any
 
-from keras_rescnet.files import checksum
-from keras_rescnet.mistake import Mistake
-from keras_rescnet.recipe import recipe_name
-from keras_rescnet.training.workdir import WorkDir
+from keras_rescnet.files import checksum, write
+from keras_rescnet.mistake import Mistake, shorten
 
 
-def check_folder(folder):
-    """Makes the folder of records, before a run that would end in vain.
+def check_folder(folder) -> None:
+    """Makes the folder of records, before a run whose record could not be written.
 
     Raises:
-        ValueError: if it cannot be made.
+        Mistake: if it cannot be made.
     """
     try:
         pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise Mistake(
-            f"--record must be a folder. Received: {folder} ({error.strerror})."
+            f"--record must be a folder. Received: {shorten(str(folder), str)} "
+            f"({getattr(error, 'strerror', None) or error})."
         ) from None
 
 
-def write_record(folder, recipe, path, overrides, workdir):
+def write_record(folder, recipe, path, overrides, workdir) -> pathlib.Path:
     """Writes the record of a finished run.
 
     Args:
@@ -36,8 +37,12 @@ def write_record(folder, recipe, path, overrides, workdir):
     Returns:
         The path of the record.
     """
-    with WorkDir(workdir, recipe, chief=False) as work:
-        run, results = work.run, work.results
+    from keras_rescnet.recipe import recipe_name
+
+    run, results = (
+        json.loads((pathlib.Path(workdir) / name).read_text(encoding="utf-8"))
+        for name in ("run.json", "results.json")
+    )
     record = {
         "recipe": str(path),
         "overrides": list(overrides),
@@ -55,23 +60,55 @@ def write_record(folder, recipe, path, overrides, workdir):
     }
     record["checksum"] = checksum(record)
     file = pathlib.Path(folder) / f"{recipe_name(path)}-{record['checksum'][:8]}.json"
-    file.write_text(json.dumps(record, indent=2) + "\n")
+    write(file, json.dumps(record, indent=2) + "\n")
     return file
 
 
-def read_record(file):
+def read_record(file) -> dict[str, Any]:
     """Returns a record.
 
     Raises:
-        ValueError: if it is not what `write_record` wrote.
+        Mistake: if it is not what `write_record` wrote.
     """
     try:
-        record = json.loads(pathlib.Path(file).read_text())
-    except json.JSONDecodeError:
-        record = {}
-    if record.get("checksum") != checksum(record):
+        record = json.loads(pathlib.Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict) or record.get("checksum") != checksum(record):
         raise Mistake(
             "A record must be as the run wrote it, but its checksum differs. "
-            f"Received: {file}. Run the recipe again with --record."
+            f"Received: {shorten(str(file), str)}. Run the recipe again with --record."
+        )
+    wrong = [name for name, holds in _CHECKS.items() if not holds(record.get(name))]
+    if wrong:
+        raise Mistake(
+            f"A record must be as `train --record` writes it, but its {wrong[0]!r} is not. "
+            f"Received: {shorten(str(file), str)}, {wrong[0]}={shorten(record.get(wrong[0]))}."
         )
     return record
+
+
+def _is_count(value):
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _are_results(value):
+    names = ("test_accuracy", "best_test_accuracy")
+    return isinstance(value, dict) and all(_is_accuracy(value.get(name)) for name in names)
+
+
+def _is_accuracy(value):
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value) and 0 <= value <= 1
+
+
+def _are_texts(value):
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+_CHECKS = {
+    "recipe": lambda value: isinstance(value, str) and bool(value),
+    "overrides": _are_texts,
+    "epochs": _is_count,
+    "results": _are_results,
+}

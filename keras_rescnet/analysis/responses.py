@@ -1,15 +1,16 @@
-"""What the last block's responses are like: how Gaussian, and how well they tell classes apart."""
+"""The responses of the last block: how Gaussian they are, and how well they separate classes."""
 
 import dataclasses
+import typing
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, tree
 
-from keras_rescnet import data
+from keras_rescnet.analysis.evaluation import predictions
 from keras_rescnet.analysis.normality import gaussian_distance, normality, scatter
 from keras_rescnet.layers import GCLU
-from keras_rescnet.mistake import Mistake
+from keras_rescnet.mistake import Mistake, shorten
 
 _ACTIVATIONS = (
     layers.Activation,
@@ -20,8 +21,8 @@ _ACTIVATIONS = (
     GCLU,
 )
 
-
-_PASSED = (
+# Layers behind the last block's activation that are not part of a block
+_TRANSPARENT = (
     layers.MaxPooling2D,
     layers.AveragePooling2D,
     layers.Dropout,
@@ -42,60 +43,95 @@ def response_model(model, layer=None):
     Reference:
         Xu et al., "Deep feature response discriminative calibration", Neurocomputing 615
         (2025) 128848, Figures 2 and 5; `src/classification/get_feature.py` of
-        github.com/tcmyxc/CV-Tutorial, which takes the last block's activation away.
+        github.com/tcmyxc/CV-Tutorial, which leaves the last block's activation out.
 
     Args:
         model: A functional or sequential classifier, channels last.
         layer: Name of the layer whose output is `x`, instead.
 
     Raises:
-        ValueError: if there is no such layer, or no map or sequence in the model.
+        Mistake: if there is no such layer, or no map or sequence in the model.
     """
-    if not getattr(model, "inputs", None):
+    if not isinstance(model, keras.Sequential) and not getattr(model, "inputs", None):
         raise Mistake(
             "Responses need a functional or sequential model. "
             f"Received: {model.name} of {type(model).__name__}."
         )
-    copy = keras.models.clone_model(model)  # in it, every layer is called once
-    copy.set_weights(model.get_weights())
+    inputs, calls = _copy(model)
     if layer is None:
-        x = _before_last_activation(copy)
-    elif layer in (own.name for own in copy.layers):
-        x = copy.get_layer(layer).output
+        x = _before_last_activation(calls, model.name)
     else:
-        raise Mistake(f"{model.name} has no layer of this name. Received: {layer!r}.")
+        named = {call.layer.name: call.output for call in calls}
+        if layer not in named:
+            raise Mistake(
+                f"{model.name} has no layer of this name. Received: {shorten(layer)}. "
+                f"The last ones are {', '.join(list(named)[-5:])}."
+            )
+        x = named[layer]
     x = keras.ops.cast(x, "float32")
+    if len(x.shape) < 3:
+        raise Mistake(
+            "`layer` must give a map (N, H, W, C) or a sequence (N, T, C). "
+            f"Received: layer={shorten(layer)}, whose output is of shape {tuple(x.shape)}."
+        )
     responses = keras.ops.mean(x, axis=tuple(range(1, len(x.shape) - 1)))
-    return keras.Model(copy.inputs[0], responses, name=f"{model.name}_responses")
+    return keras.Model(inputs, responses, name=f"{model.name}_responses")
 
 
-def _before_last_activation(model):
-    maps = [own for own in model.layers if len(_call(own).outputs[0].shape) in (3, 4)]
-    maps = [own for own in maps if not isinstance(own, layers.InputLayer)]
+class _Call(typing.NamedTuple):
+    """A call of a layer of a copied model: its first input and its first output."""
+
+    layer: keras.layers.Layer
+    input: keras.KerasTensor
+    output: keras.KerasTensor
+
+
+def _copy(model):
+    """Returns the input of a copy of `model`, and the calls of its layers in their order."""
+    calls = []
+
+    def call(layer, *args, **kwargs):
+        output = layer(*args, **kwargs)
+        if isinstance(layer, keras.layers.Layer):
+            given = tree.flatten((args, kwargs))[0]
+            calls.append(_Call(layer, given, tree.flatten(output)[0]))
+        return output
+
+    if isinstance(model, keras.Sequential):
+        copy = keras.models.clone_model(model)
+        x = copy.inputs[0]
+        for layer in copy.layers:
+            x = call(layer, x)
+    else:
+        copy = keras.models.clone_model(model, call_function=call)
+    copy.set_weights(model.get_weights())
+    return copy.inputs[0], calls
+
+
+def _before_last_activation(calls, name):
+    maps = [call for call in calls if len(call.output.shape) in (3, 4)]
     if not maps:
         raise Mistake(
-            f"A model must have a map (N, H, W, C) or a sequence. Received: {model.name}."
+            "A model must have a map (N, H, W, C) or a sequence (N, T, C). "
+            f"Received: {name}, which has none."
         )
-    makers = {id(_call(own).outputs[0]): own for own in maps}
+    maker_of = {id(call.output): call for call in maps}
     last = maps[-1]
-    while isinstance(last, _PASSED) and id(_call(last).input_tensors[0]) in makers:
-        last = makers[id(_call(last).input_tensors[0])]
-    given = _call(last).input_tensors[0]
-    if isinstance(last, keras.Model):
-        return keras.Model(last.inputs[0], _before_last_activation(last))(given)
-    if isinstance(last, _ACTIVATIONS):
-        return given
-    if getattr(last, "activation", keras.activations.linear) is not keras.activations.linear:
-        linear = type(last).from_config({**last.get_config(), "activation": "linear"})
-        x = linear(given)
-        linear.set_weights(last.get_weights())
+    while isinstance(last.layer, _TRANSPARENT) and id(last.input) in maker_of:
+        last = maker_of[id(last.input)]
+    if isinstance(last.layer, keras.Model):
+        inputs, inner = _copy(last.layer)
+        return keras.Model(inputs, _before_last_activation(inner, last.layer.name))(last.input)
+    if isinstance(last.layer, _ACTIVATIONS):
+        return last.input
+    linear = keras.activations.linear
+    if getattr(last.layer, "activation", linear) is not linear:
+        config = {**last.layer.get_config(), "activation": "linear"}
+        without_activation = type(last.layer).from_config(config)
+        x = without_activation(last.input)
+        without_activation.set_weights(last.layer.get_weights())
         return x
-    return _call(last).outputs[0]
-
-
-def _call(layer):
-    # The public `input` and `output` of a model in a model are its own, not those of the call.
-    return layer._inbound_nodes[-1]
+    return last.output
 
 
 def responses(model, examples, images=None, batch_size=128):
@@ -105,22 +141,21 @@ def responses(model, examples, images=None, batch_size=128):
         model: What `response_model` returns.
         examples: What `keras_rescnet.data.load` returns.
         images: How many, from the first on; all by default.
-        batch_size: Images at a time.
+        batch_size: Images per step.
     """
-    values, labels = [], []
-    batches = data.evaluation_batches(examples, batch_size=batch_size)
-    if images is not None:
-        batches = batches.take(-(-images // batch_size))
-    for batch in batches.as_numpy_iterator():
-        kept = batch["weights"] > 0
-        values.append(model.predict_on_batch(batch["images"])[kept])
-        labels.append(batch["labels"][kept].argmax(1))
-    return np.concatenate(values)[:images], np.concatenate(labels)[:images]
+    values, classes, count = [], [], 0
+    for outputs, labels in predictions(model, examples, batch_size):
+        values.append(outputs)
+        classes.append(labels.argmax(1))
+        count += len(labels)
+        if images is not None and count >= images:
+            break
+    return np.concatenate(values)[:images], np.concatenate(classes)[:images]
 
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """Responses of one model and what was measured of them, a number for each channel."""
+    """Responses of one model and what was measured of them, one number per channel."""
 
     values: np.ndarray  # (N, C)
     skewness: np.ndarray
@@ -130,38 +165,45 @@ class Measured:
     overall_discriminability: float  # of all channels together
 
 
-def measure(values, labels):
+def measure(values, labels) -> Measured:
     """Returns what is `Measured` of responses `(N, C)` and classes `(N,)`."""
     between, within = scatter(values, labels)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = between / within
+        overall = float(between.sum() / within.sum())
     return Measured(
         values,
         *np.transpose([normality(column) for column in values.T]),
         discriminability=ratio,
-        overall_discriminability=float(between.sum() / within.sum()),
+        overall_discriminability=overall,
     )
 
 
-def describe(name, measured):
-    """Returns what the numbers of a model say, in words."""
+def describe(name: str, measured: Measured) -> str:
+    """Returns what the numbers of a model mean, in words."""
     count, channels = measured.values.shape
     limit = gaussian_distance(count)
     near = int((measured.ks_distance <= limit).sum())
     rows = {
-        "skewness": f"{np.nanmedian(measured.skewness):+.3f}  "
+        "skewness": f"{_median(measured.skewness):+.3f}  "
         "0: symmetric; above: a longer tail of strong responses; below: of weak ones",
-        "excess kurtosis": f"{np.nanmedian(measured.excess_kurtosis):+.3f}  "
+        "excess kurtosis": f"{_median(measured.excess_kurtosis):+.3f}  "
         "0: tails of a Gaussian; above: heavier; below: lighter",
-        "KS distance": f"{np.nanmedian(measured.ks_distance):6.3f}  "
+        "KS distance": f"{_median(measured.ks_distance):6.3f}  "
         "largest gap between the share of responses up to a value and a Gaussian's share",
         "between / within": f"{measured.overall_discriminability:6.3f}  "
-        "of all channels together: variance of class means over variance inside of classes",
+        "of all channels together: variance between class means over variance within classes",
     }
     lines = [f"{name}: {channels} channels, {count:,} images; medians over channels:"]
     lines += [f"  {what:<17} {text}" for what, text in rows.items()]
     lines.append(
-        f"  {near} of {channels} channels are as near to a Gaussian as 95 % of samples of one "
+        f"  {near} of {channels} channels are as near to a Gaussian as 95 % of Gaussian samples "
         f"are (KS distance up to {limit:.3f})."
     )
     return "\n".join(lines)
+
+
+def _median(values):
+    """The median without NaNs, without numpy's warning where there are only NaNs."""
+    kept = values[~np.isnan(values)]
+    return float(np.median(kept)) if len(kept) else float("nan")

@@ -1,58 +1,253 @@
-"""Finished runs: their model, their log, their names."""
+"""Finished runs: their model, their data, their log, their names."""
+
+from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import json
+import math
 import pathlib
+from typing import TYPE_CHECKING
 
-import keras
+from keras_rescnet.mistake import Mistake, shorten
 
-from keras_rescnet import layers, optimizers  # noqa: F401  so that Keras knows saved ones
-from keras_rescnet.mistake import Mistake
-from keras_rescnet.recipe import load_recipe
+if TYPE_CHECKING:
+    import keras
+
+    from keras_rescnet.data import Dataset
+    from keras_rescnet.recipe import Recipe
+
+_LOGGED = ("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
 
-def load_run(workdir):
-    """Returns the recipe and the model of a finished run.
+@dataclasses.dataclass(frozen=True)
+class FinishedRun:
+    """What the folder of a finished run holds, read when it is asked for.
 
-    The recipe's dataset has the statistics and class names that the run was trained with, also
-    if it is a folder of pictures, which does not know them before it is read.
+    Args:
+        workdir: The folder.
+        facts: What its `run.json` holds.
+    """
+
+    workdir: pathlib.Path
+    facts: dict
+
+    @functools.cached_property
+    def model(self) -> keras.Model:
+        """The trained model, from normalized images to logits."""
+        return load_model(self.workdir / "model.keras")
+
+    @functools.cached_property
+    def recipe(self) -> Recipe | None:
+        """The recipe, which is executed; `None` of a run that was started from Python."""
+        from keras_rescnet.recipe import load_recipe
+
+        file, name = self.workdir / "recipe.py", self.facts.get("name")
+        if not file.is_file():
+            return None
+        return load_recipe(f"{file}:{name}" if name else file)
+
+    @functools.cached_property
+    def dataset(self) -> Dataset:
+        """The dataset, with the statistics and class names that the run was trained with.
+
+        Raises:
+            Mistake: if the run has no recipe file, and its dataset is not one of this package.
+        """
+        from keras_rescnet import data
+
+        if self.recipe is not None:
+            dataset = self.recipe.dataset
+        else:
+            name, shape = self._data.get("name"), self._data.get("image_shape")
+            ours = [value for value in vars(data).values() if isinstance(value, data.Dataset)]
+            ours = [own for own in ours if (own.name, list(own.image_shape)) == (name, shape)]
+            if not ours:
+                raise Mistake(
+                    "A run that was started from Python on a dataset of one's own is measured from "
+                    "Python: kr.evaluate(workdir, dataset). "
+                    f"Received: {shorten(str(self.workdir), str)}, of dataset {shorten(name)}."
+                )
+            dataset = ours[0]
+        if self.class_names:
+            dataset = dataclasses.replace(dataset, class_names=self.class_names)
+        return self.normalized(dataset)
+
+    def normalized(self, dataset: Dataset) -> Dataset:
+        """Returns a dataset with the mean and standard deviation that the run was trained with."""
+        facts = {name: tuple(self._data[name]) for name in ("mean", "std") if self._data.get(name)}
+        return dataclasses.replace(dataset, **facts)
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Mean of each channel, of pixels divided by 255."""
+        return self._statistics("mean")
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Standard deviation of each channel, likewise."""
+        return self._statistics("std")
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the model's logits."""
+        return tuple(self._data.get("class_names") or ())
+
+    @property
+    def crop_fraction(self) -> float:
+        """Share of a picture's shorter side that the evaluation looks at."""
+        return self._data.get("crop_fraction", 1.0)
+
+    @property
+    def data_dir(self) -> str | None:
+        """Where the data were when the run was trained."""
+        return self.facts.get("data_dir")
+
+    @property
+    def _data(self):
+        return self.facts.get("data") or {}
+
+    def _statistics(self, name):
+        if name not in self._data:
+            return getattr(self.dataset, name)  # of a run before they were recorded
+        return tuple(self._data[name])
+
+
+def load_run(workdir) -> FinishedRun:
+    """Returns a finished run.
+
+    Args:
+        workdir: Its folder.
 
     Raises:
-        ValueError: if the folder holds none.
+        Mistake: if the folder holds none, or its `run.json` is not as a run wrote it.
     """
     folder = pathlib.Path(workdir)
-    for name in ("recipe.py", "run.json", "model.keras"):
-        if not (folder / name).is_file():
+    for name in ("run.json", "model.keras"):
+        if not _is_file(folder / name):
             raise Mistake(
-                f"`workdir` must be the folder of a finished run. Received: {workdir}, "
-                f"which has no {name}."
+                "`workdir` must be the folder of a finished run. Received: "
+                f"{shorten(str(workdir), str)}, which has no {name}."
             )
-    run = json.loads((folder / "run.json").read_text())
-    name, found = run["name"], run.get("data", {})
-    recipe = load_recipe(f"{folder / 'recipe.py'}:{name}" if name else folder / "recipe.py")
-    facts = {key: tuple(found[key]) for key in ("mean", "std", "class_names") if key in found}
-    recipe = dataclasses.replace(recipe, dataset=dataclasses.replace(recipe.dataset, **facts))
-    return recipe, keras.models.load_model(folder / "model.keras")
+    try:
+        facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        facts = None
+    if not _is_as_written(facts):
+        raise Mistake(
+            "run.json must be as the run wrote it. Received: "
+            f"{shorten(str(folder / 'run.json'), str)}, which is not. Run the recipe again."
+        )
+    return FinishedRun(folder, facts)
 
 
-def read_log(workdir):
-    """Returns the rows of a run's `log.csv` as dicts of floats, `None` where nothing was measured.
+def load_model(file) -> keras.Model:
+    """Returns the model of a `.keras` file.
 
     Raises:
-        ValueError: if there is none.
+        Mistake: if there is none, or it cannot be loaded.
+    """
+    import keras
+
+    file = pathlib.Path(file)
+    if file.suffix != ".keras" or not _is_file(file):
+        raise Mistake(f"A model must be a .keras file. Received: {shorten(str(file), str)}.")
+    try:
+        model = keras.models.load_model(file, compile=False)
+    except Exception as error:  # whatever a damaged or foreign file makes Keras do
+        message = shorten(" ".join(str(error).split()), str, 200)
+        raise Mistake(
+            "A .keras file must hold a model that Keras can load. Received: "
+            f"{shorten(str(file), str)} ({type(error).__name__}: {message})."
+        ) from error
+    if not isinstance(model, keras.Model):
+        raise Mistake(
+            "A .keras file must hold a model. Received: "
+            f"{shorten(str(file), str)}, which holds a {type(model).__name__}."
+        )
+    return model
+
+
+def read_log(workdir) -> list[dict[str, float | None]]:
+    """Returns the rows of a run's `log.csv`, with `None` where nothing was measured.
+
+    Raises:
+        Mistake: if there is none, or it is not as a run wrote it.
     """
     file = pathlib.Path(workdir) / "log.csv"
-    if not file.is_file():
-        raise Mistake(f"A run's folder must hold a log.csv. Received: {workdir}.")
-    with open(file) as lines:
-        return [
-            {name: float(text) if text else None for name, text in row.items()}
-            for row in csv.DictReader(lines)
-        ]
+    if not _is_file(file):
+        raise Mistake(
+            "A run's folder must hold a log.csv, which its first epoch writes. "
+            f"Received: {shorten(str(workdir), str)}, which has none."
+        )
+    try:
+        with open(file, encoding="utf-8", newline="") as lines:
+            rows = list(csv.DictReader(lines, strict=True))
+    except (OSError, UnicodeError, csv.Error) as error:
+        raise _damaged_log(file, str(error)) from error
+    if not rows or not set(_LOGGED) <= set(rows[0]):
+        raise _damaged_log(file, f"it must have rows and the columns {', '.join(_LOGGED)}")
+    parsed = [_parse_row(row, number, file) for number, row in enumerate(rows, start=2)]
+    epochs = [row["epoch"] for row in parsed]
+    if epochs != sorted(set(epochs)):
+        raise _damaged_log(file, "its epochs must increase")
+    return parsed
 
 
-def run_names(workdirs):
+def run_names(workdirs) -> list[str]:
     """Returns the runs' names in a picture: their folders', or the paths if two are alike."""
     names = [pathlib.Path(workdir).resolve().name for workdir in workdirs]
-    return names if len(set(names)) == len(names) else list(workdirs)
+    return names if len(set(names)) == len(names) else list(map(str, workdirs))
+
+
+def _parse_row(row, number, file):
+    if None in row or None in row.values():
+        raise _damaged_log(file, f"line {number} has not as many cells as the first")
+    try:
+        parsed = {name: float(text) if text else None for name, text in row.items()}
+    except ValueError:
+        raise _damaged_log(file, f"line {number} must have numbers") from None
+    epoch = parsed["epoch"]
+    if epoch is None or not math.isfinite(epoch) or epoch < 1 or epoch != int(epoch):
+        raise _damaged_log(file, f"line {number} must have an epoch, 1 or more")
+    if any(value is not None and not math.isfinite(value) for value in parsed.values()):
+        raise _damaged_log(file, f"line {number} must have finite numbers")
+    return parsed
+
+
+def _damaged_log(file, reason):
+    return Mistake(
+        f"A log.csv must be as a run wrote it: {shorten(reason, str, 200)}. "
+        f"Received: {shorten(str(file), str)}."
+    )
+
+
+def _is_file(path):
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long
+        return False
+
+
+def _is_as_written(facts):
+    """Whether `run.json` has the types that the rest of this module relies on."""
+    if not isinstance(facts, dict) or not isinstance(facts.get("data", {}), dict):
+        return False
+    data = facts.get("data", {})
+    return (
+        isinstance(facts.get("name"), str | None)
+        and isinstance(facts.get("data_dir"), str | None)
+        and all(_are_numbers(data.get(name, [])) for name in ("mean", "std", "image_shape"))
+        and _are_numbers([data.get("crop_fraction", 1.0)])
+        and 0 < data.get("crop_fraction", 1.0) <= 1
+        and isinstance(data.get("class_names", []), list)
+        and all(isinstance(name, str) for name in data.get("class_names", []))
+    )
+
+
+def _are_numbers(values):
+    return isinstance(values, list) and all(
+        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        for value in values
+    )

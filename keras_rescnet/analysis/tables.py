@@ -1,26 +1,27 @@
 """The paper's tables with what was measured beside them, in Markdown."""
 
+from __future__ import annotations
+
 import collections
 import dataclasses
 import pathlib
 import statistics
+from typing import TYPE_CHECKING
 
 from keras_rescnet.analysis.records import read_record
-from keras_rescnet.mistake import Mistake
-from keras_rescnet.recipe import FREE_FIELDS, Recipe, execute, load_recipe, recipe_name
+from keras_rescnet.files import write
+from keras_rescnet.mistake import Mistake, shorten
+
+if TYPE_CHECKING:
+    from keras_rescnet.recipe import Recipe  # which imports TensorFlow, and so is imported late
 
 BEGIN, END = "<!-- report -->", "<!-- /report -->"
 
 
 NOTE = """\
-Test accuracy in %. The paper's figures are those of the best epoch of one run. Ours are those of
-the last epoch, mean ± standard deviation over the runs, with the best epoch's in brackets. A cell
-of which nothing is said has not been run; one without a figure of the paper is one whose
-figure was not to be had."""
-
-
-# Fields that decide no result, or have words of their own in a cell
-_NOT_NAMED = FREE_FIELDS | {"seed", "epochs"}
+Test accuracy in %. The paper reports the best epoch of one run. We report the last epoch: the mean
+± the standard deviation over seeds, with the best epoch in brackets. An empty cell has not been
+run; a cell without a figure of the paper has none that we could find."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,19 +56,22 @@ class Table:
     rows: tuple[Row, ...]
 
 
-def read_table(file):
-    """Returns the `Table` that a recipe file is.
+def read_table(file) -> Table:
+    """Returns the `Table` that a recipe file makes.
 
     Raises:
-        ValueError: if it has no `recipes` and `columns`, or a recipe fits no column.
+        Mistake: if it assigns no `recipes` and `columns`, or a recipe fits no column.
     """
+    from keras_rescnet.recipe import Recipe, execute
+
     file = pathlib.Path(file)
     names = execute(file)
-    if not {"recipes", "columns"} <= set(names):
+    recipes, columns = names.get("recipes"), names.get("columns")
+    if not (_is_dict_of(Recipe, recipes) and _is_dict_of(str, columns)):
         raise Mistake(
-            f"A table's file must assign `recipes` and `columns`. Received: {file}, without."
+            "A table's file must assign `recipes` and `columns`, dicts of names to recipes and of "
+            f"headings to patterns. Received: {shorten(str(file), str)}, which does not."
         )
-    recipes, columns = names["recipes"], names["columns"]
     rows = collections.defaultdict(dict)
     for name in recipes:
         fits = [
@@ -77,8 +81,8 @@ def read_table(file):
         ]
         if len(fits) != 1:
             raise Mistake(
-                f"{file}: every recipe must fit one of `columns`. "
-                f"Received: {name!r}, which fits {len(fits)} of {list(columns.values())}."
+                f"{file}: every recipe must fit one of `columns`. Received: {shorten(name)}, "
+                f"which fits {len(fits)} of {shorten(list(columns.values()))}."
             )
         heading, row = fits[0]
         rows[row][heading] = name
@@ -91,15 +95,28 @@ def read_table(file):
     )
 
 
-def read_records(folder):
+def _is_dict_of(cls, value):
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(isinstance(key, str) for key in value)
+        and all(isinstance(item, cls) for item in value.values())
+    )
+
+
+def read_records(folder) -> dict[str, list[dict]]:
     """Returns the records of a folder by the name of their run.
 
     Raises:
-        ValueError: if there is no such folder, or a record is not as the run wrote it.
+        Mistake: if there is no such folder, or a record is not as the run wrote it.
     """
+    from keras_rescnet.recipe import recipe_name
+
     folder = pathlib.Path(folder)
     if not folder.is_dir():
-        raise Mistake(f"--results must be a folder of records. Received: {folder}.")
+        raise Mistake(
+            f"--results must be a folder of records. Received: {shorten(str(folder), str)}."
+        )
     records = collections.defaultdict(list)
     for file in sorted(folder.glob("*.json")):
         record = read_record(file)
@@ -107,22 +124,35 @@ def read_records(folder):
     return dict(records)
 
 
-def render(results, recipes):
+def find_tables(recipes) -> list[pathlib.Path]:
+    """Returns the files of tables in a folder.
+
+    Raises:
+        Mistake: if there are none.
+    """
+    files = sorted(pathlib.Path(recipes).glob("table*.py"))
+    if not files:
+        raise Mistake(
+            "--recipes must be a folder of table*.py. "
+            f"Received: {shorten(str(recipes), str)}, which has none."
+        )
+    return files
+
+
+def render(results, recipes) -> str:
     """Returns the report as Markdown.
 
     Args:
         results: Folder of records.
-        recipes: Folder of recipe files.
+        recipes: Folder of recipe files, which are executed.
 
     Raises:
-        ValueError: if a folder is missing, or a file in it is not what it must be.
+        Mistake: if a folder is missing, or a file in it is not what it must be.
     """
+    files = find_tables(recipes)
     records = read_records(results)
-    files = sorted(pathlib.Path(recipes).glob("table*.py"))
-    if not files:
-        raise Mistake(f"--recipes must be a folder of table*.py. Received: {recipes}.")
     tables = [_render_table(table, records) for table in map(read_table, files)]
-    if records:  # those of the tables are taken out
+    if records:  # `_render_table` has taken its own
         tables.insert(0, _render_others(records, pathlib.Path(recipes)))
     return "\n\n".join([NOTE, *tables]) + "\n"
 
@@ -142,25 +172,26 @@ def _render_table(table, records):
         cells = []
         for name in row.cells:
             recipe = table.recipes.get(name)
-            found = records.pop(f"{table.file.stem}-{name}", [])
+            runs = records.pop(f"{table.file.stem}-{name}", [])
             figure = _figure(recipe)
             paper = [f"paper {figure}"] if figure else []
-            cells.append("<br>".join([*paper, *_measured(found, recipe)]))
+            cells.append("<br>".join([*paper, *_describe_runs(runs, recipe)]))
         lines.append(_line(row.name, *cells))
     return "\n".join(lines)
 
 
 def _render_others(records, folder):
+    from keras_rescnet.recipe import load_recipe
+
     lines = ["### Recipes that are in no table", "", _line("recipe", "paper", "measured")]
     lines.append(_line("---", "---", "---"))
-    for found in records.values():
-        path = found[0]["recipe"]
+    for runs in records.values():
+        name = pathlib.Path(runs[0]["recipe"]).name
         try:
-            recipe = load_recipe(folder / pathlib.Path(path).name)
-        except Mistake:  # a recipe of someone's own, or one that is no more
+            recipe = load_recipe(folder / name)
+        except Mistake:  # a recipe from elsewhere, or one that was removed
             recipe = None
-        name = pathlib.Path(path).name
-        lines.append(_line(f"`{name}`", _figure(recipe), "<br>".join(_measured(found, recipe))))
+        lines.append(_line(f"`{name}`", _figure(recipe), "<br>".join(_describe_runs(runs, recipe))))
     return "\n".join(lines)
 
 
@@ -174,25 +205,31 @@ def _figure(recipe):
 
 
 def _line(*cells):
-    return "| " + " | ".join(cells) + " |"
+    return "| " + " | ".join(cell.replace("|", r"\|").replace("\n", " ") for cell in cells) + " |"
 
 
-def _measured(records, recipe):
-    """Returns what runs of one recipe measured, a text for each set of overrides."""
+def _describe_runs(records, recipe):
+    """Returns what runs of one recipe measured, one text for each set of overrides."""
+    from keras_rescnet.recipe import FREE_FIELDS
+
+    # Fields that decide no result, or that the text names in another way
+    unmentioned = FREE_FIELDS | {"seed", "epochs"}
     groups = collections.defaultdict(list)
     for record in records:
-        changes = [text for text in record["overrides"] if text.partition("=")[0] not in _NOT_NAMED]
+        changes = {text for text in record["overrides"] if _field(text) not in unmentioned}
         groups[record["epochs"], tuple(sorted(changes))].append(record)
     texts = []
     for (epochs, changes), group in groups.items():
-        last = _accuracies(group, "test_accuracy")
-        best = statistics.mean(_accuracies(group, "best_test_accuracy"))
+        last = _mean_of_seeds(group, "test_accuracy")
+        best = statistics.mean(_mean_of_seeds(group, "best_test_accuracy"))
         spread = f" ± {statistics.stdev(last):.2f}" if len(last) > 1 else ""
         text = f"{statistics.mean(last):.2f}{spread} ({best:.2f}), {_count(len(group), 'run')}"
+        if len(group) > len(last):
+            text += f" with {_count(len(last), 'seed')}"
         text += f" of {_count(epochs, 'epoch')}"
         if recipe is None:
             text += ", of a recipe that is not here"
-        elif epochs < recipe.epochs or any(c.startswith("steps_per_epoch=") for c in changes):
+        elif epochs < recipe.epochs or any(_field(c) == "steps_per_epoch" for c in changes):
             text += f", **shortened**: not the recipe's {recipe.epochs}"
         if changes:
             text += f"; with {', '.join(f'`{change}`' for change in changes)}"
@@ -200,24 +237,47 @@ def _measured(records, recipe):
     return texts
 
 
-def _accuracies(records, name):
-    return [100 * record["results"][name] for record in records]
+def _field(override):
+    return override.partition("=")[0]
+
+
+def _mean_of_seeds(records, name):
+    """Returns one percentage per seed: repeats of a seed say nothing about the spread."""
+    accuracies = collections.defaultdict(list)
+    for record in records:
+        accuracies[record.get("seed")].append(100 * record["results"][name])
+    return [statistics.mean(group) for group in accuracies.values()]
 
 
 def _count(number, thing):
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
-def update(file, report):
-    """Writes a report between the two marks of a file.
+def split_at_marks(file) -> tuple[str, str]:
+    """Returns what stands before and after the report in a file.
 
     Raises:
-        ValueError: if the file has no such marks.
+        Mistake: if the file does not have the two marks of a report.
     """
     file = pathlib.Path(file)
-    text = file.read_text() if file.is_file() else ""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        text = ""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise Mistake(f"--update needs a file with {BEGIN} and {END}. Received: {file}.")
-    file.write_text(f"{before}{BEGIN}\n{report}{END}{after}")
+        raise Mistake(
+            f"--update needs a file with {BEGIN} and {END}. Received: {shorten(str(file), str)}."
+        )
+    return before, after
+
+
+def update(file, report: str) -> None:
+    """Writes a report between the two marks of a file.
+
+    Raises:
+        Mistake: if the file has no such marks.
+    """
+    before, after = split_at_marks(file)
+    write(file, f"{before}{BEGIN}\n{report}{END}{after}")

@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras_rescnet.augment.cores import map_images
 from keras_rescnet.augment.random_resized_crop import RandomResizedCrop, resize
 from keras_rescnet.data.dataset import Dataset, check_class_names
-from keras_rescnet.data.decoding import decode, decode_middle
+from keras_rescnet.data.decoding import MARGIN, decode, decode_middle
 from keras_rescnet.mistake import Mistake
 
 
@@ -38,6 +38,8 @@ class EncodedExamples:
     >>> next(iter(kr.data.evaluation_batches(examples, batch_size=8)))["images"].shape
     TensorShape([8, 32, 32, 3])
     """
+
+    crop_fraction = MARGIN  # share of the shorter side that evaluation keeps; others keep all
 
     def __init__(self, dataset: Dataset, count: int, fetch: Callable, class_names: Sequence[str]):
         height, width, channels = dataset.image_shape

@@ -1,54 +1,74 @@
-"""What a trained model becomes for those who use it: SavedModel, ONNX, LiteRT.
+"""Writes a trained model for those who use it without this package: ONNX, LiteRT, SavedModel.
 
     python -m keras_rescnet.export --workdir runs/cifar10_resnet32 --format onnx
 
-All take pixels in [0, 255] and return probabilities. The command compares an ONNX or LiteRT file
-with the Keras model on 64 pictures of the test set, and fails above a difference of 1e-4. A run on
-JAX leaves no SavedModel: `--format saved_model` makes it, with Keras on TensorFlow.
+All formats take pixels in [0, 255] and return probabilities. An ONNX or LiteRT file is compared
+with the Keras model on 64 pictures of the test set before it is written, and refused above a
+difference of 1e-4. A run on JAX leaves no SavedModel: `--format saved_model` makes it, with Keras
+on TensorFlow.
+
+The run's folder is a program: its recipe.py is executed. Export only runs that you trust. What
+loads a SavedModel runs what it holds.
 """
 
-import pathlib
 import sys
 
-import numpy as np
 from absl import flags
 
-from keras_rescnet import data
-from keras_rescnet.analysis.runs import load_run
-from keras_rescnet.command import run_command
-from keras_rescnet.export import litert, onnx, saved_model
-from keras_rescnet.mistake import Mistake
+from keras_rescnet.command import define_data_dir, quiet_imports, run_command
 
 
 def main(arguments):
     """Writes a run's model in the format that is asked for, into the run's folder."""
     values = flags.FlagValues()
-    workdir = flags.DEFINE_string("workdir", None, "Folder of the run.", flag_values=values)
-    formats = ["onnx", "litert", "saved_model"]
-    kind = flags.DEFINE_enum("format", "onnx", formats, "Format.", flag_values=values)
-    data_dir = flags.DEFINE_string("data_dir", None, "TFDS's folder.", flag_values=values)
+    workdir = flags.DEFINE_string(
+        "workdir",
+        None,
+        "Folder of the finished run to export, and to write into.",
+        flag_values=values,
+    )
+    chosen = flags.DEFINE_enum(
+        "format",
+        "onnx",
+        ["onnx", "litert", "saved_model"],
+        "Format to write: onnx (model.onnx; needs the extra 'onnx'), litert (model.tflite; needs "
+        "the extra 'litert') or saved_model (the folder saved_model).",
+        flag_values=values,
+    )
+    data_dir = define_data_dir(values)
 
     def command(_):
-        if workdir.value is None:
-            raise Mistake("--workdir DIR is missing. Received: none.")
-        recipe, model = load_run(workdir.value)
-        examples = data.load(recipe.dataset, "test", data_dir.value)
-        mean, std = np.asarray(examples.dataset.mean), np.asarray(examples.dataset.std)
-        folder = pathlib.Path(workdir.value)
-        if kind.value == "saved_model":
-            path, names = folder / "saved_model", examples.class_names
-            saved_model(model, path, mean=mean, std=std, class_names=names)
+        from keras_rescnet.analysis.runs import load_run
+
+        run = load_run(workdir.value)
+        with quiet_imports():
+            from keras_rescnet import data, recipe  # noqa: F401  a run's recipe needs them
+            from keras_rescnet.export import litert, onnx, portable, saved_model
+            from keras_rescnet.export.comparison import pictures_of
+
+        normalization = {"mean": run.mean, "std": run.std}
+        if chosen.value == "saved_model":
+            path = run.workdir / "saved_model"
+            saved_model(
+                run.model,
+                path,
+                **normalization,
+                class_names=run.class_names,
+                crop_fraction=run.crop_fraction,
+            )
             print(f"Wrote {path}.")
             return
-        count = min(64, len(examples))
-        batch = next(data.evaluation_batches(examples, batch_size=count).as_numpy_iterator())
-        pictures = np.rint(255 * (batch["images"] * std + mean)).astype("uint8")
-        write, suffix = {"onnx": (onnx, "onnx"), "litert": (litert, "tflite")}[kind.value]
-        path = folder / f"model.{suffix}"
-        difference = write(model, path, mean=mean, std=std, pictures=pictures)
+        if chosen.value == "onnx":
+            portable.check_onnx()
+            write, path = onnx, run.workdir / "model.onnx"
+        else:
+            portable.check_litert()
+            write, path = litert, run.workdir / "model.tflite"
+        pictures = pictures_of(run, data_dir.value)
+        difference = write(run.model, path, **normalization, pictures=pictures)
         print(f"Wrote {path}; it differs by {difference:.2g} on {len(pictures)} pictures.")
 
-    run_command("export", __doc__, arguments, values, command)
+    run_command("export", __doc__, arguments, values, command, required=["workdir"])
 
 
 if __name__ == "__main__":

@@ -1,101 +1,184 @@
 """ONNX and LiteRT files, compared with the model they are made from."""
 
+import os
 import pathlib
 import tempfile
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_rescnet.mistake import Mistake
+from keras_rescnet.data.normalization import scale_and_offset
+from keras_rescnet.export.checks import check_model
+from keras_rescnet.files import write_aside
+from keras_rescnet.mistake import Mistake, shorten
 
 LARGEST_DIFFERENCE = 1e-4
 
 
-def onnx(model, path, *, mean, std, pictures):
+def onnx(
+    model: keras.Model,
+    path: str | os.PathLike,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    pictures: np.ndarray,
+) -> float:
     """Writes an ONNX file that maps float32 pixels to probabilities, and checks it.
 
     Args:
         model: A `keras.Model` from normalized images to logits.
-        path: The file to write.
+        path: The file to write. It is replaced when the check has passed; a link is not followed.
         mean: Mean of each channel, of pixels divided by 255.
         std: Standard deviation of each channel, likewise.
-        pictures: uint8 `(N, H, W, C)` to compare with the model on.
+        pictures: Pixels in [0, 255], `(N, H, W, C)`, to compare with the model on.
 
     Returns:
-        The largest difference of a probability.
+        The largest difference between a probability of the model and of the file.
 
     Raises:
-        ValueError: if a package of the extra `onnx` is missing, or the difference exceeds 1e-4.
+        Mistake: if a package of the extra `onnx` is missing, an argument does not fit the model,
+            or the difference exceeds 1e-4.
+
+    Example:
+
+    >>> import tempfile
+    >>> layers = [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)]
+    >>> difference = kr.export.onnx(
+    ...     keras.Sequential(layers),
+    ...     tempfile.mkdtemp() + "/model.onnx",
+    ...     mean=(0.5, 0.5, 0.5),
+    ...     std=(0.2, 0.2, 0.2),
+    ...     pictures=np.zeros((4, 8, 8, 3), "uint8"),
+    ... )
+    >>> difference < 1e-5
+    True
     """
-    try:
-        import onnxruntime
-        import tf2onnx  # noqa: F401
-    except ImportError as error:
-        raise Mistake(_missing("onnx", error)) from None
-    whole = _with_pixels(model, mean, std)
-    whole(pictures[:1].astype("float32"))  # Keras exports what has been called
-    whole.export(str(path), format="onnx", verbose=False)
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    probabilities = session.run(None, {name: pictures.astype("float32")})[0]
-    return _check(whole, pictures, probabilities, path)
+    check_onnx()
+    import onnxruntime
+
+    pictures = _check_pictures(model, pictures)
+    with_pixels = _with_pixels(model, mean, std)
+    _check_path(path)
+    with write_aside(path) as aside:
+        with_pixels(pictures[:1])  # Keras exports what has been called
+        with_pixels.export(str(aside), format="onnx", verbose=False)
+        session = onnxruntime.InferenceSession(str(aside), providers=["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
+        return _compare(with_pixels, pictures, session.run(None, {name: pictures})[0], path)
 
 
-def litert(model, path, *, mean, std, pictures):
+def litert(
+    model: keras.Model,
+    path: str | os.PathLike,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    pictures: np.ndarray,
+) -> float:
     """Writes a LiteRT (.tflite) file that maps float32 pixels to probabilities, and checks it.
 
     Arguments, result and errors are those of `onnx`; the extra is `litert`.
+
+    Example:
+
+    >>> import tempfile
+    >>> layers = [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)]
+    >>> difference = kr.export.litert(
+    ...     keras.Sequential(layers),
+    ...     tempfile.mkdtemp() + "/model.tflite",
+    ...     mean=(0.5, 0.5, 0.5),
+    ...     std=(0.2, 0.2, 0.2),
+    ...     pictures=np.zeros((4, 8, 8, 3), "uint8"),
+    ... )
+    >>> difference < 1e-5
+    True
     """
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError as error:
-        raise Mistake(_missing("litert", error)) from None
-    whole = _with_pixels(model, mean, std)
+    check_litert()
+    from ai_edge_litert.interpreter import Interpreter
+
+    pictures = _check_pictures(model, pictures)
+    with_pixels = _with_pixels(model, mean, std)
+    _check_path(path)
     with tempfile.TemporaryDirectory() as folder:
-        whole.export(folder, verbose=False)
+        with_pixels.export(folder, verbose=False)
         converted = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
-    pathlib.Path(path).write_bytes(converted)
-    interpreter = Interpreter(str(path))
+    interpreter = Interpreter(model_content=converted)
     (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
     interpreter.resize_tensor_input(source["index"], pictures.shape)
     interpreter.allocate_tensors()
-    interpreter.set_tensor(source["index"], pictures.astype("float32"))
+    interpreter.set_tensor(source["index"], pictures)
     interpreter.invoke()
-    return _check(whole, pictures, interpreter.get_tensor(target["index"]), path)
+    probabilities = interpreter.get_tensor(target["index"])
+    difference = _compare(with_pixels, pictures, probabilities, path)
+    with write_aside(path) as aside:
+        aside.write_bytes(converted)
+    return difference
+
+
+def check_onnx():
+    """Raises a `Mistake` unless the packages of the extra `onnx` are installed."""
+    try:
+        import onnxruntime  # noqa: F401
+        import tf2onnx  # noqa: F401
+    except ImportError as error:
+        raise _missing("onnx", error) from None
+
+
+def check_litert():
+    """Raises a `Mistake` unless the package of the extra `litert` is installed."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter  # noqa: F401
+    except ImportError as error:
+        raise _missing("litert", error) from None
 
 
 def _with_pixels(model, mean, std):
-    check_backend()
+    """Returns the model from pixels in [0, 255] to probabilities."""
+    check_model(model, mean, std)
+    scale, offset = scale_and_offset(mean, std)
     pixels = keras.Input(model.input_shape[1:], name="pixels")
-    scale = 1.0 / (255.0 * np.asarray(std))
-    offset = -np.asarray(mean) / np.asarray(std)
     normalize = keras.layers.Rescaling(scale.tolist(), offset.tolist())
     return keras.Model(pixels, keras.layers.Softmax(dtype="float32")(model(normalize(pixels))))
 
 
-def _check(whole, pictures, probabilities, path):
-    expected = whole.predict(pictures.astype("float32"), verbose=0)
+def _check_pictures(model, pictures):
+    pictures = np.asarray(pictures)
+    shape = getattr(model, "input_shape", None)
+    fits = pictures.ndim == 4 and len(pictures) and pictures.dtype.kind in "uif"
+    if not fits or (isinstance(shape, tuple) and tuple(shape[1:]) != pictures.shape[1:]):
+        raise Mistake(
+            "`pictures` must be one picture or more of the model's input shape, (N, H, W, C). "
+            f"Received: pictures of shape {pictures.shape} and dtype {pictures.dtype}, a model of "
+            f"input_shape={shorten(shape)}."
+        )
+    return pictures.astype("float32")
+
+
+def _check_path(path):
+    path = pathlib.Path(path)
+    if path.is_dir() or not path.parent.is_dir():
+        raise Mistake(
+            "`path` must be a file in an existing folder. "
+            f"Received: path={shorten(str(path), str)}."
+        )
+
+
+def _compare(with_pixels, pictures, probabilities, path):
+    expected = with_pixels.predict(pictures, verbose=0)
     difference = float(np.abs(expected - probabilities).max())
     if not difference <= LARGEST_DIFFERENCE:
         raise Mistake(
-            f"An export must give the model's probabilities to {LARGEST_DIFFERENCE:g}. "
-            f"Received: {path}, which differs by {difference:.2g} on {len(pictures)} pictures."
+            f"An export must give the model's probabilities to {LARGEST_DIFFERENCE:g}. Received: "
+            f"{shorten(str(path), str)}, which differs by {difference:.2g} on {len(pictures)} "
+            "pictures and is not written."
         )
     return difference
 
 
 def _missing(extra, error):
-    return (
+    return Mistake(
         f"This format needs a package. Received: {error.name} is not installed. "
-        f'pip install -e ".[{extra}]"'
+        f'Install it with pip install "keras_rescnet[{extra}]".'
     )
-
-
-def check_backend():
-    """Raises a `ValueError` unless Keras runs on TensorFlow, which writes every export."""
-    if keras.backend.backend() != "tensorflow":
-        raise Mistake(
-            "Models are exported with Keras on TensorFlow. "
-            f"Received: KERAS_BACKEND={keras.backend.backend()}; load `model.keras` there."
-        )

@@ -1,4 +1,4 @@
-"""Lists every model: what it costs, beside what the paper says.
+"""Lists every model: what it costs, beside what the paper reports.
 
     python -m keras_rescnet.models
     python -m keras_rescnet.models CifarResCNet50 ViTTiny --classes 100
@@ -15,24 +15,22 @@ import sys
 
 from absl import flags
 
-from keras_rescnet.command import run_command
-from keras_rescnet.mistake import Mistake
-from keras_rescnet.models.catalogue import COLUMNS, COUNTER, builders, describe
+from keras_rescnet.command import quiet_imports, run_command
+from keras_rescnet.mistake import Mistake, shorten
 
 ALIGNMENTS = ("<17", ">7", "<9", ">11", ">9", ">13", ">17", ">17", ">12", "<17")
 
 
-def _print_table(rows):
+def _print_table(columns, rows):
     widths = [int(align[1:]) for align in ALIGNMENTS]
     rules = [
         "-" * (width - 1) + ("-" if align[0] == "<" else ":")
         for width, align in zip(widths, ALIGNMENTS, strict=True)
     ]
-    _print_line(COLUMNS)
+    _print_line(columns)
     _print_line(rules)
     for row in rows:
         _print_line(_text(value) for value in row)
-    print(f"\n{COUNTER}")
 
 
 def _print_line(cells):
@@ -47,28 +45,37 @@ def _text(value):
 
 
 def main(arguments):
-    """Runs the command with arguments as those of the process."""
+    """Lists the models that the arguments name, or all."""
     values = flags.FlagValues()
     classes = flags.DEFINE_integer(
-        "classes", None, "Logits; by default each model's own.", 1, flag_values=values
+        "classes",
+        None,
+        "Number of logits. Not given, it is each model's own.",
+        1,
+        flag_values=values,
     )
     input_size = flags.DEFINE_integer(
         "input_size",
         None,
-        "Side of the images; by default each model's own.",
+        "Side of the images in pixels. Not given, it is each model's own.",
         1,
         flag_values=values,
     )
-    as_csv = flags.DEFINE_bool("csv", False, "Comma-separated values.", flag_values=values)
+    as_csv = flags.DEFINE_bool(
+        "csv", False, "Prints comma-separated values in place of a table.", flag_values=values
+    )
 
     def command(words):
+        with quiet_imports():
+            from keras_rescnet.models.catalogue import COLUMNS, COUNTER, builders, describe
+
         known = list(builders())
         for word in words:
             if word not in known:
                 close = difflib.get_close_matches(word, known, 3) or known
                 raise Mistake(
-                    f"There must be a model of the name. Received: {word!r}. "
-                    f"Did you mean {', '.join(close)}?"
+                    f"There must be a model of the name. Received: {shorten(word)}. "
+                    f"Did you mean {shorten(', '.join(close), str, 200)}?"
                 )
         rows = (describe(name, classes.value, input_size.value) for name in words or known)
         if as_csv.value:
@@ -76,7 +83,8 @@ def main(arguments):
             writer.writerow(COLUMNS)
             writer.writerows(rows)
         else:
-            _print_table(rows)
+            _print_table(COLUMNS, rows)
+            print(f"\n{COUNTER}")
 
     run_command("models", __doc__, arguments, values, command, takes_words=True)
 

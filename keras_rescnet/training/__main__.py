@@ -1,35 +1,70 @@
-"""The command `train`; `train.py --help` explains its flags."""
+"""Trains a recipe.
+
+    python train.py --recipe recipes/cifar10_gclu_vgg16.py
+    python train.py --recipe recipes/table5.py:cifar10-vgg16-gclu --set epochs=30 --set seed=1
+
+The same command again goes on with a run that was stopped, and prints the results of a finished
+one. KERAS_BACKEND=jax trains with JAX. TF_CPP_MIN_LOG_LEVEL=0 shows TensorFlow's own messages.
+
+A recipe is a Python program: run only recipes that you trust.
+
+Exit codes: 0 trained, 2 a mistake in what was asked for, 3 the loss is no longer finite, 4 another
+process of the run is gone, 130 and 143 stopped by Ctrl-C and SIGTERM, and saved.
+"""
 
 import json
 import os
 import pathlib
+import sys
 
 from absl import flags
 
-from keras_rescnet.analysis.records import check_folder, write_record
-from keras_rescnet.command import run_command
+from keras_rescnet.command import (
+    define_data_dir,
+    define_recipe,
+    quiet_imports,
+    run_command,
+)
 from keras_rescnet.console import say
-from keras_rescnet.mistake import Mistake
-from keras_rescnet.recipe import load_recipe, recipe_name
-from keras_rescnet.training import train
 
 
 def main(arguments):
-    """Trains the recipe that is named."""
+    """Trains the recipe that the arguments name."""
     values = flags.FlagValues()
-    path = flags.DEFINE_string("recipe", None, "Recipe: FILE or FILE:NAME.", flag_values=values)
-    overrides = flags.DEFINE_multi_string(
-        "set", [], "field=value, of the recipe.", flag_values=values
+    path, overrides = define_recipe(values)
+    folder = flags.DEFINE_string(
+        "workdir",
+        None,
+        "Folder of the run. One that is not there is made; a run that was stopped goes on in its "
+        "own. Not given, it is runs/<name of the recipe>.",
+        flag_values=values,
     )
-    folder = flags.DEFINE_string("workdir", None, "Folder of the run.", flag_values=values)
-    data_dir = flags.DEFINE_string("data_dir", None, "Where the data is.", flag_values=values)
-    devices = flags.DEFINE_integer("devices", None, "How many; all GPUs.", flag_values=values)
-    timeout = flags.DEFINE_integer("timeout", 300, "To wait for others, s.", flag_values=values)
-    record = flags.DEFINE_string("record", None, "Folder of records.", flag_values=values)
+    data_dir = define_data_dir(values)
+    devices = flags.DEFINE_integer(
+        "devices",
+        None,
+        "How many devices to use. Not given, all GPUs are used, or the CPU where there is none.",
+        flag_values=values,
+    )
+    timeout = flags.DEFINE_integer(
+        "timeout",
+        300,
+        "Seconds that one of several processes waits for the others before it gives up.",
+        flag_values=values,
+    )
+    record = flags.DEFINE_string(
+        "record",
+        None,
+        "Folder to write a record of the finished run into, one small JSON file.",
+        flag_values=values,
+    )
 
-    def command(words):
-        if path.value is None:
-            raise Mistake("--recipe FILE is missing; --help says more. Received: no recipe.")
+    def command(_):
+        with quiet_imports():
+            from keras_rescnet.analysis.records import check_folder, write_record
+            from keras_rescnet.recipe import load_recipe, recipe_name
+            from keras_rescnet.training import train
+            from keras_rescnet.training.run import Run  # noqa: F401  loads what `train` needs
         recipe = load_recipe(path.value, overrides.value)
         if record.value is not None:
             check_folder(record.value)
@@ -50,4 +85,9 @@ def main(arguments):
         say(f"Everything is in {workdir}.")
 
     name = pathlib.Path(arguments[0]).name  # train.py, or the console script's train
-    run_command(name, "Trains a recipe.", arguments, values, command)
+    name = "train" if name == "__main__.py" else name
+    run_command(name, __doc__, arguments, values, command, required=["recipe"])
+
+
+if __name__ == "__main__":
+    main(sys.argv)

@@ -108,6 +108,7 @@ class RunData:
             "class_names": self.train.class_names,
             "train_images": len(self.train),
             "test_images": len(self.test),
+            "crop_fraction": getattr(self.test, "crop_fraction", 1.0),
         }
 
     def stateful_transforms(self):

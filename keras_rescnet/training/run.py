@@ -249,6 +249,7 @@ class Run:
                     mean=dataset.mean,
                     std=dataset.std,
                     class_names=self.data.train.class_names,
+                    crop_fraction=self.data.facts()["crop_fraction"],
                 )
         plot_run(self.folder.path)
 

@@ -7,21 +7,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_rescnet import augment, browse, data, load_recipe
+from keras_rescnet import augment, data, load_recipe
 from keras_rescnet.data.array_examples import ArrayExamples
+from keras_rescnet.training.pictures import training_pictures
+from support.commands import answer, run_command
 
 RECIPE = pathlib.Path(__file__).parents[2] / "recipes" / "digits_gclu_resnet8.py"
 
 
 def test_pictures_are_those_of_the_run():
     recipe = dataclasses.replace(load_recipe(RECIPE), augment=None, batch_size=8)
-    pictures, captions = browse.training_pictures(recipe, step=3)
+    pictures, captions = training_pictures(recipe, step=3)
     digits = data.load(data.DIGITS, "train")
     assert pictures.shape == (8, 32, 32, 3)
     for picture, caption in zip(np.round(255 * pictures), captions, strict=True):
         (row,) = np.flatnonzero(np.all(digits.images == picture, axis=(1, 2, 3)))[:1]
         assert caption == str(digits.labels[row])
-    later, _ = browse.training_pictures(recipe, step=4)
+    later, _ = training_pictures(recipe, step=4)
     assert not np.array_equal(later, pictures)
 
 
@@ -36,7 +38,7 @@ def test_mixed_labels_are_spelled_out():
         augment=lambda: [augment.MixUp()],
         batch_size=4,
     )
-    _, captions = browse.training_pictures(recipe)
+    _, captions = training_pictures(recipe)
     for caption in captions:
         share, first, rest, second = caption.split()
         assert float(share) >= float(rest)
@@ -46,7 +48,7 @@ def test_mixed_labels_are_spelled_out():
 
 def test_the_command_writes_a_png(tmp_path, capsys):
     output = tmp_path / "page.png"
-    browse.main(["browse", f"--recipe={RECIPE}", f"--output={output}", "--count=5"])
+    run_command("browse", f"--recipe={RECIPE}", f"--output={output}", "--count=5")
     assert f"digits_gclu_resnet8, step 0: {output}" in capsys.readouterr().out
     width, height = Image.open(output).size
     assert width > height > 200  # three columns, two rows
@@ -55,16 +57,16 @@ def test_the_command_writes_a_png(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ([], "--recipe FILE is missing"),
+        ([], "--recipe is missing"),
+        ([f"--recipe={RECIPE}", "--output=/no/such/a.png"], "must lie in an existing folder"),
+        ([f"--recipe={RECIPE}", "--output=a.xyz"], "must end in .png or .pdf or .svg"),
+        ([f"--recipe={RECIPE}", "--step=-1"], "-1 is not a non-negative integer"),
         (
-            [f"--recipe={RECIPE}", "--output=/no/such/folder/a.png"],
-            "must lie in an existing folder",
+            [f"--recipe={RECIPE}", "--step=900"],
+            "one of the run's 900 steps, 0 to 899. Received: step=900.",
         ),
-        ([f"--recipe={RECIPE}", "--step=-1"], "step"),
+        ([f"--recipe={RECIPE}", "--count=0"], "0 is not a positive integer"),
     ],
 )
 def test_mistakes_are_one_line(flags, message, capsys):
-    with pytest.raises(SystemExit) as error:
-        browse.main(["browse", *flags])
-    assert error.value.code == 2
-    assert message in capsys.readouterr().err
+    assert message in answer("browse", *flags, capsys=capsys)

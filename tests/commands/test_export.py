@@ -1,14 +1,23 @@
 """Exports: pixels in, the model's probabilities out, without this package."""
 
+import json
+import os
+import shutil
 import subprocess
 import sys
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from PIL import Image
 
 import keras_rescnet as kr
 from keras_rescnet import export
+from keras_rescnet.export import portable
+from keras_rescnet.export.serving import PIXELS
+from support import pictures
+from support.commands import answer, run_command
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 PICTURES = np.random.default_rng(0).integers(0, 256, (64, 16, 16, 3), "uint8")
@@ -74,8 +83,6 @@ def test_saved_model_serves_and_differentiates_in_a_fresh_process(tmp_path):
     np.testing.assert_allclose(out["one"], expected[:1], atol=1e-6)
     assert out["class_names"].tolist() == list("abcde")
 
-    import tensorflow as tf
-
     pixels = tf.constant(PICTURES.astype("float32"))
     with tf.GradientTape() as tape:
         tape.watch(pixels)
@@ -102,19 +109,184 @@ def test_other_formats_give_the_same_probabilities(write, package, tmp_path):
 )
 def test_a_missing_package_is_named(write, package, extra, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ValueError, match=rf'needs a package.*pip install -e ".\[{extra}\]"'):
+    with pytest.raises(
+        kr.Mistake, match=rf'needs a package.*pip install "keras_rescnet\[{extra}\]"'
+    ):
         write(model(), tmp_path / "file", mean=MEAN, std=STD, pictures=PICTURES)
 
 
 def test_only_tensorflow_exports(tmp_path, monkeypatch):
     network = model()
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    with pytest.raises(ValueError, match="exported with Keras on TensorFlow. .*KERAS_BACKEND=jax"):
+    with pytest.raises(kr.Mistake, match="exported with Keras on TensorFlow. .*KERAS_BACKEND=jax"):
         export.saved_model(network, tmp_path / "served", mean=MEAN, std=STD)
 
 
-def test_an_export_that_differs_is_refused(tmp_path, monkeypatch):
+def test_an_export_that_differs_is_refused_and_nothing_is_lost(tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime", reason="an extra that is not installed")
-    monkeypatch.setattr(export.portable, "LARGEST_DIFFERENCE", 0.0)
-    with pytest.raises(ValueError, match="must give the model's probabilities to 0. Received"):
+    monkeypatch.setattr(portable, "LARGEST_DIFFERENCE", 0.0)
+    (tmp_path / "file").write_text("what was there")
+    with pytest.raises(kr.Mistake, match="must give the model's probabilities to 0. Received"):
         export.onnx(model(), tmp_path / "file", mean=MEAN, std=STD, pictures=PICTURES)
+    assert os.listdir(tmp_path) == ["file"]
+    assert (tmp_path / "file").read_text() == "what was there"
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A model of 8 x 8 pixels, and its SavedModel."""
+    keras.utils.set_random_seed(0)
+    layers = [keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.Flatten()]
+    network = keras.Sequential([*layers, keras.layers.Dense(3)])
+    folder = tmp_path_factory.mktemp("small") / "served"
+    export.saved_model(network, folder, mean=MEAN, std=STD)
+    return network, folder, tf.saved_model.load(str(folder))
+
+
+@pytest.mark.parametrize("dtype", [dtype.name for dtype in PIXELS])
+def test_a_saved_model_takes_pixels_of_every_dtype(dtype, small):
+    _, _, served = small
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3))
+    expected = served.serve(pixels.astype("float32"))
+    np.testing.assert_array_equal(served.serve(pixels.astype(dtype)), expected)
+
+
+def test_a_saved_model_takes_any_number_of_pictures(small):
+    _, _, served = small
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), "uint8")
+    whole = served.serve(pixels).numpy()
+    assert served.serve(pixels[:0]).shape == (0, 3)
+    assert (
+        served.signatures["serving_default"](tf.zeros((0, 8, 8, 3)))["probabilities"].shape[0] == 0
+    )
+    for count in (1, 3, 5):
+        np.testing.assert_allclose(served.serve(pixels[:count]), whole[:count], atol=1e-6)
+
+
+def test_pixels_that_are_nan_give_probabilities_that_are_nan(small):
+    _, _, served = small
+    pixels = np.zeros((2, 8, 8, 3), "float32")
+    pixels[0, 0, 0, 0] = np.nan
+    probabilities = served.serve(pixels).numpy()
+    assert np.all(np.isnan(probabilities[0])) and np.all(np.isfinite(probabilities[1]))
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 3), (6, 10, 3), (8, 8, 1)])
+def test_a_picture_of_the_input_size_is_prepared_to_its_own_pixels(shape, tmp_path):
+    layers = [keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(2)]
+    export.saved_model(
+        keras.Sequential(layers), tmp_path / "a", mean=(0.5,) * shape[2], std=(1.0,) * shape[2]
+    )
+    served = tf.saved_model.load(str(tmp_path / "a"))
+    pixels = np.random.default_rng(0).integers(0, 256, shape, "uint8")
+    np.testing.assert_array_equal(served.prepare(tf.io.encode_png(pixels)), pixels)
+    larger = np.kron(pixels, np.ones((3, 3, 1), "uint8"))  # three times as wide and as high
+    larger = np.pad(larger, ((0, 0), (30, 30), (0, 0)), "edge")
+    prepared = served.prepare(tf.io.encode_png(larger)).numpy().astype(int)
+    assert np.abs(prepared - pixels).mean() < 40 and prepared.shape == shape
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mean": (0.5,)}, "must be 3 numbers, one per channel.*Received: mean=.0.5."),
+        ({"std": (0.2, 0.0, 0.2)}, "`std` positive. Received: .*std=.0.2, 0.0, 0.2."),
+        ({"std": "abc"}, "`mean` and `std` must be 3 numbers"),
+        ({"class_names": ["a"]}, "names of the model's 3 classes. Received: .*1 names"),
+        ({"crop_fraction": 0}, "`crop_fraction` must be above 0.*Received: crop_fraction=0"),
+        ({"model": "model.keras"}, "`model` must be a keras.Model.*Received: model='model.keras'"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(changes, message, small, tmp_path):
+    arguments = {"model": small[0], "mean": MEAN, "std": STD, **changes}
+    with pytest.raises(kr.Mistake, match=message):
+        export.saved_model(arguments.pop("model"), tmp_path / "served", **arguments)
+    assert not (tmp_path / "served").exists()
+
+
+def test_a_folder_that_holds_something_else_is_not_replaced(small, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "precious").write_text("precious")
+    (tmp_path / "link").symlink_to(small[1])
+    for name, received in (("mine", "which holds something else"), ("link", "a link")):
+        with pytest.raises(kr.Mistake, match=f"`path` must be a folder.*{received}"):
+            export.saved_model(small[0], tmp_path / name, mean=MEAN, std=STD)
+    assert (tmp_path / "mine" / "precious").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((0, 16, 16, 3), "uint8"), ((1, 8, 8, 3), "uint8"), ((1, 16, 16, 3), "U")]
+)
+def test_pictures_to_compare_on_must_fit_the_model(shape, dtype, tmp_path):
+    pytest.importorskip("onnxruntime", reason="an extra that is not installed")
+    with pytest.raises(kr.Mistake, match="`pictures` must be one picture or more of the model's"):
+        export.onnx(
+            model(), tmp_path / "a.onnx", mean=MEAN, std=STD, pictures=np.zeros(shape, dtype)
+        )
+
+
+@pytest.fixture
+def handed(monkeypatch):
+    """What the command hands over, in place of the writing of an ONNX file."""
+    arguments = {}
+    monkeypatch.setattr(portable, "check_onnx", lambda: None)
+    monkeypatch.setattr(
+        portable, "onnx", lambda model, path, **others: arguments.update(path=path, **others) or 0.0
+    )
+    return arguments
+
+
+def test_the_command_compares_on_pixels_of_the_test_set(folder_run, handed, capsys):
+    run_command("export", f"--workdir={folder_run / 'run'}")
+    assert "model.onnx; it differs by 0 on 6 pictures." in capsys.readouterr().out
+    assert handed["path"] == folder_run / "run" / "model.onnx"
+    assert handed["pictures"].shape == (6, pictures.SIZE, pictures.SIZE, 3)
+    file = sorted((folder_run / "pictures" / "val" / "cat").iterdir())[0]
+    expected = np.asarray(pictures.crop_middle(Image.open(file)))
+    np.testing.assert_allclose(handed["pictures"][0], expected.astype(int), atol=1.1)
+
+
+@pytest.fixture
+def python_run(finished_run, tmp_path):
+    """A finished run that was started from Python on a dataset of one's own."""
+    run = shutil.copytree(finished_run, tmp_path / "run")
+    (run / "recipe.py").unlink()
+    facts = json.loads((run / "run.json").read_text())
+    facts["data"]["name"] = "mine"
+    (run / "run.json").write_text(json.dumps(facts))
+    return run
+
+
+def test_a_run_from_python_is_exported(python_run, handed):
+    run_command("export", f"--workdir={python_run}")
+    assert handed["pictures"].shape == (64, 32, 32, 3)
+
+
+def test_a_run_without_a_saved_model_gets_one_without_its_data(python_run, capsys):
+    served = python_run / "saved_model"
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), "uint8")
+    first = tf.saved_model.load(str(served))
+    expected = first.serve(pixels).numpy()
+    shutil.rmtree(served)  # as a run on JAX ends
+    run_command("export", "--format=saved_model", f"--workdir={python_run}")
+    assert f"Wrote {served}." in capsys.readouterr().out
+    again = tf.saved_model.load(str(served))
+    np.testing.assert_array_equal(again.serve(pixels).numpy(), expected)
+    assert again.class_names().numpy().tolist() == [str(i).encode() for i in range(10)]
+
+
+def test_the_command_writes_through_no_link(python_run, tmp_path, capsys):
+    outside = tmp_path / "outside"
+    (python_run / "saved_model").rename(outside)
+    (python_run / "saved_model").symlink_to(outside)
+    before = {file: file.stat().st_mtime_ns for file in outside.rglob("*")}
+    message = answer("export", "--format=saved_model", f"--workdir={python_run}", capsys=capsys)
+    assert "a link." in message
+    assert {file: file.stat().st_mtime_ns for file in outside.rglob("*")} == before
+
+
+def test_a_missing_package_is_named_before_the_work(finished_run, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setattr("keras_rescnet.export.comparison.pictures_of", None)
+    message = answer("export", f"--workdir={finished_run}", capsys=capsys)
+    assert 'pip install "keras_rescnet[onnx]"' in message

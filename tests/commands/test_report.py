@@ -6,8 +6,10 @@ import statistics
 import pytest
 
 from keras_rescnet.analysis import tables as report
-from keras_rescnet.analysis.records import checksum
+from keras_rescnet.analysis.records import read_record
+from keras_rescnet.files import checksum
 from support import ROOT
+from support.commands import answer, run_command
 
 TABLE = '''"""Two networks.
 
@@ -44,10 +46,11 @@ def folders(tmp_path):
     return results, recipes
 
 
-def write_record(folder, recipe, last, best, overrides=(), epochs=200):
+def write_record(folder, recipe, last, best, overrides=(), epochs=200, seed=0):
     record = {
         "recipe": recipe,
         "overrides": list(overrides),
+        "seed": seed,
         "epochs": epochs,
         "results": {"test_accuracy": last, "best_test_accuracy": best},
     }
@@ -75,7 +78,7 @@ def test_seeds_are_averaged(folders):
     accuracies = (0.901, 0.9035, 0.8985)
     for seed, last in enumerate(accuracies):
         path = "/elsewhere/recipes/table9.py:cifar10-small"
-        write_record(results, path, last, last + 0.01, [f"seed={seed}"])
+        write_record(results, path, last, last + 0.01, [f"seed={seed}"], seed=seed)
     text = report.render(results, recipes)
     mean, spread = statistics.mean(accuracies), statistics.stdev(accuracies)
     assert f"{100 * mean:.2f} ± {100 * spread:.2f}" == "90.10 ± 0.25"
@@ -84,6 +87,20 @@ def test_seeds_are_averaged(folders):
     assert row_of(text, "large") == ["large", "paper 95.50", ""]
     assert "### Two networks\n" in text
     assert "in no table" not in text
+
+
+def test_repeats_of_a_seed_are_no_spread(folders):
+    results, recipes = folders
+    for seed, last in ((0, 0.90), (0, 0.92), (1, 0.95)):
+        write_record(results, "table9.py:cifar10-small", last, last, seed=seed)
+    mean, spread = statistics.mean((91, 95)), statistics.stdev((91, 95))
+    assert f"{mean:.2f} ± {spread:.2f}" == "93.00 ± 2.83"
+    cell = row_of(report.render(results, recipes), "small")[1]
+    assert cell == "paper 90.00<br>93.00 ± 2.83 (93.00), 3 runs with 2 seeds of 200 epochs"
+    for file in list(results.iterdir())[1:]:
+        file.unlink()
+    write_record(results, "table9.py:cifar10-small", 0.94, 0.94)
+    assert "±" not in row_of(report.render(results, recipes), "small")[1]
 
 
 def test_a_shortened_run_stands_by_itself_and_is_marked(folders):
@@ -123,13 +140,68 @@ def test_a_record_edited_by_hand_is_refused(folders):
         report.render(results, recipes)
 
 
+SEALED = {
+    "recipe": [None, 3, "", ["a"]],
+    "overrides": [None, "epochs=5", [1], {}],
+    "epochs": [None, 0, -1, 2.5, "5", True],
+    "results": [
+        None,
+        [],
+        {},
+        {"test_accuracy": 0.5},
+        {"test_accuracy": "0.5", "best_test_accuracy": 0.5},
+        {"test_accuracy": 1e400, "best_test_accuracy": 0.5},
+        {"test_accuracy": 2, "best_test_accuracy": 0.5},
+        {"test_accuracy": None, "best_test_accuracy": 0.5},
+    ],
+}
+
+
+@pytest.mark.parametrize("name", SEALED)
+def test_a_sealed_record_of_wrong_types_is_refused(name, folders):
+    file = write_record(folders[0], "table9.py:svhn-small", 0.5, 0.6)
+    good = json.loads(file.read_text())
+    for value in SEALED[name]:
+        record = {**good, name: value}
+        file.write_text(json.dumps({**record, "checksum": checksum(record)}))
+        with pytest.raises(ValueError, match=f"its '{name}' is not. Received: .*0.json, {name}="):
+            read_record(file)
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"3", b"null", b"{", b"\xff\xfe", b"[" * 100_000])
+def test_a_record_that_is_no_json_object_is_refused(data, folders):
+    file = folders[0] / "a.json"
+    file.write_bytes(data)
+    with pytest.raises(ValueError, match="its checksum differs. Received: .*a.json"):
+        read_record(file)
+
+
+def test_mistakes_are_answered_before_recipes_are_executed(folders, capsys):
+    results, recipes = folders
+    (recipes / "table9.py").write_text("raise SystemExit('executed')")
+    arguments = [f"--results={results}", f"--recipes={recipes}"]
+    message = answer("report", *arguments, f"--update={results / 'no.md'}", capsys=capsys)
+    assert "--update needs a file with <!-- report -->" in message
+    message = answer("report", f"--results={results}", "--recipes=no", capsys=capsys)
+    assert "--recipes must be a folder of table*.py. Received: no, which has none." in message
+    message = answer("report", *arguments, capsys=capsys)
+    assert "table9.py:1: SystemExit: executed." in message
+
+
+def test_the_command_prints_the_report(folders, capsys):
+    results, recipes = folders
+    write_record(results, "table9.py:svhn-small", 0.5, 0.6)
+    run_command("report", f"--results={results}", f"--recipes={recipes}")
+    assert capsys.readouterr().out == report.render(results, recipes)
+
+
 def test_folders_and_files_that_are_not_what_they_must_be_are_refused(folders):
     results, recipes = folders
     with pytest.raises(ValueError, match="--results must be a folder of records. Received: .*x"):
         report.render(results / "x", recipes)
     with pytest.raises(ValueError, match=r"--recipes must be a folder of table\*.py. Received"):
         report.render(results, recipes / "x")
-    with pytest.raises(ValueError, match="must assign `recipes` and `columns`. Received: .*single"):
+    with pytest.raises(ValueError, match="must assign `recipes` and `columns`.*Received: .*single"):
         report.read_table(recipes / "single.py")
     (recipes / "table9.py").write_text(TABLE.replace('"svhn-*"', '"svhn2-*"'))
     with pytest.raises(ValueError, match="must fit one of `columns`. Received: 'svhn-small', "):

@@ -5,10 +5,7 @@ import dataclasses
 import fcntl
 import functools
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -208,53 +205,3 @@ def test_other_backends_do_not_train(monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
     with pytest.raises(ValueError, match="TensorFlow or JAX. Received: KERAS_BACKEND=torch"):
         engines.make_engine()
-
-
-def run_train(*arguments):
-    quiet = {name: text for name, text in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
-    command = [sys.executable, ROOT / "train.py", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=quiet)
-
-
-COMMANDS = {
-    "no recipe": ([], "--recipe FILE is missing"),
-    "unknown flag": (["--recepe=x.py"], "Unknown command line flag 'recepe'"),
-    "stray word": (["x.py"], "Arguments are given as --flag value. Received: x.py"),
-    "no file": (["--recipe=recipes/none.py"], "recipes/none.py, which is no file"),
-    "field": (
-        ["--recipe=recipes/cifar10_resnet32.py", "--set=epoch=1"],
-        "Received: 'epoch'. Nearest: 'epochs'",
-    ),
-    "file in the way": (
-        ["--recipe=recipes/digits_gclu_resnet8.py", "--workdir=README.md"],
-        "`workdir` must be a folder",
-    ),
-    "no devices": (
-        ["--recipe=recipes/digits_gclu_resnet8.py", "--devices=0", "--workdir={tmp}"],
-        "`devices` must be at least 1. Received: devices=0",
-    ),
-    "record": (
-        ["--recipe=recipes/digits_gclu_resnet8.py", "--record=README.md", "--workdir={tmp}"],
-        "--record must be a folder. Received: README.md",
-    ),
-    "too many devices": (
-        ["--recipe=recipes/digits_gclu_resnet8.py", "--devices=99", "--workdir={tmp}"],
-        "Received: devices=99",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", COMMANDS)
-def test_a_mistake_is_one_line_and_exit_code_2(case, tmp_path):
-    arguments, message = COMMANDS[case]
-    done = run_train(*[argument.format(tmp=tmp_path) for argument in arguments])
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("train.py: ") and message in done.stderr
-    assert done.stderr.count("\n") == 1
-
-
-def test_help_explains_every_flag():
-    done = run_train("--help")
-    assert done.returncode == 0
-    for flag in ("--recipe", "--workdir", "--set", "--data_dir", "--devices", "--record"):
-        assert flag in done.stdout

@@ -1,0 +1,114 @@
+"""SavedModels of runs, asked about pictures."""
+
+import glob
+import pathlib
+
+import numpy as np
+
+from keras_rescnet.mistake import Mistake, shorten
+
+
+def find_pictures(words) -> list[pathlib.Path]:
+    """Returns the picture files that words name: files, folders (searched through), patterns.
+
+    Raises:
+        Mistake: if a word names none.
+    """
+    from keras_rescnet.data.decoding import SUFFIXES
+
+    pictures = []
+    for word in words:
+        try:
+            path = pathlib.Path(word)
+            if path.is_dir():
+                files = sorted(f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES)
+            elif path.is_file():
+                files = [path]
+            else:
+                files = sorted(map(pathlib.Path, glob.glob(word, recursive=True)))
+                files = [file for file in files if file.is_file()]
+        except (OSError, ValueError):  # a name that is too long
+            files = []
+        if not files:
+            raise Mistake(
+                "Pictures are files, folders or patterns. "
+                f"Received: {shorten(word, str)}, which names no picture."
+            )
+        pictures += files
+    return pictures
+
+
+def find_saved_model(path) -> pathlib.Path:
+    """Returns the folder of a SavedModel, from the folder itself or that of a run.
+
+    Raises:
+        Mistake: if there is none.
+    """
+    try:
+        for folder in (pathlib.Path(path, "saved_model"), pathlib.Path(path)):
+            if (folder / "saved_model.pb").is_file():
+                return folder
+    except (OSError, ValueError):  # a name that is too long
+        pass
+    raise Mistake(
+        "A model must be the folder of a run or a SavedModel. "
+        f"Received: {shorten(str(path), str)}, which has no saved_model.pb. A run on JAX gets one "
+        "by python -m keras_rescnet.export --format saved_model."
+    )
+
+
+class Served:
+    """The SavedModel of a run, loaded: whatever it holds can run.
+
+    Args:
+        folder: Its folder.
+
+    Raises:
+        Mistake: if it cannot be loaded, or is not what `kr.export.saved_model` writes.
+    """
+
+    def __init__(self, folder):
+        import tensorflow as tf
+
+        self._decoding_errors = (OSError, tf.errors.OpError)
+        received = shorten(str(folder), str)
+        try:
+            self.model = tf.saved_model.load(str(folder))
+        except Exception as error:  # whatever a damaged or foreign folder makes TensorFlow do
+            message = shorten(" ".join(str(error).split()), str, 200)
+            raise Mistake(
+                "A SavedModel must be one that TensorFlow can load. "
+                f"Received: {received} ({type(error).__name__}: {message})."
+            ) from error
+        missing = [name for name in ("serve", "prepare", "class_names") if not self._has(name)]
+        if missing:
+            raise Mistake(
+                "A SavedModel must be one of a run. "
+                f"Received: {received}, which has no {' and no '.join(missing)}. "
+                "python -m keras_rescnet.export --format saved_model writes one for a run."
+            )
+        self.class_names = [name.decode() for name in self.model.class_names().numpy()]
+
+    def _has(self, name):
+        return callable(getattr(self.model, name, None))
+
+    def guesses(self, path, count=5) -> dict[str, float]:
+        """Returns the likeliest classes of a picture file and their probabilities.
+
+        Args:
+            path: The file.
+            count: How many classes.
+
+        Raises:
+            Mistake: if it is no picture that can be read.
+        """
+        try:
+            pixels = self.model.prepare(pathlib.Path(path).read_bytes())
+        except self._decoding_errors as error:
+            raise Mistake(
+                "A picture must be a JPEG, PNG, BMP or GIF file. "
+                f"Received: {shorten(str(path), str)}."
+            ) from error
+        probabilities = self.model.serve(pixels[None])[0].numpy()
+        best = np.argsort(-probabilities, kind="stable")[:count]
+        return {self.class_names[i]: float(probabilities[i]) for i in best}

@@ -1,0 +1,36 @@
+"""What all exports check before they write."""
+
+import keras
+import numpy as np
+
+from keras_rescnet.mistake import Mistake, shorten
+
+
+def check_model(model, mean, std):
+    """Raises a `Mistake` unless a model can be exported with such statistics.
+
+    Keras must run on TensorFlow, which writes every export, `model` be a classifier of images, and
+    `mean` and `std` fit its channels.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise Mistake(
+            "Models are exported with Keras on TensorFlow. "
+            f"Received: KERAS_BACKEND={keras.backend.backend()}; load `model.keras` there."
+        )
+    shape = getattr(model, "input_shape", None)
+    if not (isinstance(model, keras.Model) and isinstance(shape, tuple) and len(shape) == 4):
+        raise Mistake(
+            "`model` must be a keras.Model from images (N, H, W, C) to logits. "
+            f"Received: model={shorten(model)}, input_shape={shorten(shape)}."
+        )
+    try:
+        numbers = np.array([mean, std], "float64")
+        fits = numbers.shape == (2, shape[-1]) and np.all(np.isfinite(numbers))
+        fits = fits and np.all(numbers[1] > 0)
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise Mistake(
+            f"`mean` and `std` must be {shape[-1]} numbers, one per channel, and `std` positive. "
+            f"Received: mean={shorten(mean)}, std={shorten(std)}."
+        )

@@ -1,0 +1,189 @@
+"""`evaluate`, the command and the function: a run measured again, and on other data."""
+
+import dataclasses
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_rescnet as kr
+from keras_rescnet import data
+from keras_rescnet.analysis.evaluation import Calibration, measure
+from keras_rescnet.data import ArrayExamples
+from support import noise, pictures
+from support.commands import answer, run_command
+
+
+def test_evaluate_agrees_with_training(finished_run, capsys, tmp_path):
+    files = [f"--json={tmp_path / 'out.json'}", f"--confusion={tmp_path / 'matrix.png'}"]
+    run_command("evaluate", f"--workdir={finished_run}", *files)
+    results = json.loads((finished_run / "results.json").read_text())
+    measured = json.loads((tmp_path / "out.json").read_text())
+    for name in ("loss", "accuracy", "top5_accuracy"):
+        assert measured[name] == pytest.approx(results[f"test_{name}"], rel=1e-6)
+    confusion = np.array(measured["confusion"])
+    labels = noise.random_pictures(noise.recipe.dataset, "test").labels
+    np.testing.assert_array_equal(confusion.sum(1), np.bincount(labels, minlength=10))
+    assert np.trace(confusion) == round(20 * measured["accuracy"])
+    assert "digits, test: 20 images" in capsys.readouterr().out
+    assert (tmp_path / "matrix.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_function_gives_what_the_command_writes(finished_run, tmp_path):
+    run_command("evaluate", f"--workdir={finished_run}", f"--json={tmp_path / 'out.json'}")
+    assert kr.evaluate(finished_run) == json.loads((tmp_path / "out.json").read_text())
+
+
+def test_a_model_is_measured_as_keras_does():
+    model = kr.models.CifarResNet8()
+    dataset = noise.recipe.dataset
+    measured = kr.evaluate(model, dataset, batch_size=7)
+    model.compile(
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy", keras.metrics.SparseTopKCategoricalAccuracy(5)],
+    )
+    examples = noise.random_pictures(dataset, "test")
+    images = (examples.images / 255.0 - dataset.mean) / dataset.std
+    expected = model.evaluate(images.astype("float32"), examples.labels, verbose=0)
+    ours = [measured[name] for name in ("loss", "accuracy", "top5_accuracy")]
+    np.testing.assert_allclose(ours, expected, rtol=1e-5)
+
+
+class _Counted(ArrayExamples):
+    """Examples of 2,000 classes, which would fill memory if all probabilities were kept."""
+
+    def __init__(self, dataset, count):
+        images = np.zeros((count, 1, 1, 1), "uint8")
+        super().__init__(dataset, images, np.arange(count), list(map(str, range(2000))))
+
+
+def test_probabilities_are_not_kept(monkeypatch):
+    dataset = data.Dataset(
+        name="many",
+        read=lambda *_: None,
+        image_shape=(1, 1, 1),
+        classes=2000,
+        mean=(0.0,),
+        std=(1.0,),
+    )
+    model = keras.Sequential(
+        [keras.Input((1, 1, 1)), keras.layers.Flatten(), keras.layers.Dense(2000, use_bias=False)]
+    )
+    kept = []
+    add = Calibration.add
+    monkeypatch.setattr(
+        Calibration, "add", lambda self, c, hits: (kept.append(len(c)), add(self, c, hits))
+    )
+    measured = measure(model, _Counted(dataset, 500), batch_size=100)
+    assert kept == [100] * 5  # batch by batch
+    assert measured["loss"] == pytest.approx(np.log(2000), rel=1e-6)
+
+
+def test_a_run_from_python_is_measured(tmp_path):
+    """Its recipe is in no file; its dataset is one of this package."""
+    recipe = dataclasses.replace(noise.recipe, dataset=data.DIGITS, batch_size=64)
+    recipe = dataclasses.replace(recipe, steps_per_epoch=1, epochs=2, warmup_epochs=0)
+    results = kr.train(recipe, tmp_path / "run")
+    assert not (tmp_path / "run" / "recipe.py").exists()
+    measured = kr.evaluate(tmp_path / "run")
+    assert measured["images"] == 355
+    for name in ("loss", "accuracy", "top5_accuracy"):
+        assert measured[name] == pytest.approx(results[f"test_{name}"], rel=1e-5)
+
+
+def test_a_run_from_python_on_other_data_is_measured_on_a_dataset(finished_run, tmp_path, capsys):
+    run = shutil.copytree(finished_run, tmp_path / "run")
+    (run / "recipe.py").unlink()
+    facts = json.loads((run / "run.json").read_text())
+    facts["data"]["name"] = "mine"
+    (run / "run.json").write_text(json.dumps(facts))
+    message = answer("evaluate", f"--workdir={run}", capsys=capsys)
+    assert "kr.evaluate(workdir, dataset). Received: " in message and "'mine'" in message
+    with pytest.raises(kr.Mistake, match="kr.evaluate.workdir, dataset."):
+        kr.evaluate(run)
+    assert kr.evaluate(run, noise.recipe.dataset) == kr.evaluate(finished_run)
+
+
+def loss_of_run(folder, examples, mean, std):
+    """Cross-entropy of a run's model on all examples, normalized by other statistics."""
+    batch = next(data.evaluation_batches(examples, batch_size=len(examples)).as_numpy_iterator())
+    pixels = batch["images"] * examples.dataset.std + examples.dataset.mean
+    model = keras.models.load_model(folder / "run" / "model.keras")
+    logits = model(((pixels - mean) / std).astype("float32"))
+    return float(
+        keras.ops.mean(keras.losses.categorical_crossentropy(batch["labels"], logits, True))
+    )
+
+
+def test_other_pictures_are_normalized_as_those_of_the_training(folder_run, tmp_path):
+    facts = json.loads((folder_run / "run" / "run.json").read_text())["data"]
+    trained = data.load(data.image_folder(folder_run / "pictures", size=pictures.SIZE), "train")
+    assert facts["class_names"] == ["cat", "dog"]
+    assert (facts["train_images"], facts["test_images"]) == (12, 6)
+    np.testing.assert_array_equal(facts["mean"], trained.dataset.mean)
+    pictures.write(tmp_path / "dark")
+    for file in tmp_path.glob("dark/*/*/*.jpg"):
+        Image.eval(Image.open(file), lambda value: value // 4).save(file)
+    out = tmp_path / "out.json"
+    run, folder = f"--workdir={folder_run / 'run'}", f"--folder={tmp_path / 'dark'}"
+    run_command("evaluate", run, folder, f"--json={out}")
+    dark = data.load(data.image_folder(tmp_path / "dark", size=pictures.SIZE), "test")
+    expected = loss_of_run(folder_run, dark, trained.dataset.mean, trained.dataset.std)
+    whole = json.loads(out.read_text())
+    assert whole["loss"] == pytest.approx(expected, rel=1e-4)
+    # the same pictures in one folder per class, without train and val
+    run_command("evaluate", run, f"--folder={tmp_path / 'dark' / 'val'}", f"--json={out}")
+    assert json.loads(out.read_text()) == whole
+
+
+def test_one_folder_per_class_is_enough(folder_run, tmp_path, capsys):
+    cats = tmp_path / "more" / "cat"
+    shutil.copytree(folder_run / "pictures" / "val" / "cat", cats)
+    (cats / "broken.jpg").write_bytes(b"no picture")
+    run = f"--workdir={folder_run / 'run'}"
+    run_command("evaluate", run, f"--folder={tmp_path / 'more'}")
+    printed = capsys.readouterr().out
+    assert "more, test: 3 images" in printed and "dog no images" in printed
+    assert f"Cannot read {cats / 'broken.jpg'}: it is left out." in printed
+    (tmp_path / "more" / "cow").mkdir()
+    message = answer("evaluate", run, f"--folder={tmp_path / 'more'}", capsys=capsys)
+    assert "the model's classes, cat, dog. Received: " in message and "with cow" in message
+    empty = tmp_path / "empty" / "cat"
+    empty.mkdir(parents=True)
+    message = answer("evaluate", run, f"--folder={tmp_path / 'empty'}", capsys=capsys)
+    assert "which has none that can be read" in message
+
+
+def test_the_data_are_where_the_run_had_them(folder_run, capsys):
+    run_command("evaluate", f"--workdir={folder_run / 'run'}")  # without --data_dir
+    results = json.loads((folder_run / "run" / "results.json").read_text())
+    assert f"loss               {results['test_loss']:.4f}" in capsys.readouterr().out
+
+
+def test_classes_in_another_order_are_refused(folder_run, tmp_path, capsys):
+    pictures.write(tmp_path)
+    (tmp_path / "labels.txt").write_text("dog\ncat\n")
+    flags = [f"--workdir={folder_run / 'run'}", f"--folder={tmp_path}"]
+    message = answer("evaluate", *flags, capsys=capsys)
+    assert "in the model's order, cat, dog. Received: dog, cat" in message
+
+
+def test_data_of_other_classes_are_refused(folder_run, tmp_path, capsys):
+    pictures.write(tmp_path, classes=("cat", "cow", "dog"))
+    flags = [f"--workdir={folder_run / 'run'}", f"--folder={tmp_path}"]
+    message = answer("evaluate", *flags, capsys=capsys)
+    assert f"must have the model's 2 classes. Received: {tmp_path.name} with 3" in message
+
+
+def test_calibration_error():
+    # bins of 1/15: two predictions at 0.9, one right: |0.9 - 0.5| for 2 of 3; one at 0.3, right
+    expected = (2 * abs(0.9 - 0.5) + abs(0.3 - 1.0)) / 3
+    at_once, in_parts = Calibration(), Calibration()
+    at_once.add([0.9, 0.9, 0.3], [1, 0, 1])
+    assert at_once.error() == pytest.approx(expected)
+    in_parts.add([0.9], [1])
+    in_parts.add([0.9, 0.3], [0, 1])
+    assert in_parts.error() == pytest.approx(expected)

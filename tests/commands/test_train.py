@@ -1,0 +1,55 @@
+"""The command `train`: mistakes in what was asked for."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from support import ROOT
+from support.commands import answer
+
+COMMANDS = {
+    "no recipe": ([], "--recipe is missing"),
+    "unknown flag": (["--recepe=x.py"], "Unknown command line flag 'recepe'"),
+    "stray word": (["x.py"], "Arguments are given as --flag value. Received: x.py"),
+    "no file": (["--recipe=recipes/none.py"], "recipes/none.py, which is no file"),
+    "field": (
+        ["--recipe=recipes/cifar10_resnet32.py", "--set=epoch=1"],
+        "Received: 'epoch'. Nearest: 'epochs'",
+    ),
+    "file in the way": (
+        ["--recipe=recipes/digits_gclu_resnet8.py", "--workdir=README.md"],
+        "`workdir` must be a folder",
+    ),
+    "no devices": (
+        ["--recipe=recipes/digits_gclu_resnet8.py", "--devices=0", "--workdir={tmp}"],
+        "`devices` must be a number, at least 1. Received: devices=0",
+    ),
+    "record": (
+        ["--recipe=recipes/digits_gclu_resnet8.py", "--record=README.md", "--workdir={tmp}"],
+        "--record must be a folder. Received: README.md",
+    ),
+    "too many devices": (
+        ["--recipe=recipes/digits_gclu_resnet8.py", "--devices=99", "--workdir={tmp}"],
+        "Received: devices=99",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", COMMANDS)
+def test_a_mistake_is_one_line_and_exit_code_2(case, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    arguments, message = COMMANDS[case]
+    arguments = [argument.format(tmp=tmp_path / "run") for argument in arguments]
+    assert message in answer("training", *arguments, capsys=capsys)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_program_of_the_checkout_is_quiet():
+    quiet = {name: text for name, text in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    command = [sys.executable, ROOT / "train.py", "--recipe=recipes/none.py"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=quiet)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("train.py: ") and "none.py, which is no file" in done.stderr
+    assert done.stderr.count("\n") == 1
