@@ -100,16 +100,9 @@ def train(
             folder = stack.enter_context(
                 WorkDir(workdir, recipe, chief=engine.chief, devices=engine.devices)
             )
-            results = folder.results
-            if results is not None:
-                if results.get("recipe_digest", recipe.digest()) != recipe.digest():
-                    raise Mistake(
-                        f"{folder.path} holds a finished run of another recipe. Choose another "
-                        "--workdir, or the recipe of that run. Received: results of the recipe "
-                        f"{results['recipe_digest']}, where this one is {recipe.digest()}."
-                    )
+            if folder.results is not None:
                 say(f"{folder.path} holds a finished run: nothing is done again.")
-                return results
+                return folder.results
             run = Run(recipe, folder, engine, data_dir)
             run.fit(stop)
         return run.finish()

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import inspect
 import json
 import re
 
@@ -70,7 +71,7 @@ def build_model(recipe, replicas, initialize=True):
     arguments = {"input_shape": tuple(dataset.image_shape), "classes": dataset.classes}
     if recipe.drop_path is not None:
         arguments["drop_path"] = recipe.drop_path
-    _check_partial(recipe.model, arguments)
+    _check_arguments(recipe.model, arguments)
     classes = arguments.pop("classes")
     build = functools.partial(recipe.model, **arguments)
     try:
@@ -89,20 +90,27 @@ def build_model(recipe, replicas, initialize=True):
     return model
 
 
-def _check_partial(builder, arguments):
-    """A `partial` must not hold another value of what the run sets: that would be overridden."""
-    if not isinstance(builder, functools.partial):
-        return
+def _check_arguments(builder, arguments):
+    """What a recipe's `model` must take, and what a `partial` of it must not hold otherwise."""
     for name, value in arguments.items():
-        given = builder.keywords.get(name, value)
-        if isinstance(given, list):
-            given = tuple(given)
-        if given != value:
+        if not isinstance(builder, functools.partial) or name not in builder.keywords:
+            continue
+        given = builder.keywords[name]
+        if (tuple(given) if isinstance(given, list) else given) != value:
             source = "recipe's drop_path" if name == "drop_path" else "dataset"
             raise Mistake(
-                f"`model` must leave `{name}` out, or have the {source}: {value!r}. "
-                f"Received: {name}={given!r} in its partial."
+                f"`model` must leave `{name}` out, or have that of the {source}, {value!r}. "
+                f"Received: {name}={shorten(given)} in its partial."
             )
+    try:
+        inspect.signature(builder).bind(**arguments)
+    except TypeError as error:
+        raise Mistake(
+            f"`model` must take {', '.join(arguments)} as named arguments. "
+            f"Received: {shorten(builder)}, which has {error}."
+        ) from None
+    except ValueError:  # Python does not know what it takes
+        pass
 
 
 def _check_model(model, input_shape, classes):

@@ -78,6 +78,8 @@ class WorkDir:
                 "`workdir` must be a new or empty folder, or one that holds a run. "
                 f"Received: {self.path}, with a run.json of something else."
             )
+        if not self._run:  # lost: what was trained knows its recipe, too
+            Checkpoints(self.checkpoints, chief=False, digest=self.digest).last()
         before = self._run.get("recipe", self._recipe)
         if self._run and "starts" not in self._run:  # an earlier version described code otherwise
             plain = {k: v for k, v in before.items() if not isinstance(v, dict | str)}

@@ -1,11 +1,14 @@
 """`train`: every recipe runs, a run goes on exactly, and what a user can do wrong is said."""
 
+import contextlib
 import csv
 import dataclasses
 import fcntl
 import functools
 import json
+import os
 import pathlib
+import signal
 
 import keras
 import numpy as np
@@ -14,8 +17,10 @@ import tensorflow as tf
 
 import keras_rescnet
 from keras_rescnet import load_recipe
+from keras_rescnet.mistake import Mistake
 from keras_rescnet.training import engines, setup
 from keras_rescnet.training.engines.tensorflow import Engine as TensorFlowEngine
+from keras_rescnet.training.run import Run
 from support import ROOT, noise
 
 PATHS = [path for path in sorted((ROOT / "recipes").glob("*.py")) if "table" not in path.stem]
@@ -154,6 +159,98 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     assert not (tmp_path / "results.json").exists()
 
 
+class ExplodeOnce:
+    """A learning rate that nothing survives, the first time the second epoch asks for it."""
+
+    calls = 0
+
+    def __call__(self, epoch, epochs):
+        ExplodeOnce.calls += epoch == 1
+        return 1e30 if epoch == 1 and ExplodeOnce.calls == 1 else 1.0
+
+    def __repr__(self):
+        return "ExplodeOnce()"
+
+
+def test_a_run_that_was_not_finite_goes_on_with_rollback(tmp_path, monkeypatch, capsys):
+    recipe = small_recipe(decay=ExplodeOnce())
+    monkeypatch.setattr(ExplodeOnce, "calls", 0)
+    with pytest.raises(FloatingPointError):
+        keras_rescnet.train(recipe, tmp_path)
+    monkeypatch.setattr(ExplodeOnce, "calls", 0)
+    again = dataclasses.replace(recipe, nan_policy="rollback")
+    assert keras_rescnet.train(again, tmp_path)["epoch"] == 3
+    output = capsys.readouterr().out
+    assert "nan_policy='rollback'; it was 'stop'" in output
+    assert "Goes back to the last checkpoint, with another order." in output
+
+
+def test_a_run_goes_on_without_its_initial_weights(tmp_path, stop_after):
+    noise.model((32, 32, 3), 10, 0.5).save(tmp_path / "first.keras")
+    recipe = small_recipe(
+        steps_per_execution=1, initial_weights=str(tmp_path / "first.keras"), epochs=2
+    )
+    stop_after(3)
+    with pytest.raises(SystemExit):
+        keras_rescnet.train(recipe, tmp_path / "run")
+    (tmp_path / "first.keras").unlink()
+    assert keras_rescnet.train(recipe, tmp_path / "run")["epoch"] == 2
+
+
+def test_a_stop_that_cannot_be_saved_is_not_called_saved(
+    small_disk, stop_after, monkeypatch, capsys
+):
+    disk = small_disk("2m")
+    steps = Run._note_progress
+
+    def fill(self):
+        steps(self)
+        with contextlib.suppress(OSError), open(disk / "filler", "wb", buffering=0) as file:
+            while True:
+                file.write(b"0" * 4096)
+
+    monkeypatch.setattr(Run, "_end_epoch", lambda self, epoch: (end(self, epoch), fill(self)))
+    stop_after(7)
+    with pytest.raises(SystemExit):
+        keras_rescnet.train(small_recipe(steps_per_execution=1), disk / "run")
+    output = capsys.readouterr().out
+    assert "Stopped after step 7 of 15, but that could not be saved." in output
+    assert "and saved" not in output
+
+
+end = Run._end_epoch
+
+
+def interrupted_model(input_shape, classes):
+    os.kill(os.getpid(), signal.SIGINT)
+    return noise.model(input_shape, classes, 0.5)
+
+
+def test_an_interrupt_while_the_model_is_built_is_not_lost(tmp_path, capsys):
+    with pytest.raises(KeyboardInterrupt):
+        keras_rescnet.train(small_recipe(model=interrupted_model), tmp_path / "run")
+    assert "Stopped at once" in capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_a_run_has_trained_is_of_its_recipe_alone(tmp_path, stop_after):
+    recipe = small_recipe(steps_per_execution=1)
+    stop_after(3)
+    with pytest.raises(SystemExit):
+        keras_rescnet.train(recipe, tmp_path)
+    (tmp_path / "run.json").unlink()
+    with pytest.raises(Mistake, match="holds checkpoints of another recipe"):
+        keras_rescnet.train(dataclasses.replace(recipe, learning_rate=0.01), tmp_path)
+    results = keras_rescnet.train(recipe, tmp_path)
+    assert results["recipe_digest"] == recipe.digest()
+    (tmp_path / "run.json").unlink()
+    for path in (tmp_path / "checkpoints").iterdir():
+        path.unlink()
+    other = dataclasses.replace(recipe, seed=1)
+    with pytest.raises(Mistake):
+        keras_rescnet.train(other, tmp_path)
+
+
 def two_logits(input_shape, classes):
     return noise.model(input_shape, 2, dropout=0.5)
 
@@ -168,7 +265,7 @@ def two_logits(input_shape, classes):
             "no weight has a name with 'gama'.*bias, gamma",
         ),
         ({"augment": lambda: None}, "`augment` must return a list of transforms. Received: None"),
-        ({"drop_path": 0.1}, "unexpected keyword argument 'drop_path'"),
+        ({"drop_path": 0.1}, "`model` must take input_shape, classes, drop_path as named"),
         (
             {"model": functools.partial(keras_rescnet.models.CifarResNet8, activation="gleu")},
             "`model` cannot be built: .*gleu",
