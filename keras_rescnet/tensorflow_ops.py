@@ -82,6 +82,11 @@ def apply_momentum(variable, velocity, learning_rate, gradient, momentum):
     )
 
 
+def dense(gradient):
+    """Returns a gradient as a tensor: those of embeddings and lookups are `tf.IndexedSlices`."""
+    return tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
+
+
 def replicas():
     """Returns how many replicas run the code that calls this."""
     context = tf.distribute.get_replica_context()

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_rescnet import gclu
 from keras_rescnet.convert import load_torch_weights
-from keras_rescnet.models import CifarResNet8, ViTTiny
+from keras_rescnet.models import CifarResNet8, Swin, ViTTiny
 from keras_rescnet.optimizers import SGD, AdamW
 from keras_rescnet.schedules import cosine_decay, learning_rate_at, step_decay
 from keras_rescnet.training.engines import make_engine
@@ -207,6 +207,63 @@ def test_optimizers_reject_factors_out_of_range(make):
 def test_optimizers_survive_their_config(optimizer):
     again = type(optimizer).from_config(optimizer.get_config())
     assert again.get_config() == optimizer.get_config()
+
+
+# Sparse gradients: TensorFlow's of an embedding, and of the biases of window attention.
+
+
+def embedding_model():
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [keras.Input((3,), dtype="int32"), keras.layers.Embedding(6, 4), keras.layers.Flatten()]
+    )
+
+
+OPTIMIZERS = {
+    "sgd": functools.partial(SGD, 0.1),
+    "sgd-momentum-decay": functools.partial(SGD, 0.1, momentum=0.9, weight_decay=0.1),
+    "adamw": functools.partial(AdamW, 0.1),
+}
+
+
+@pytest.mark.parametrize("clipping", [{}, {"global_clipnorm": 0.1}])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_embeddings_train_as_dense_weights_do(name, clipping):
+    rows = np.array([[0, 2, 2], [2, 4, 0]])
+    target = np.ones((2, 12), "float32")
+    model = embedding_model()
+    table = numpy_of(model.weights[0])
+    model.compile(OPTIMIZERS[name](**clipping), "mse", jit_compile=False)
+    # The same model with one-hot rows and a dense kernel
+    kernel = keras.Variable(table)
+    optimizer = OPTIMIZERS[name](**clipping)
+    for _ in range(3):
+        model.fit(rows, target, verbose=0)
+        error = numpy_of(kernel)[rows] - target.reshape(2, 3, 4)
+        gradient = np.zeros_like(table)
+        np.add.at(gradient, rows, 2.0 * error / target.size)
+        optimizer.apply([keras.ops.convert_to_tensor(gradient)], [kernel])
+    np.testing.assert_allclose(numpy_of(model.weights[0]), numpy_of(kernel), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name, policy", [("sgd", "float32"), ("adamw", "float32"), ("adamw", "mixed_float16")]
+)
+def test_swin_fits(name, policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = Swin(
+            2, width=4, depths=(1,), heads=(1,), window_size=2, input_shape=(4, 4, 3), classes=3
+        )
+    finally:
+        keras.config.set_dtype_policy("float32")
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(OPTIMIZERS[name](), loss, jit_compile=False)
+    before = model.get_weights()
+    images = np.random.default_rng(0).normal(size=(4, 4, 4, 3)).astype("float32")
+    model.fit(images, np.arange(4) % 3, verbose=0)
+    for weight, old in zip(model.weights, before, strict=True):
+        assert np.all(np.isfinite(numpy_of(weight))) and np.any(numpy_of(weight) != old)
 
 
 SCHEDULES = {
