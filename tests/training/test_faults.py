@@ -8,9 +8,12 @@ import json
 import os
 import pathlib
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import keras
@@ -19,7 +22,10 @@ import pytest
 import tensorflow as tf
 
 import keras_rescnet
+from keras_rescnet.mistake import Mistake
 from keras_rescnet.training.checkpoint import Checkpoints
+from keras_rescnet.training.engines import make_engine
+from keras_rescnet.training.workdir import WorkDir
 from support import ENVIRONMENT, ROOT, noise
 
 
@@ -89,17 +95,46 @@ def wait_for_a_checkpoint_of(process, workdir):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)]
+)
 def test_a_signal_saves_and_says_how_to_go_on(number, code, undisturbed, tmp_path):
-    process = launch(tmp_path, "--set=steps_per_execution=1")
-    while not (tmp_path / "log.csv").exists() and process.poll() is None:
+    process = launch(tmp_path / "run", "--set=steps_per_execution=1")
+    while not (tmp_path / "run" / "log.csv").exists() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(number)
     output, error = process.communicate()
     assert process.returncode == code, error
     assert "The same command goes on from there." in output and "Traceback" not in error
-    assert "Goes on after step" in launch(tmp_path, "--set=steps_per_execution=1").communicate()[0]
-    assert contents(tmp_path) == contents(undisturbed)
+    output, _ = launch(tmp_path / "run", "--set=steps_per_execution=1").communicate()
+    assert "Goes on after step" in output
+    assert contents(tmp_path / "run") == contents(undisturbed)
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """The folder of a run that Ctrl-C stopped after step 11 of 60."""
+    workdir = tmp_path_factory.mktemp("stopped") / "run"
+    engine = type(make_engine())
+    steps, done = engine.steps, 0
+
+    def count_steps(self, count):
+        nonlocal done
+        rows = steps(self, count)
+        done += count
+        if done == 11:
+            os.kill(os.getpid(), signal.SIGINT)
+        return rows
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "steps", count_steps)
+        with pytest.raises(KeyboardInterrupt):
+            keras_rescnet.train(of_12_epochs(), workdir)
+    return workdir
+
+
+def of_12_epochs():
+    return dataclasses.replace(noise.recipe, epochs=12, steps_per_execution=1)
 
 
 DAMAGE = {
@@ -110,49 +145,90 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
-    kind, undisturbed, tmp_path, stop_after, capsys
-):
-    stop_after(11, signal.SIGINT)
-    recipe = dataclasses.replace(noise.recipe, epochs=12, steps_per_execution=1)
-    with pytest.raises(KeyboardInterrupt):
-        keras_rescnet.train(recipe, tmp_path)
-    before, last = sorted((tmp_path / "checkpoints").glob("step-*.npz"))[-2:]
+def test_a_damaged_checkpoint_is_named_and_the_one_before_used(kind, stopped, tmp_path, capsys):
+    folder = shutil.copytree(stopped / "checkpoints", tmp_path / "checkpoints")
+    before, last = sorted(folder.glob("step-*.npz"))[-2:]
     last.write_bytes(DAMAGE[kind](last.read_bytes()))
-    (tmp_path / "checkpoints" / "step-00000012.0.npz.tmp").write_bytes(b"half")
+    state, _ = Checkpoints(folder).last()
+    assert state.step == int(before.name[5:13]) == 10
+    assert f"damaged, its checksum differs. Received: {last}" in capsys.readouterr().out
+    assert not last.exists() and last.with_name(f"{last.name}.damaged").exists()
+
+
+def test_a_run_whose_last_files_are_damaged_goes_on_to_the_last_bit(
+    undisturbed, stopped, tmp_path, capsys
+):
+    run = shutil.copytree(stopped, tmp_path / "run")
+    last = sorted((run / "checkpoints").glob("step-*.npz"))[-1]
+    last.write_bytes(last.read_bytes()[:-100])
+    (run / "checkpoints" / ".step-00000012.0.12.tmp.npz").write_bytes(b"half")
+    (run / "run.json").write_bytes(b"\xff")
     capsys.readouterr()
-    keras_rescnet.train(recipe, tmp_path)
+    keras_rescnet.train(of_12_epochs(), run)
     output = capsys.readouterr().out
-    assert f"damaged, its checksum differs. Received: {last}" in output
-    assert f"Goes on after step {int(before.name[5:13])} of 60" in output
-    assert not list((tmp_path / "checkpoints").glob("*.tmp"))
-    assert_same_bytes(tmp_path, undisturbed)
+    assert "run.json must be as the run wrote it, but is damaged." in output
+    assert "Goes on after step 10 of 60" in output
+    assert not list((run / "checkpoints").glob(".*tmp*"))
+    assert_same_bytes(run, undisturbed)
+
+
+def test_checkpoints_know_their_recipe_when_run_json_is_lost(stopped, tmp_path):
+    run = shutil.copytree(stopped, tmp_path / "run")
+    (run / "run.json").unlink()
+    other = dataclasses.replace(of_12_epochs(), seed=5)
+    with pytest.raises(Mistake, match="holds checkpoints of another recipe.*Received: "):
+        keras_rescnet.train(other, run)
+    with WorkDir(run, of_12_epochs()):  # the right one goes on
+        pass
+
+
+def test_a_finished_run_whose_model_is_damaged_is_finished_again(finished_run, tmp_path, capsys):
+    run = shutil.copytree(finished_run, tmp_path / "run")
+    recipe = keras_rescnet.load_recipe(f"{noise.__file__}:dropout", ["epochs=2"])
+    (run / "model.keras").write_bytes((run / "model.keras").read_bytes()[:-1000])
+    shutil.rmtree(run / "saved_model" / "variables")
+    keras_rescnet.train(recipe, run)
+    assert "Goes on after step 10 of 10." in capsys.readouterr().out
+    assert_same_bytes(run, finished_run)
+    assert (run / "saved_model" / "variables" / "variables.index").exists()
+    assert (run / "model.keras.damaged").exists() and (run / "saved_model.damaged").exists()
+    keras_rescnet.train(recipe, run)
+    assert "nothing is done again" in capsys.readouterr().out
 
 
 class FillDisk:
-    """A constant learning rate; on the way it fills a disk, and frees it two epochs later."""
+    """A constant learning rate; it fills a disk in the third and the sixth epoch, once each."""
 
     def __init__(self, folder):
-        self.filler = folder / "filler"
+        self.folder = folder
 
     def __call__(self, epoch, epochs):
-        if epoch == 1 and not self.filler.exists():
-            with contextlib.suppress(OSError), open(self.filler, "wb", buffering=0) as file:
+        once = self.folder / f"filled in epoch {epoch}"
+        if epoch in (1, 4) and not once.exists():
+            with contextlib.suppress(OSError), open(self.folder / "filler", "wb", 0) as file:
+                once.touch()
                 while True:
                     file.write(b"0" * 4096)
         if epoch == 3:
-            self.filler.unlink(missing_ok=True)
+            (self.folder / "filler").unlink(missing_ok=True)
         return 1.0
 
 
-def test_a_run_goes_on_while_the_disk_is_full(small_disk, tmp_path, capsys):
+def test_a_run_goes_on_while_the_disk_is_full_and_is_finished_when_there_is_room(
+    small_disk, tmp_path, capsys
+):
     disk = small_disk("4m")
-    recipe = dataclasses.replace(noise.recipe, epochs=5, decay=FillDisk(disk))
-    keras_rescnet.train(recipe, disk / "run")
+    recipe = dataclasses.replace(noise.recipe, epochs=6, decay=FillDisk(disk))
+    with pytest.raises(Mistake, match=r"could not be written \(No space left.*The run is saved"):
+        keras_rescnet.train(recipe, disk / "run")
     output = capsys.readouterr().out
     assert "The checkpoint of step 15 could not be written (No space left" in output
     assert "log.csv could not be written (No space left" in output
-    assert not list((disk / "run").glob(".*.tmp"))
+    assert not list((disk / "run").glob(".*.tmp*"))
+    (disk / "filler").unlink()
+    keras_rescnet.train(recipe, disk / "run")
+    # the last checkpoint is small, and may have found room that the filler left
+    assert re.search(r"Goes on after step (25|30) of 30\.", capsys.readouterr().out)
     always = dataclasses.replace(recipe, decay=constant)
     keras_rescnet.train(always, tmp_path / "undisturbed")
     assert_same_bytes(disk / "run", tmp_path / "undisturbed")
@@ -220,7 +296,7 @@ def rows(workdir):
 
 def events(workdir, name):
     """Returns the TensorBoard events of one number."""
-    (file,) = (workdir / "tensorboard").glob("*")
+    (file,) = (workdir / "tensorboard").glob("*.keras_rescnet")
     found = [
         tf.compat.v1.Event.FromString(record.numpy())
         for record in tf.data.TFRecordDataset(str(file))
@@ -241,3 +317,117 @@ def test_a_weight_that_explodes_in_the_last_step_is_not_saved(tmp_path):
     with pytest.raises(FloatingPointError, match="The weight is not finite at step 1"):
         keras_rescnet.train(recipe, tmp_path)
     assert not (tmp_path / "model.keras").exists()
+
+
+CUTS = 8  # after the end
+
+
+@pytest.fixture
+def ext4(tmp_path):
+    """A file system in a file, which is copied as a power cut would leave it. Needs root."""
+    image, folder = tmp_path / "image", tmp_path / "mounted"
+    folder.mkdir()
+    with open(image, "wb") as file:
+        file.truncate(24 * 2**20)
+    made = shutil.which("mkfs.ext4") and not subprocess.run(["mkfs.ext4", "-q", image]).returncode
+    if not made or not mount(image, folder):
+        pytest.skip("only root can mount the disk whose power this test cuts")
+    yield image, folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def mount(image, folder):
+    command = ["mount", "-o", "loop", image, folder]
+    return os.geteuid() == 0 and not subprocess.run(command, capture_output=True).returncode
+
+
+@pytest.mark.slow
+def test_a_finished_run_survives_a_power_cut(ext4, tmp_path):
+    image, disk = ext4
+    generator = random.Random(0)
+    cuts, ended = [], threading.Event()
+
+    def cut():
+        """Copies what has reached the disk, and not what is still in memory, now and then."""
+        while sum(after for _, after in cuts) < CUTS:
+            path = tmp_path / f"cut-{len(cuts)}"
+            shutil.copyfile(image, path)
+            cuts.append((path, ended.is_set()))
+            time.sleep(generator.uniform(0.0, 2.0) if not ended.is_set() else 0.2)
+
+    recipe = keras_rescnet.load_recipe(f"{noise.__file__}:dropout")
+    thread = threading.Thread(target=cut)
+    thread.start()
+    keras_rescnet.train(recipe, disk / "run")
+    ended.set()  # "Everything is in run."
+    thread.join()
+    whole = 0
+    for path, after in cuts:
+        folder = tmp_path / f"{path.name}.mounted"
+        folder.mkdir()
+        assert mount(path, folder)
+        try:
+            whole += check_what_a_cut_left(folder / "run", disk / "run", recipe, after)
+        finally:
+            subprocess.run(["umount", folder], check=True)
+    assert whole
+
+
+def check_what_a_cut_left(left, original, recipe, ended):
+    """Returns whether the run is finished; whatever has a name must be whole then."""
+    if not (left / "results.json").exists():
+        assert not ended, "results.json is lost"
+        return False
+    with WorkDir(left, recipe) as folder:
+        assert folder.results == json.loads((original / "results.json").read_text())
+    assert (left / "recipe.py").read_bytes() == pathlib.Path(noise.__file__).read_bytes()
+    assert_same_bytes(left, original)
+    assert tf.saved_model.load(str(left / "saved_model")).class_names().shape == (10,)
+    return True
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("redirection", ["| head -1", "> /dev/full"])
+def test_a_run_goes_on_when_nobody_hears_it(redirection, tmp_path):
+    arguments = f"--recipe=tests/support/noise.py:dropout --workdir={tmp_path / 'run'}"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {sys.executable} train.py {arguments} {redirection}"],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "run" / "results.json").exists()
+
+
+@pytest.mark.slow
+def test_a_limit_on_the_size_of_files_is_said_in_one_line(tmp_path):
+    arguments = f"--recipe=tests/support/noise.py:dropout --workdir={tmp_path / 'run'}"
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -f 12; {sys.executable} train.py {arguments}"],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "could not be written (File too large)" in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_another_number_of_threads_is_said(tmp_path):
+    process = launch(tmp_path / "run", "--set=steps_per_execution=1")
+    while not (tmp_path / "run" / "log.csv").exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    cpus = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cpus)})
+    try:
+        output, _ = launch(tmp_path / "run", "--set=steps_per_execution=1").communicate()
+    finally:
+        os.sched_setaffinity(0, cpus)
+    if len(cpus) > 1:
+        assert f"last bits of the result: threads {len(cpus)} -> 1.\n" in output
+    assert (tmp_path / "run" / "results.json").exists()
