@@ -1,7 +1,7 @@
 """What was measured beside what the paper reports, table by table, in Markdown.
 
     python -m keras_rescnet.report
-    python -m keras_rescnet.report --update README.md
+    python -m keras_rescnet.report --update docs/results.md --summary README.md
 
 Reads the records of finished runs in --results, which `train.py --record` writes, and the tables
 of recipes, `table*.py`, in --recipes.
@@ -29,27 +29,39 @@ def main(arguments):
         "Folder of the recipe files, which are programs and are executed.",
         flag_values=values,
     )
-    file = flags.DEFINE_string(
+    update_file = flags.DEFINE_string(
         "update",
         None,
         "File to write the report into, between its lines <!-- report --> and <!-- /report -->, "
         "instead of printing it.",
         flag_values=values,
     )
+    summary_file = flags.DEFINE_string(
+        "summary",
+        None,
+        "File to write a table of all recorded runs into, one row per recipe, between its lines "
+        "<!-- summary --> and <!-- /summary -->.",
+        flag_values=values,
+    )
 
     def command(_):
-        from keras_rescnet.analysis.tables import find_tables, render, split_at_marks, update
+        from keras_rescnet.analysis.marked import split_at_marks, update
+        from keras_rescnet.analysis.summary import render_summary
+        from keras_rescnet.analysis.tables import find_tables, render
 
-        if file.value is not None:
-            split_at_marks(file.value)
+        for name, file in (("report", update_file.value), ("summary", summary_file.value)):
+            if file is not None:
+                split_at_marks(file, name)
         find_tables(recipes.value)
         with quiet_imports():
             import keras_rescnet.recipe  # noqa: F401  the recipes' imports take seconds
         report = render(results.value, recipes.value)
-        if file.value is None:
+        if summary_file.value is not None:
+            update(summary_file.value, "summary", render_summary(results.value))
+        if update_file.value is not None:
+            update(update_file.value, "report", report)
+        elif summary_file.value is None:
             print(report, end="")
-        else:
-            update(file.value, report)
 
     run_command("report", __doc__, arguments, values, command)
 

@@ -15,7 +15,6 @@ What the paper does not tell, or tells otherwise than the scripts, and what was 
 - The learning rate stays 0.1 for 256 images; mixed precision comes with them.
 - The reduction of ResCNet-50 is 16 everywhere; it grows with the width in the last row alone, whose
   only script has that network. Scripts for 256 images exist with both.
-The paper's accuracies were not to be had for any cell of this table.
 """
 
 import dataclasses

@@ -1,8 +1,10 @@
 """Records of finished runs: one small JSON file each, sealed by a checksum."""
 
+import collections
 import json
 import math
 import pathlib
+import statistics
 from typing import Any
 
 from keras_rescnet.files import checksum, write
@@ -88,8 +90,63 @@ def read_record(file) -> dict[str, Any]:
     return record
 
 
+def read_records(folder) -> dict[str, list[dict]]:
+    """Returns the records of a folder by the name of their run.
+
+    Raises:
+        Mistake: if there is no such folder, or a record is not as the run wrote it.
+    """
+    from keras_rescnet.recipe import recipe_name
+
+    folder = pathlib.Path(folder)
+    if not folder.is_dir():
+        raise Mistake(
+            f"--results must be a folder of records. Received: {shorten(str(folder), str)}."
+        )
+    records = collections.defaultdict(list)
+    for file in sorted(folder.glob("*.json")):
+        record = read_record(file)
+        records[recipe_name(record["recipe"])].append(record)
+    return dict(records)
+
+
+def group_runs(records) -> dict[tuple[int, tuple[str, ...]], list[dict]]:
+    """Returns the records of one recipe by their epochs and their overrides.
+
+    Overrides that decide no result, and those of the seed and the epochs, separate no runs.
+    """
+    from keras_rescnet.recipe import FREE_FIELDS
+
+    ignored = FREE_FIELDS | {"seed", "epochs"}
+    groups = collections.defaultdict(list)
+    for record in records:
+        changes = {text for text in record["overrides"] if text.partition("=")[0] not in ignored}
+        groups[record["epochs"], tuple(sorted(changes))].append(record)
+    return dict(groups)
+
+
+def percentages(records, name) -> list[float]:
+    """Returns one result in % per seed: repeats of a seed say nothing about the spread."""
+    accuracies = collections.defaultdict(list)
+    for record in records:
+        accuracies[record.get("seed")].append(100 * record["results"][name])
+    return [statistics.mean(group) for group in accuracies.values()]
+
+
+def mean_and_spread(records) -> str:
+    """Returns the test accuracy of runs in %, with its standard deviation over several seeds."""
+    values = percentages(records, "test_accuracy")
+    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.2f}{spread}"
+
+
 def _is_count(value):
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_positive(value):
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value) and value >= 0
 
 
 def _are_results(value):
@@ -111,4 +168,6 @@ _CHECKS = {
     "overrides": _are_texts,
     "epochs": _is_count,
     "results": _are_results,
+    "hours": _is_positive,
+    "machine": lambda value: isinstance(value, str),
 }

@@ -8,20 +8,16 @@ import pathlib
 import statistics
 from typing import TYPE_CHECKING
 
-from keras_rescnet.analysis.records import read_record
-from keras_rescnet.files import write
+from keras_rescnet.analysis.records import group_runs, mean_and_spread, percentages, read_records
 from keras_rescnet.mistake import Mistake, shorten
 
 if TYPE_CHECKING:
     from keras_rescnet.recipe import Recipe  # which imports TensorFlow, and so is imported late
 
-BEGIN, END = "<!-- report -->", "<!-- /report -->"
-
-
 NOTE = """\
-Test accuracy in %. The paper reports the best epoch of one run. We report the last epoch: the mean
-± the standard deviation over seeds, with the best epoch in brackets. An empty cell has not been
-run; a cell without a figure of the paper has none that we could find."""
+Test accuracy in %: top-1, or top-1 / top-5. The paper reports the best epoch of one run. We report
+the last epoch: the mean ± the standard deviation over seeds, with the best epoch in brackets. A
+cell with the paper's figure alone has not been run."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,26 +98,6 @@ def _is_dict_of(cls, value):
         and all(isinstance(key, str) for key in value)
         and all(isinstance(item, cls) for item in value.values())
     )
-
-
-def read_records(folder) -> dict[str, list[dict]]:
-    """Returns the records of a folder by the name of their run.
-
-    Raises:
-        Mistake: if there is no such folder, or a record is not as the run wrote it.
-    """
-    from keras_rescnet.recipe import recipe_name
-
-    folder = pathlib.Path(folder)
-    if not folder.is_dir():
-        raise Mistake(
-            f"--results must be a folder of records. Received: {shorten(str(folder), str)}."
-        )
-    records = collections.defaultdict(list)
-    for file in sorted(folder.glob("*.json")):
-        record = read_record(file)
-        records[recipe_name(record["recipe"])].append(record)
-    return dict(records)
 
 
 def find_tables(recipes) -> list[pathlib.Path]:
@@ -210,26 +186,17 @@ def _line(*cells):
 
 def _describe_runs(records, recipe):
     """Returns what runs of one recipe measured, one text for each set of overrides."""
-    from keras_rescnet.recipe import FREE_FIELDS
-
-    # Fields that decide no result, or that the text names in another way
-    unmentioned = FREE_FIELDS | {"seed", "epochs"}
-    groups = collections.defaultdict(list)
-    for record in records:
-        changes = {text for text in record["overrides"] if _field(text) not in unmentioned}
-        groups[record["epochs"], tuple(sorted(changes))].append(record)
     texts = []
-    for (epochs, changes), group in groups.items():
-        last = _mean_of_seeds(group, "test_accuracy")
-        best = statistics.mean(_mean_of_seeds(group, "best_test_accuracy"))
-        spread = f" ± {statistics.stdev(last):.2f}" if len(last) > 1 else ""
-        text = f"{statistics.mean(last):.2f}{spread} ({best:.2f}), {_count(len(group), 'run')}"
-        if len(group) > len(last):
-            text += f" with {_count(len(last), 'seed')}"
+    for (epochs, changes), group in group_runs(records).items():
+        best = statistics.mean(percentages(group, "best_test_accuracy"))
+        text = f"{mean_and_spread(group)} ({best:.2f}), {_count(len(group), 'run')}"
+        seeds = len({record.get("seed") for record in group})
+        if len(group) > seeds:
+            text += f" with {_count(seeds, 'seed')}"
         text += f" of {_count(epochs, 'epoch')}"
         if recipe is None:
             text += ", of a recipe that is not here"
-        elif epochs < recipe.epochs or any(_field(c) == "steps_per_epoch" for c in changes):
+        elif epochs < recipe.epochs or any(c.startswith("steps_per_epoch=") for c in changes):
             text += f", **shortened**: not the recipe's {recipe.epochs}"
         if changes:
             text += f"; with {', '.join(f'`{change}`' for change in changes)}"
@@ -237,47 +204,5 @@ def _describe_runs(records, recipe):
     return texts
 
 
-def _field(override):
-    return override.partition("=")[0]
-
-
-def _mean_of_seeds(records, name):
-    """Returns one percentage per seed: repeats of a seed say nothing about the spread."""
-    accuracies = collections.defaultdict(list)
-    for record in records:
-        accuracies[record.get("seed")].append(100 * record["results"][name])
-    return [statistics.mean(group) for group in accuracies.values()]
-
-
 def _count(number, thing):
     return f"{number} {thing}{'' if number == 1 else 's'}"
-
-
-def split_at_marks(file) -> tuple[str, str]:
-    """Returns what stands before and after the report in a file.
-
-    Raises:
-        Mistake: if the file does not have the two marks of a report.
-    """
-    file = pathlib.Path(file)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        text = ""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise Mistake(
-            f"--update needs a file with {BEGIN} and {END}. Received: {shorten(str(file), str)}."
-        )
-    return before, after
-
-
-def update(file, report: str) -> None:
-    """Writes a report between the two marks of a file.
-
-    Raises:
-        Mistake: if the file has no such marks.
-    """
-    before, after = split_at_marks(file)
-    write(file, f"{before}{BEGIN}\n{report}{END}{after}")

@@ -5,8 +5,10 @@ import statistics
 
 import pytest
 
+from keras_rescnet.analysis import marked
 from keras_rescnet.analysis import tables as report
 from keras_rescnet.analysis.records import read_record
+from keras_rescnet.analysis.summary import render_summary
 from keras_rescnet.files import checksum
 from support import ROOT
 from support.commands import answer, run_command
@@ -46,13 +48,15 @@ def folders(tmp_path):
     return results, recipes
 
 
-def write_record(folder, recipe, last, best, overrides=(), epochs=200, seed=0):
+def write_record(folder, recipe, last, best, overrides=(), epochs=200, seed=0, hours=1.0):
     record = {
         "recipe": recipe,
         "overrides": list(overrides),
         "seed": seed,
         "epochs": epochs,
         "results": {"test_accuracy": last, "best_test_accuracy": best},
+        "hours": hours,
+        "machine": "Some CPU, 2 CPUs",
     }
     record["checksum"] = checksum(record)
     file = folder / f"{len(list(folder.iterdir()))}.json"
@@ -65,12 +69,34 @@ def row_of(text, name):
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def test_the_readme_holds_the_report():
-    _, _, rest = (ROOT / "README.md").read_text().partition(f"{report.BEGIN}\n")
-    shown, end, _ = rest.partition(report.END)
-    assert end and shown == report.render(ROOT / "results", ROOT / "recipes"), (
-        "run: python -m keras_rescnet.report --update README.md"
+@pytest.mark.parametrize(
+    ("file", "name"), [("README.md", "summary"), ("docs/results.md", "report")]
+)
+def test_the_documents_hold_what_the_command_writes(file, name, tmp_path):
+    copy = tmp_path / "copy.md"
+    copy.write_bytes((ROOT / file).read_bytes())
+    if name == "summary":
+        text = render_summary(ROOT / "results")
+    else:
+        text = report.render(ROOT / "results", ROOT / "recipes")
+    marked.update(copy, name, text)
+    assert copy.read_text() == (ROOT / file).read_text(), (
+        "run: python -m keras_rescnet.report --update docs/results.md --summary README.md"
     )
+
+
+def test_the_summary_has_a_row_per_recipe_with_time_hardware_and_command(folders):
+    results, _ = folders
+    for seed, (last, hours) in enumerate([(0.90, 0.25), (0.92, 0.35), (0.94, 0.26)]):
+        write_record(results, "a/single.py", last, last, ["epochs=5"], 5, seed, hours=hours)
+    write_record(results, "table9.py:svhn-small", 0.5, 0.6, ["batch_size=4"], hours=0.01)
+    rows = render_summary(results).splitlines()[2:]
+    assert rows == [
+        "| single | 92.00 ± 2.00 | 3 | 5 | 16 min | Some CPU, 2 CPUs | "
+        "`python train.py --recipe recipes/single.py --set epochs=5` |",
+        "| table9-svhn-small | 50.00 | 1 | 200 | 36 s | Some CPU, 2 CPUs | "
+        "`python train.py --recipe recipes/table9.py:svhn-small --set batch_size=4` |",
+    ]
 
 
 def test_seeds_are_averaged(folders):
@@ -144,6 +170,8 @@ SEALED = {
     "recipe": [None, 3, "", ["a"]],
     "overrides": [None, "epochs=5", [1], {}],
     "epochs": [None, 0, -1, 2.5, "5", True],
+    "hours": [None, -1, "1", True, 1e400],
+    "machine": [None, 3, ["a"]],
     "results": [
         None,
         [],
@@ -181,7 +209,7 @@ def test_mistakes_are_answered_before_recipes_are_executed(folders, capsys):
     (recipes / "table9.py").write_text("raise SystemExit('executed')")
     arguments = [f"--results={results}", f"--recipes={recipes}"]
     message = answer("report", *arguments, f"--update={results / 'no.md'}", capsys=capsys)
-    assert "--update needs a file with <!-- report -->" in message
+    assert "A file must have <!-- report --> and <!-- /report -->" in message
     message = answer("report", f"--results={results}", "--recipes=no", capsys=capsys)
     assert "--recipes must be a folder of table*.py. Received: no, which has none." in message
     message = answer("report", *arguments, capsys=capsys)
@@ -206,12 +234,12 @@ def test_folders_and_files_that_are_not_what_they_must_be_are_refused(folders):
     (recipes / "table9.py").write_text(TABLE.replace('"svhn-*"', '"svhn2-*"'))
     with pytest.raises(ValueError, match="must fit one of `columns`. Received: 'svhn-small', "):
         report.render(results, recipes)
-    with pytest.raises(ValueError, match="--update needs a file with <!-- report -->"):
-        report.update(recipes / "single.py", "text\n")
+    with pytest.raises(ValueError, match="A file must have <!-- report --> and <!-- /report -->"):
+        marked.update(recipes / "single.py", "report", "text\n")
 
 
 def test_update_replaces_what_is_between_the_marks(folders):
     file = folders[0] / "README.md"
-    file.write_text(f"a\n{report.BEGIN}\nold\n{report.END}\nb\n")
-    report.update(file, "new\n")
-    assert file.read_text() == f"a\n{report.BEGIN}\nnew\n{report.END}\nb\n"
+    file.write_text("a\n<!-- x -->\nold\n<!-- /x -->\nb\n")
+    marked.update(file, "x", "new\n")
+    assert file.read_text() == "a\n<!-- x -->\nnew\n<!-- /x -->\nb\n"
