@@ -156,5 +156,4 @@ def test_a_long_chain_is_the_same_for_any_parallel_calls():
     )
     once = digests(batches(start=0, parallel_calls=1))
     assert len(set(once)) == 20
-    assert digests(batches(start=0, parallel_calls=8)) == once
-    assert digests(batches(start=13, parallel_calls=4)) == once[13:]
+    assert digests(batches(start=7, parallel_calls=8)) == once[7:]

@@ -60,7 +60,7 @@ def test_shards_of_training_batches(name):
             source, transforms, batch_size=16, seed=3, start=1, stop=5, **shard
         )
 
-    assert_shards_make_the_whole(make, 4)
+    assert_shards_make_the_whole(make, 2 if name in ("auto", "rand") else 4)  # those compile long
 
 
 def test_shards_of_evaluation_batches():
