@@ -3,7 +3,7 @@
 import math
 import numbers
 
-from keras_rescnet.mistake import Mistake
+from keras_rescnet.mistake import Mistake, shorten
 
 
 def check_number(name, value, low, high=math.inf):
@@ -11,7 +11,7 @@ def check_number(name, value, low, high=math.inf):
     if is_number(value) and low <= value <= high:
         return
     limits = f"in [{low}, {high}]" if high < math.inf else f"a number, at least {low}"
-    raise Mistake(f"`{name}` must be {limits}. Received: {name}={value!r:.80}.")
+    raise Mistake(f"`{name}` must be {limits}. Received: {name}={shorten(value)}.")
 
 
 def check_integer(name, value, low, high=None):
@@ -23,7 +23,7 @@ def check_integer(name, value, low, high=None):
         expected = f"an integer from {low} to {high}"
     else:
         expected = "a positive integer" if low == 1 else f"an integer, at least {low}"
-    raise Mistake(f"`{name}` must be {expected}. Received: {name}={value!r:.80}.")
+    raise Mistake(f"`{name}` must be {expected}. Received: {name}={shorten(value)}.")
 
 
 def check_pair(name, value, high=math.inf):
@@ -32,7 +32,7 @@ def check_pair(name, value, high=math.inf):
         if 0 < value[0] <= value[1] <= high:
             return
     expected = "two rising positive numbers" if high == math.inf else "two rising shares in (0, 1]"
-    raise Mistake(f"`{name}` must be {expected}. Received: {name}={value!r:.80}.")
+    raise Mistake(f"`{name}` must be {expected}. Received: {name}={shorten(value)}.")
 
 
 def is_number(value):

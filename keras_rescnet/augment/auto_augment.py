@@ -7,7 +7,7 @@ from keras_rescnet.augment import policies
 from keras_rescnet.augment.apply import apply_chosen, check_colour
 from keras_rescnet.augment.rows import images_and_rows
 from keras_rescnet.augment.value_range import PIXELS, check_value_range, from_uint8, to_uint8
-from keras_rescnet.mistake import Mistake
+from keras_rescnet.mistake import Mistake, shorten
 
 POLICIES = {"cifar10": policies.CIFAR10, "svhn": policies.SVHN, "imagenet": policies.IMAGENET}
 
@@ -43,7 +43,7 @@ class AutoAugment:
     def __init__(self, policy: str, value_range: tuple[float, float] = PIXELS):
         if not isinstance(policy, str) or policy not in POLICIES:
             raise Mistake(
-                f"`policy` must be one of {list(POLICIES)}. Received: policy={policy!r:.80}."
+                f"`policy` must be one of {list(POLICIES)}. Received: policy={shorten(policy)}."
             )
         self.policy = policy
         self.value_range = check_value_range(value_range)

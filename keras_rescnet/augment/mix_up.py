@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from keras_rescnet.augment.arguments import is_number
 from keras_rescnet.augment.rows import images_and_rows
-from keras_rescnet.mistake import Mistake
+from keras_rescnet.mistake import Mistake, shorten
 
 
 class MixUp:
@@ -86,7 +86,7 @@ def labels_to_mix(batch, name):
 def check_alpha(alpha):
     """Raises `Mistake` if `alpha` cannot be the parameter of a Beta distribution."""
     if not is_number(alpha) or alpha <= 0:
-        raise Mistake(f"`alpha` must be a positive number. Received: alpha={alpha!r:.80}.")
+        raise Mistake(f"`alpha` must be a positive number. Received: alpha={shorten(alpha)}.")
 
 
 def beta(alpha, seed):

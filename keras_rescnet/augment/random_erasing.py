@@ -9,7 +9,7 @@ from keras_rescnet.augment.arguments import check_number, is_number
 from keras_rescnet.augment.boxes import ATTEMPTS, check_box
 from keras_rescnet.augment.rows import images_and_rows
 from keras_rescnet.augment.value_range import PIXELS, check_pixels, check_value_range
-from keras_rescnet.mistake import Mistake
+from keras_rescnet.mistake import Mistake, shorten
 
 
 class RandomErasing:
@@ -56,7 +56,7 @@ class RandomErasing:
         low, high = self.value_range = check_value_range(value_range)
         values = list(value) if isinstance(value, list | tuple) else [value]
         if not values or not all(is_number(v) and low <= v <= high for v in values):
-            raise Mistake(f"`value` must be in [{low}, {high}]. Received: value={value!r:.80}.")
+            raise Mistake(f"`value` must be in [{low}, {high}]. Received: value={shorten(value)}.")
         self.probability = probability
         self.scale = scale
         self.ratio = ratio

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_rescnet.mistake import Mistake
+from keras_rescnet.mistake import Mistake, shorten
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +97,9 @@ def images_and_rows(batch, rows):
     except (TypeError, ValueError, OverflowError):
         seed = None
     if seed is None or seed.shape != (2,) or seed.dtype not in (tf.int32, tf.int64):
-        raise Mistake(f"`seed` must be two integers, such as (0, 1). Received: seed={rows!r:.80}.")
+        raise Mistake(
+            f"`seed` must be two integers, such as (0, 1). Received: seed={shorten(rows)}."
+        )
     return images, Rows(images.shape[0], seed)
 
 

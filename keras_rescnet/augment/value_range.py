@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from keras_rescnet.augment.arguments import is_number
-from keras_rescnet.mistake import Mistake
+from keras_rescnet.mistake import Mistake, shorten
 
 PIXELS = (0, 255)
 
@@ -18,7 +18,7 @@ def check_value_range(value_range):
     if not is_pair or not all(map(is_number, value_range)) or value_range[0] >= value_range[1]:
         raise Mistake(
             "`value_range` must be the smallest and the largest value of images, such as (0, 255). "
-            f"Received: value_range={value_range!r:.80}."
+            f"Received: value_range={shorten(value_range)}."
         )
     return tuple(value_range)
 

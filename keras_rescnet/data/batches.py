@@ -14,7 +14,7 @@ from keras_rescnet.augment.rows import Rows, call, total_reach
 from keras_rescnet.augment.value_range import PIXELS
 from keras_rescnet.data.examples import Examples, check_examples
 from keras_rescnet.data.normalization import scale_and_offset
-from keras_rescnet.mistake import Mistake
+from keras_rescnet.mistake import Mistake, shorten
 
 BATCH_MEMORY = 2**31  # bytes that batches in the making may take, if two do not take more
 
@@ -104,7 +104,7 @@ def train_batches(
         raise Mistake(
             f"An epoch must have 1 to {full_epoch} batches of {batch_size} of the "
             f"{len(examples)} training examples of {examples.dataset.name}. Received: "
-            f"batch_size={batch_size}, steps_per_epoch={steps_per_epoch!r:.80}."
+            f"batch_size={batch_size}, steps_per_epoch={shorten(steps_per_epoch)}."
         )
     reach = total_reach(transforms)
     made, kept = _rows_of_shard(batch_size, num_shards, shard_index, reach)
@@ -229,7 +229,7 @@ def _check_transforms(transforms):
             received = transform if is_list else transforms
             raise Mistake(
                 "`transforms` must be a list of transforms, such as [kr.augment.RandomFlip()]. "
-                f"Received: {received!r:.80}."
+                f"Received: {shorten(received)}."
             )
         value_range = getattr(transform, "value_range", None)
         if value_range is not None and tuple(np.ravel(value_range)) != PIXELS:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from keras_rescnet.augment.arguments import check_integer, is_number
-from keras_rescnet.data.examples import Examples, check_examples
+from keras_rescnet.data.examples import Examples
 from keras_rescnet.data.normalization import scale_and_offset
-from keras_rescnet.mistake import Mistake
+from keras_rescnet.mistake import Mistake, shorten
 
 KEPT_SPLITS = 8  # that `load` holds in memory at a time: both splits of four datasets
 
@@ -73,7 +73,7 @@ class Dataset:
         for name in ("name", "train_split", "test_split"):
             value = getattr(self, name)
             if not isinstance(value, str) or not value:
-                raise Mistake(f"`{name}` must be a name. Received: {name}={value!r:.80}.")
+                raise Mistake(f"`{name}` must be a name. Received: {name}={shorten(value)}.")
         for name in ("image_shape", "mean", "std", "class_names"):
             value = getattr(self, name)
             if isinstance(value, list | np.ndarray):
@@ -93,7 +93,7 @@ class Dataset:
         if not is_shape or not all(isinstance(n, numbers.Integral) and n > 0 for n in shape):
             raise Mistake(
                 "`image_shape` must be height, width and channels, such as (32, 32, 3). "
-                f"Received: image_shape={shape!r:.80}."
+                f"Received: image_shape={shorten(shape)}."
             )
 
     def _check_statistics(self):
@@ -106,26 +106,26 @@ class Dataset:
             if not is_tuple or not all(map(is_number, value)):
                 raise Mistake(
                     f"`{name}` must be a tuple of {channels} numbers, one per channel. "
-                    f"Received: {name}={value!r:.80}."
+                    f"Received: {name}={shorten(value)}."
                 )
             if not all(0 <= number <= 1 and (number or name == "mean") for number in value):
                 raise Mistake(
                     f"`{name}` must be {limits}: pixels are divided by 255. "
-                    f"Received: {name}={value!r:.80}."
+                    f"Received: {name}={shorten(value)}."
                 )
 
     def _check_read(self):
         if not callable(self.read):
             raise Mistake(
                 "`read` must be a function that is called as read(dataset, split, data_dir). "
-                f"Received: read={self.read!r:.80}."
+                f"Received: read={shorten(self.read)}."
             )
         try:
             hash(self.read)
         except TypeError:
             raise Mistake(
                 "`read` must be hashable, as functions are, for `load` to find what it has read. "
-                f"Received: read={self.read!r:.80}."
+                f"Received: read={shorten(self.read)}."
             ) from None
 
     def normalize(self, pixels) -> np.ndarray:
@@ -175,7 +175,7 @@ def check_class_names(dataset, class_names):
         or not all(isinstance(name, str) for name in class_names)
     ):
         raise Mistake(
-            f"`class_names` must be a tuple of names. Received: class_names={class_names!r:.80}."
+            f"`class_names` must be a tuple of names. Received: class_names={shorten(class_names)}."
         )
     if dataset.classes is not None and len(class_names) != dataset.classes:
         raise Mistake(
@@ -208,17 +208,21 @@ def load(dataset: Dataset, split: str, data_dir: str | os.PathLike | None = None
     if not isinstance(dataset, Dataset):
         raise Mistake(
             "`dataset` must be a Dataset, such as kr.data.DIGITS or kr.data.image_folder(path). "
-            f"Received: dataset={dataset!r:.80}."
+            f"Received: dataset={shorten(dataset)}."
         )
     if split not in ("train", "test"):
-        raise Mistake(f"`split` must be 'train' or 'test'. Received: split={split!r:.80}.")
+        raise Mistake(f"`split` must be 'train' or 'test'. Received: split={shorten(split)}.")
     if not isinstance(data_dir, str | os.PathLike | None):
-        raise Mistake(f"`data_dir` must be a folder. Received: data_dir={data_dir!r:.80}.")
+        raise Mistake(f"`data_dir` must be a folder. Received: data_dir={shorten(data_dir)}.")
     return _load(dataset, split, None if data_dir is None else os.fspath(data_dir))
 
 
 @functools.lru_cache(maxsize=KEPT_SPLITS)
 def _load(dataset, split, data_dir):
     examples = dataset.read(dataset, split, data_dir)
-    check_examples(examples)
+    if not isinstance(examples, Examples):
+        raise Mistake(
+            f"`read` of {dataset.name} must return Examples, such as ArrayExamples. "
+            f"Received: {type(examples).__name__}."
+        )
     return examples

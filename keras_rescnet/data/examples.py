@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from keras_rescnet.mistake import Mistake
+from keras_rescnet.mistake import Mistake, shorten
 
 if TYPE_CHECKING:
     from keras_rescnet.data.dataset import Dataset
@@ -78,5 +78,5 @@ def check_examples(examples):
     if not isinstance(examples, Examples):
         raise Mistake(
             "`examples` must be what kr.data.load(dataset, split) returns. "
-            f"Received: examples={examples!r:.80}."
+            f"Received: examples={shorten(examples)}."
         )

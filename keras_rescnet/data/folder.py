@@ -13,7 +13,7 @@ from keras_rescnet.data.dataset import Dataset
 from keras_rescnet.data.encoded_examples import EncodedExamples
 from keras_rescnet.data.folder_facts import folder_facts
 from keras_rescnet.data.folder_listing import list_pictures, show
-from keras_rescnet.mistake import Mistake
+from keras_rescnet.mistake import Mistake, shorten
 
 
 def image_folder(
@@ -68,7 +68,7 @@ def image_folder(
     (2, ('cat', 'dog'))
     """
     if not isinstance(path, str | os.PathLike | None):
-        raise Mistake(f"`path` must be a folder of pictures. Received: path={path!r:.80}.")
+        raise Mistake(f"`path` must be a folder of pictures. Received: path={shorten(path)}.")
     check_integer("size", size, 1)
     if validation_share is not None:
         check_number("validation_share", validation_share, 0, 1)
@@ -128,9 +128,9 @@ def _check_every_class(listing, split, labels):
     """Says which classes cannot be tested; raises `Mistake` if one cannot be learned."""
     lacking = [name for i, name in enumerate(listing.class_names) if i not in set(labels.tolist())]
     if lacking and split == "test":
-        say(f"No picture to test with in {show(listing.root)} of: {lacking!a:.200}.")
+        say(f"No picture to test with in {show(listing.root)} of: {shorten(lacking, ascii)}.")
     elif lacking:
         raise Mistake(
             "Every class must have pictures that can be read. "
-            f"Received: none of {lacking!a:.200} in {show(listing.root)}."
+            f"Received: none of {shorten(lacking, ascii)} in {show(listing.root)}."
         )

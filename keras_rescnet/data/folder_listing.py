@@ -6,7 +6,7 @@ import os
 import pathlib
 
 from keras_rescnet.data.decoding import SUFFIXES
-from keras_rescnet.mistake import Mistake
+from keras_rescnet.mistake import Mistake, shorten
 
 LABELS = "labels.txt"
 VALIDATION = ("val", "validation", "valid")  # names of the folder of test pictures, or else:
@@ -65,7 +65,7 @@ def list_pictures(root, validation_share=None):
     if strange:
         raise Mistake(
             f"Every class in {test} must be in {train} too. "
-            f"Received: {strange!a:.200} in {show(root / test)}."
+            f"Received: {shorten(strange, ascii)} in {show(root / test)}."
         )
     if not any(found["test"].values()):
         raise Mistake(
@@ -97,7 +97,7 @@ def _split_folders(root):
             "A folder of pictures must have train/<class>/* and val/<class>/* (or validation, or "
             "test); image_folder(validation_share=0.1) does without the second. Received: "
             f"{show(root)}, which has no folder {missing!r}, but "
-            f"{folders!a:.100}."
+            f"{shorten(folders, ascii)}."
         )
     return "train", there[0]
 
@@ -179,7 +179,7 @@ def _divide(classes, share):
         if len(files) == 1 or count == len(files):
             raise Mistake(
                 "`validation_share` must leave pictures of every class to train on. Received: "
-                f"validation_share={share} of {len(files)} pictures of {name!r:.80}."
+                f"validation_share={share} of {len(files)} pictures of {shorten(name)}."
             )
         found["test"][name], found["train"][name] = ranked[:count], ranked[count:]
     return found

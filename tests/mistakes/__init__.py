@@ -1,0 +1,1 @@
+"""Tables of what users get wrong, by area, and what they are told."""
