@@ -91,3 +91,11 @@ def replicas():
     """Returns how many replicas run the code that calls this."""
     context = tf.distribute.get_replica_context()
     return context.num_replicas_in_sync if context else 1
+
+
+def sum_over_replicas(tensor):
+    """Returns the sum of the tensors that the replicas call this with, to all of them."""
+    if replicas() == 1:
+        return tensor
+    context = tf.distribute.get_replica_context()
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, tensor)

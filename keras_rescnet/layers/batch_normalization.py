@@ -10,7 +10,7 @@ from keras_rescnet.mistake import Mistake
 class BatchNormalization(keras.layers.BatchNormalization):
     """Batch normalization that keeps the unbiased variance for inference, as PyTorch does.
 
-    With `n` the number of values of a channel in the (global) batch,
+    With `n` the number of values per channel in the (global) batch,
 
         mean, var       = moments(x)                                           (C,)
         y               = gamma (x - mean) / sqrt(var + epsilon) + beta        (N, H, W, C)
@@ -20,15 +20,31 @@ class BatchNormalization(keras.layers.BatchNormalization):
     Keras leaves out `n / (n - 1)`, which is all the difference in training: 3 % on a final
     map of 1 x 1 and 32 images. Computed in float32 under the mixed policies.
 
+    With a mask, `N`, `H` and `W` run over the places that it does not mask.
+
     Args:
         momentum: Of the moving statistics. Defaults to 0.9, PyTorch's 0.1.
         epsilon: Added to the variance. Defaults to 1e-5, PyTorch's.
         **kwargs: Arguments of `keras.layers.BatchNormalization`, except `renorm`.
 
+    Call arguments:
+        inputs: Tensor of any rank with the channels on `axis`.
+        training: Whether to normalize by the batch and move the statistics.
+        mask: Tensor of the shape of `inputs` without `axis`, false at places that do not count.
+
     Input shape: any, with the channels on `axis`. Output shape: the same.
+
+    Example:
+
+    >>> layer = kr.layers.BatchNormalization()
+    >>> y = layer(np.array([[0.0], [2.0]], "float32"), training=True)
+    >>> float(y[1, 0])
+    0.99999...
+    >>> float(layer.moving_variance[0])  # 0.9 + 0.1 * 2, where Keras has 0.9 + 0.1 * 1
+    1.1...
     """
 
-    def __init__(self, momentum=0.9, epsilon=1e-5, **kwargs):
+    def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, **kwargs):
         super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
         if self.renorm:
             raise Mistake(
@@ -36,19 +52,24 @@ class BatchNormalization(keras.layers.BatchNormalization):
                 "Received: renorm=True."
             )
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None, mask=None):
         """Returns the normalized inputs; in training, moves the statistics."""
+        if mask is not None and len(mask.shape) != len(inputs.shape) - 1:
+            raise Mistake(
+                "`mask` must have one dimension less than the inputs. "
+                f"Received: mask of shape {tuple(mask.shape)}, inputs {tuple(inputs.shape)}."
+            )
         if not (training and self.trainable):
             return super().call(inputs, training=False)
-        outputs, mean, variance = self._normalize(inputs)
+        outputs, mean, variance = self._normalize(inputs, mask)
         for moving, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
             new = ops.cast(new, moving.dtype)
             moving.assign(moving * self.momentum + new * (1.0 - self.momentum))
         return ops.cast(outputs, self.compute_dtype)
 
-    def _normalize(self, inputs):
+    def _normalize(self, inputs, mask):
         """Returns the normalized inputs, their mean and their unbiased variance."""
-        if keras.backend.backend() == "tensorflow" and self.scale and self.center:
+        if keras.backend.backend() == "tensorflow" and self.scale and self.center and mask is None:
             from keras_rescnet import tensorflow_ops
 
             whole = self.synchronized and tensorflow_ops.replicas() > 1
@@ -57,18 +78,40 @@ class BatchNormalization(keras.layers.BatchNormalization):
                     inputs, self.gamma, self.beta, self.epsilon
                 )
         x = ops.cast(inputs, self.variable_dtype)
-        mean, variance = ops.moments(x, self._reduction_axes, synchronized=self.synchronized)
-        count = ops.cast(ops.size(x) // x.shape[self.axis] * self._replicas(), x.dtype)
+        axes = [axis for axis in range(len(x.shape)) if axis != self.axis % len(x.shape)]
+        if mask is None:
+            mean, variance = ops.moments(x, axes, synchronized=self.synchronized)
+            count = ops.cast(ops.size(x) // x.shape[self.axis] * self._replicas(), x.dtype)
+        else:
+            mean, variance, count = self._masked_moments(x, mask, axes)
         unbiased = variance * (count / ops.maximum(count - 1.0, 1.0))
         outputs = ops.batch_normalization(
             x, mean, variance, self.axis, self.beta, self.gamma, self.epsilon
         )
         return outputs, mean, unbiased
 
+    def _masked_moments(self, x, mask, axes):
+        """Returns mean and variance of the places that count, and how many they are."""
+        counts = ops.expand_dims(ops.cast(mask, "bool"), self.axis)
+        zero = ops.zeros((), x.dtype)
+        count = ops.maximum(self._sum(ops.cast(counts, x.dtype), axes), 1.0)
+        mean = self._sum(ops.where(counts, x, zero), axes) / count
+        deviation = ops.where(counts, x - mean, zero)
+        variance = self._sum(ops.square(deviation), axes) / count
+        return ops.reshape(mean, (-1,)), ops.reshape(variance, (-1,)), ops.reshape(count, (-1,))
+
+    def _sum(self, x, axes):
+        total = ops.sum(x, axes, keepdims=True)
+        if not self.synchronized:
+            return total
+        from keras_rescnet import tensorflow_ops  # Keras has `synchronized` on TensorFlow only
+
+        return tensorflow_ops.sum_over_replicas(total)
+
     def _replicas(self):
         if not self.synchronized:
             return 1
-        from keras_rescnet import tensorflow_ops  # Keras has `synchronized` on TensorFlow only
+        from keras_rescnet import tensorflow_ops
 
         return tensorflow_ops.replicas()
 

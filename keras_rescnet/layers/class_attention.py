@@ -22,6 +22,12 @@ class ClassAttention(SelfAttention):
         **kwargs: Base layer arguments, such as `name` and `dtype`.
 
     Input shape: `(N, T, C)`. Output shape: `(N, 1, C)`.
+
+    Example:
+
+    >>> tokens = keras.Input((197, 192))
+    >>> kr.layers.ClassAttention(heads=4)(tokens).shape
+    (None, 1, 192)
     """
 
     def build(self, input_shape):

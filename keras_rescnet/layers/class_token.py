@@ -21,10 +21,13 @@ class ClassToken(keras.layers.Layer):
 
     Example:
 
-    >>> x = keras.layers.Concatenate(axis=1)([ClassToken()(x), x])
+    >>> patches = keras.Input((196, 192))
+    >>> token = kr.layers.ClassToken()(patches)
+    >>> keras.layers.Concatenate(axis=1)([token, patches]).shape
+    (None, 197, 192)
     """
 
-    def __init__(self, stddev=0.02, **kwargs):
+    def __init__(self, stddev: float = 0.02, **kwargs):
         super().__init__(**kwargs)
         self.stddev = stddev
 

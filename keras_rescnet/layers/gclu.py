@@ -21,15 +21,18 @@ class GCLU(keras.layers.Layer):
 
     Example:
 
-    >>> model = keras.Sequential([keras.layers.Dense(64), keras_rescnet.layers.GCLU()])
+    >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(64), kr.layers.GCLU()])
+    >>> y = kr.layers.GCLU()(np.array([-1.0, 0.0, 1.0], "float32"))
+    >>> keras.ops.convert_to_numpy(y)
+    array([-0.15865526,  0.        ,  1.1586553 ], dtype=float32)
     """
 
-    def __init__(self, approximate=None, **kwargs):
+    def __init__(self, approximate: str | None = None, **kwargs):
         super().__init__(**kwargs)
         check_approximate(approximate)
         self.approximate = approximate
         self.supports_masking = True
-        self._build_at_init()
+        self.built = True
 
     def call(self, inputs):
         """Returns `gclu(inputs, self.approximate)`."""

@@ -17,14 +17,21 @@ class LayerScale(keras.layers.Layer):
         **kwargs: Base layer arguments, such as `name` and `dtype`.
 
     Input shape: `(..., C)`. Output shape: the same.
+
+    Example:
+
+    >>> layer = kr.layers.LayerScale(initial_value=0.5)
+    >>> keras.ops.convert_to_numpy(layer(np.array([[2.0, 4.0]], "float32")))
+    array([[1., 2.]], dtype=float32)
     """
 
-    def __init__(self, initial_value=1e-5, **kwargs):
+    def __init__(self, initial_value: float = 1e-5, **kwargs):
         super().__init__(**kwargs)
         self.initial_value = initial_value
+        self.supports_masking = True
 
     def build(self, input_shape):
-        """Makes one scale a channel."""
+        """Makes one scale per channel."""
         self.scale = self.add_weight(
             shape=(input_shape[-1],),
             initializer=keras.initializers.Constant(self.initial_value),
@@ -34,6 +41,10 @@ class LayerScale(keras.layers.Layer):
     def call(self, inputs):
         """Returns `inputs` times the scales."""
         return inputs * self.scale
+
+    def compute_output_shape(self, input_shape):
+        """Returns `input_shape`; from a trace of `call` Keras would take float32 for any policy."""
+        return input_shape
 
     def get_config(self):
         """Returns the arguments that make this layer again."""

@@ -24,9 +24,15 @@ class PatchMerging(keras.layers.Layer):
         **kwargs: Base layer arguments, such as `name` and `dtype`.
 
     Input shape: `(N, H, W, C)` with even `H` and `W`. Output shape: `(N, H / 2, W / 2, 2 C)`.
+
+    Example:
+
+    >>> images = keras.Input((56, 56, 96))
+    >>> kr.layers.PatchMerging()(images).shape
+    (None, 28, 28, 192)
     """
 
-    def __init__(self, epsilon=1e-5, **kwargs):
+    def __init__(self, epsilon: float = 1e-5, **kwargs):
         super().__init__(**kwargs)
         self.epsilon = epsilon
 

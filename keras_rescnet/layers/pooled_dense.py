@@ -31,15 +31,24 @@ class PooledDense(keras.layers.Layer):
         **kwargs: Base layer arguments, such as `name` and `dtype`.
 
     Input shape: `(N, H, W, C)` with known H, W and C. Output shape: `(N, units)`.
+
+    Example:
+
+    >>> images = keras.Input((1, 1, 512))
+    >>> layer = kr.layers.PooledDense(units=4, pool_size=7)
+    >>> layer(images).shape
+    (None, 4)
+    >>> tuple(layer.kernel.shape)
+    (7, 7, 512, 4)
     """
 
     def __init__(
         self,
-        units,
-        pool_size,
-        dropout=0.0,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
+        units: int,
+        pool_size: int,
+        dropout: float = 0.0,
+        kernel_initializer: keras.initializers.Initializer | str = "glorot_uniform",
+        bias_initializer: keras.initializers.Initializer | str = "zeros",
         **kwargs,
     ):
         super().__init__(**kwargs)

@@ -20,11 +20,24 @@ class PositionEmbedding(keras.layers.Layer):
     Args:
         **kwargs: Base layer arguments, such as `name` and `dtype`.
 
-    Input shape: `(N, T, C)` with a known `T`. Output shape: the same.
+    Input shape: `(N, T, C)` with known `T` and `C`. Output shape: the same.
+
+    Example:
+
+    >>> tokens = keras.Input((197, 192))
+    >>> layer = kr.layers.PositionEmbedding()
+    >>> layer(tokens).shape
+    (None, 197, 192)
+    >>> tuple(layer.embedding.shape)
+    (1, 197, 192)
     """
 
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
     def build(self, input_shape):
-        """Makes one vector for every token."""
+        """Makes one vector per token."""
         if len(input_shape) != 3 or None in input_shape[1:]:
             raise Mistake(
                 "PositionEmbedding expects tokens of shape (N, T, C) with known T and C. "
@@ -37,3 +50,7 @@ class PositionEmbedding(keras.layers.Layer):
     def call(self, inputs):
         """Returns `inputs` plus the embedding."""
         return inputs + self.embedding
+
+    def compute_output_shape(self, input_shape):
+        """Returns `input_shape`; from a trace of `call` Keras would take float32 for any policy."""
+        return input_shape

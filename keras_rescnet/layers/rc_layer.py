@@ -1,6 +1,8 @@
 """The RC Layer: response calibration."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import keras
 from keras import ops
@@ -28,7 +30,7 @@ class RCLayer(keras.layers.Layer):
     the batch, so training and inference are the same. Statistics and gate are computed in
     float32 under every dtype policy (float64 under float64). The gradient is written out:
     backpropagation keeps `x`, `mu` and the standard deviation. At `z = 0`, where `|z|` has no
-    slope, it takes 0.
+    slope, it takes 0. JAX refuses forward-mode differentiation (`jax.jvp`), as of `kr.gclu`.
 
     Reference:
         Xu et al., "Deep feature response discriminative calibration", Neurocomputing 615
@@ -49,17 +51,22 @@ class RCLayer(keras.layers.Layer):
 
     Example:
 
+    >>> images = keras.Input((None, None, 3))
     >>> x = keras.layers.BatchNormalization()(keras.layers.Conv2D(64, 3)(images))
-    >>> y = keras_rescnet.layers.RCLayer(reduction=16)(x)
+    >>> layer = kr.layers.RCLayer(reduction=16)
+    >>> layer(x).shape
+    (None, None, None, 64)
+    >>> layer.count_params()  # 64 x 4 + 4, and twice 4 x 64 + 64
+    900
     """
 
     def __init__(
         self,
-        reduction=16,
-        hidden_activation=None,
-        epsilon=1e-5,
-        kernel_initializer=None,
-        bias_initializer=None,
+        reduction: int | None = 16,
+        hidden_activation: str | Callable[..., Any] | None = None,
+        epsilon: float = 1e-5,
+        kernel_initializer: keras.initializers.Initializer | str | None = None,
+        bias_initializer: keras.initializers.Initializer | str | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)

@@ -28,9 +28,15 @@ class SelfAttention(keras.layers.Layer):
         **kwargs: Base layer arguments, such as `name` and `dtype`.
 
     Input shape: `(..., T, C)`. Output shape: the same.
+
+    Example:
+
+    >>> tokens = keras.Input((197, 192))
+    >>> kr.layers.SelfAttention(heads=3)(tokens).shape
+    (None, 197, 192)
     """
 
-    def __init__(self, heads, **kwargs):
+    def __init__(self, heads: int, **kwargs):
         super().__init__(**kwargs)
         self.heads = heads
 
@@ -64,7 +70,7 @@ class SelfAttention(keras.layers.Layer):
 
     def attention_weights(self, scores):
         """Returns the weights `(..., heads, T, S)` that sum to 1 over the keys."""
-        if scores.shape[-1] == 1:  # always 1, of which `softmax` warns
+        if scores.shape[-1] == 1:  # always 1, and `softmax` would warn
             return ops.exp(ops.log_softmax(scores, axis=-1))
         return ops.softmax(scores, axis=-1)
 
@@ -83,7 +89,7 @@ def split_heads(x, heads):
 
 
 def check_heads(heads, width):
-    """Raises a `ValueError` unless `heads` is a positive integer that divides `width`."""
+    """Raises a `Mistake` unless `heads` is a positive integer that divides `width`."""
     if not isinstance(heads, int) or heads < 1 or width % heads:
         raise Mistake(
             "`heads` must be a positive integer that divides the width. "

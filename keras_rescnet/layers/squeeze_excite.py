@@ -1,5 +1,8 @@
 """Squeeze and excitation."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -10,7 +13,7 @@ from keras_rescnet.mistake import Mistake
 
 @keras.saving.register_keras_serializable(package="keras_rescnet")
 class SqueezeExcite(keras.layers.Layer):
-    """Squeeze and excitation: scales every channel by a gate read off the global average.
+    """Squeeze and excitation: scales every channel by a gate that is read off the global average.
 
         h = f(W0 avgpool(x))                                 (N, C // reduction)
         y = x sigmoid(W1 h)                                  (N, H, W, C)
@@ -29,9 +32,24 @@ class SqueezeExcite(keras.layers.Layer):
 
     Input shape: `(N, H, W, C)`, channels last, `C >= reduction`; `N`, `H` and `W` may be
     unknown. Output shape: the same.
+
+    Example:
+
+    >>> images = keras.Input((None, None, 64))
+    >>> layer = kr.layers.SqueezeExcite(reduction=16)
+    >>> layer(images).shape
+    (None, None, None, 64)
+    >>> layer.count_params()  # 64 x 4 and 4 x 64
+    512
     """
 
-    def __init__(self, reduction=16, use_bias=False, hidden_activation="relu", **kwargs):
+    def __init__(
+        self,
+        reduction: int = 16,
+        use_bias: bool = False,
+        hidden_activation: str | Callable[..., Any] = "relu",
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         if not isinstance(reduction, int) or reduction < 1:
             raise Mistake(

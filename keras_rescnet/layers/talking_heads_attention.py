@@ -27,6 +27,12 @@ class TalkingHeadsAttention(SelfAttention):
         **kwargs: Base layer arguments, such as `name` and `dtype`.
 
     Input shape: `(N, T, C)`. Output shape: the same.
+
+    Example:
+
+    >>> tokens = keras.Input((196, 192))
+    >>> kr.layers.TalkingHeadsAttention(heads=4)(tokens).shape
+    (None, 196, 192)
     """
 
     def build(self, input_shape):

@@ -18,7 +18,7 @@ class WindowAttention(SelfAttention):
         a       = softmax(q k^T / sqrt(C // heads) + B + M)  (N, windows, heads, T, T)
         y       = roll(map(Wp concat_heads(a v) + bp), shift)     (N, H, W, C)
 
-    where `B` holds one learned number for each head and offset between two places of a window
+    where `B` holds one learned number per head and offset between two places of a window
     and starts as N(0, 0.02^2), and `M` is -100 between places that only the roll made
     neighbours.
 
@@ -33,9 +33,18 @@ class WindowAttention(SelfAttention):
         **kwargs: Base layer arguments, such as `name` and `dtype`.
 
     Input shape: `(N, H, W, C)` with known `H` and `W`. Output shape: the same.
+
+    Example:
+
+    >>> images = keras.Input((56, 56, 96))
+    >>> layer = kr.layers.WindowAttention(heads=3, window_size=7, shift=3)
+    >>> layer(images).shape
+    (None, 56, 56, 96)
+    >>> tuple(layer.relative_position_bias.shape)
+    (169, 3)
     """
 
-    def __init__(self, heads, window_size, shift=0, **kwargs):
+    def __init__(self, heads: int, window_size: int, shift: int = 0, **kwargs):
         super().__init__(heads, **kwargs)
         if not 0 <= shift < window_size:
             raise Mistake(

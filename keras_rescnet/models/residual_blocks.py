@@ -33,7 +33,7 @@ def basic_block(x, width, *, conv, strides, calibration, activation, drop_path, 
     >>> model = kr.models.ResNet(
     ...     (1, 1), widths=(8, 16), block=kr.models.basic_block, input_shape=(32, 32, 3)
     ... )
-    >>> model.get_layer("stage2_block1_2_conv").kernel.shape
+    >>> tuple(model.get_layer("stage2_block1_2_conv").kernel.shape)
     (3, 3, 16, 16)
     """
     y = conv(x, width, 3, strides=strides, activation=activation, name=f"{name}_1")

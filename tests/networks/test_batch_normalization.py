@@ -7,7 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_rescnet.layers.batch_normalization import BatchNormalization
+from keras_rescnet import layers
+from keras_rescnet.layers import BatchNormalization
 
 X = np.random.default_rng(0).normal(2.0, 3.0, size=(3, 2, 2, 5)).astype("float32")
 
@@ -75,6 +76,61 @@ def test_renormalization_is_refused():
         BatchNormalization(renorm=True)
 
 
+MASK = np.random.default_rng(1).random((3, 2, 2)) < 0.6
+
+
+def masked_moments():
+    values = X[MASK].astype("float64")  # (places, channels)
+    return values.mean(0), values.var(0), values.var(0, ddof=1)
+
+
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_masked_places_do_not_count(axis):
+    layer = BatchNormalization(axis=axis)
+    x = X.transpose(0, 3, 1, 2) if axis == 1 else X
+    y = np.asarray(layer(x, training=True, mask=MASK))
+    y = y.transpose(0, 2, 3, 1) if axis == 1 else y
+    mean, variance, unbiased = masked_moments()
+    np.testing.assert_allclose(y, (X - mean) / np.sqrt(variance + 1e-5), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(layer.moving_mean, 0.1 * mean, rtol=1e-5)
+    np.testing.assert_allclose(layer.moving_variance, 0.9 + 0.1 * unbiased, rtol=1e-5)
+
+
+def test_what_masked_places_hold_does_not_matter():
+    layer = BatchNormalization()
+    x = np.where(MASK[..., None], X, np.nan)
+    y = np.asarray(layer(x, training=True, mask=MASK))
+    assert np.all(np.isfinite(y[MASK])) and np.all(np.isfinite(layer.moving_variance))
+
+
+def test_a_mask_of_ones_is_no_mask_and_one_of_zeros_no_batch():
+    plain, masked = BatchNormalization(), BatchNormalization()
+    y = plain(X, training=True)
+    np.testing.assert_allclose(masked(X, training=True, mask=np.ones_like(MASK)), y, atol=1e-5)
+    np.testing.assert_allclose(masked.moving_variance, plain.moving_variance, rtol=1e-5)
+    masked(X, training=True, mask=np.zeros_like(MASK))
+    assert np.all(np.isfinite(masked.moving_variance))
+
+
+def test_masks_come_from_layers_and_go_on():
+    tokens = np.array([[[1.0, 2.0], [0.0, 0.0]], [[3.0, 4.0], [5.0, 6.0]]], "float32")
+    model = keras.Sequential(
+        [keras.Input((2, 2)), keras.layers.Masking(), BatchNormalization(), keras.layers.LSTM(3)]
+    )
+    model(tokens, training=True)
+    np.testing.assert_allclose(model.layers[1].moving_mean, [0.3, 0.4], rtol=1e-5)
+    x = keras.layers.Masking()(keras.Input((2, 2)))
+    for layer in (BatchNormalization(), layers.GCLU(), layers.LayerScale()):
+        x = layer(x)
+        assert x._keras_mask is not None, layer.name
+    model.predict(tokens, verbose=0)
+
+
+def test_a_mask_of_another_rank_is_refused():
+    with pytest.raises(ValueError, match=r"one dimension less.*\(3, 2\), inputs \(3, 2, 2, 5\)"):
+        BatchNormalization()(X, training=True, mask=MASK[:, 0])
+
+
 TWO_DEVICES = """
 import numpy as np
 import tensorflow as tf
@@ -98,6 +154,16 @@ rows = strategy.experimental_distribute_values_from_function(
 strategy.run(tf.function(lambda rows: two(rows, training=True)), args=(rows,))
 np.testing.assert_allclose(two.moving_mean.numpy(), one.moving_mean, rtol=1e-5, atol=1e-7)
 np.testing.assert_allclose(two.moving_variance.numpy(), one.moving_variance, rtol=1e-6)
+
+mask = np.random.default_rng(1).random(x.shape[:-1]) < 0.5
+one(x.reshape(6, 2, 2, 5), training=True, mask=mask.reshape(6, 2, 2))
+masks = strategy.experimental_distribute_values_from_function(
+    lambda context: tf.constant(mask[context.replica_id_in_sync_group])
+)
+masked = tf.function(lambda rows, masks: two(rows, training=True, mask=masks))
+strategy.run(masked, args=(rows, masks))
+np.testing.assert_allclose(two.moving_mean.numpy(), one.moving_mean, rtol=1e-5, atol=1e-7)
+np.testing.assert_allclose(two.moving_variance.numpy(), one.moving_variance, rtol=1e-5)
 """
 
 

@@ -82,6 +82,17 @@ def test_dtype_policies(make, x, policy):
 
 
 @exam
+@pytest.mark.parametrize("policy", ["float16", "bfloat16", "mixed_float16", "mixed_bfloat16"])
+def test_a_symbolic_call_says_what_a_call_returns(make, x, policy):
+    layer = make(dtype=policy)
+    symbolic = layer(keras.Input(x.shape[1:], dtype=layer.compute_dtype))
+    y = layer(x)
+    assert symbolic.dtype == keras.backend.standardize_dtype(y.dtype) == layer.compute_dtype
+    assert symbolic.shape[1:] == tuple(y.shape[1:])
+    assert layer.compute_output_shape(x.shape) == tuple(y.shape)
+
+
+@exam
 def test_gradient_reaches_every_weight(make, x):
     layer = make()
     upstream = np.random.default_rng(1).normal(size=layer(x).shape).astype("float32")
