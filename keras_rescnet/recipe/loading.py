@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import linecache
+import os
 import pathlib
 import re
 import traceback
@@ -79,11 +80,12 @@ def execute(file: pathlib.Path) -> dict:
     Raises:
         Mistake: If there is no such file, or it fails: with its line and what went wrong.
     """
-    if not file.is_file():
-        near = sorted(str(other) for other in file.parent.glob("*.py"))
-        others = f" There are: {', '.join(near)}." if near else ""
+    if not os.path.isfile(file):  # which answers names that are too long, too
+        near = ", ".join(sorted(str(other) for other in _neighbours(file)))
+        others = f" There are: {shorten(near, str, 200)}." if near else ""
         raise Mistake(
-            f"A recipe must be a Python file. Received: {file}, which is no file.{others}"[:480]
+            f"A recipe must be a Python file. Received: {shorten(file, str)}, which is no "
+            f"file.{others}"
         )
     namespace = {"__name__": file.stem, "__file__": str(file)}
     try:
@@ -100,14 +102,21 @@ def execute(file: pathlib.Path) -> dict:
     return namespace
 
 
+def _neighbours(file):
+    try:
+        return list(file.parent.glob("*.py"))
+    except (OSError, ValueError):
+        return []
+
+
 def _split(path):
     file, separator, name = path.partition(".py:")
     if separator:
         return pathlib.Path(file + ".py"), name
     stem, _, name = path.partition(":")
-    if re.fullmatch(r"\w+", stem) and not pathlib.Path(path).exists():
+    if re.fullmatch(r"\w+", stem) and not os.path.exists(path):
         for folder in _SHIPPED:
-            if (folder / f"{stem}.py").is_file():
+            if os.path.isfile(folder / f"{stem}.py"):
                 return folder / f"{stem}.py", name or None
     return pathlib.Path(path), None
 

@@ -23,11 +23,11 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EINVAL)
 class Claim:
     """A run's folder, which this process alone writes into until it releases it.
 
-    Attributes:
-        new: Whether there was no run in the folder.
-
     Args:
         path: The folder; made if it does not exist. One that holds anything but a run is refused.
+
+    Attributes:
+        new: Whether there was no run in the folder.
 
     Raises:
         Mistake: If the folder cannot be written, is in use, or holds something else.
@@ -36,7 +36,8 @@ class Claim:
     def __init__(self, path: pathlib.Path):
         self.path = path
         self.new = not self._holds_run()
-        self._made = [folder for folder in (path, *path.parents) if not folder.exists()]
+        folders = (path / "checkpoints", path, *path.parents)
+        self._made = [folder for folder in folders if not folder.exists()]
         try:
             (path / "checkpoints").mkdir(parents=True, exist_ok=True)
             self._lock = self._take_lock()
@@ -92,12 +93,12 @@ class Claim:
                 ) from None
 
     def clear(self) -> None:
-        """Removes what a new run left that failed before it had trained anything."""
+        """Removes what a start made that failed, unless something has been trained."""
         with contextlib.suppress(OSError):
             names = {entry.name for entry in self.path.iterdir()}
-            if not self.new or names - _OF_A_FAILURE or any((self.path / "checkpoints").iterdir()):
+            if names - _OF_A_FAILURE or any((self.path / "checkpoints").iterdir()):
                 return
-            for name in names:
+            for name in names - {"checkpoints"} if self.new else ():
                 path = self.path / name
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
             for folder in self._made:

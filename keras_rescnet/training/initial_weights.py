@@ -74,7 +74,8 @@ def load_initial_weights(model: keras.Model, path, build: Callable[..., keras.Mo
 
 def _named(model):
     """Returns the weights by the names of their layers and their number in the layer."""
-    found, counts = {}, {}
+    found = {}
+    counts: dict[str, int] = {}
     for variable in model.weights:
         layer = variable.path.rpartition("/")[0].removeprefix(f"{model.name}/")
         counts[layer] = counts.get(layer, -1) + 1
