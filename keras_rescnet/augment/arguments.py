@@ -3,6 +3,8 @@
 import math
 import numbers
 
+import numpy as np
+
 from keras_rescnet.mistake import Mistake, shorten
 
 
@@ -16,7 +18,7 @@ def check_number(name, value, low, high=math.inf):
 
 def check_integer(name, value, low, high=None):
     """Raises `Mistake` unless `value` is an integer from `low` to `high`."""
-    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+    if is_integer(value):
         if value >= low and (high is None or value <= high):
             return
     if high is not None:
@@ -33,6 +35,11 @@ def check_pair(name, value, high=math.inf):
             return
     expected = "two rising positive numbers" if high == math.inf else "two rising shares in (0, 1]"
     raise Mistake(f"`{name}` must be {expected}. Received: {name}={shorten(value)}.")
+
+
+def is_integer(value):
+    """Returns whether a value is an integer, of Python or of numpy."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def is_number(value):

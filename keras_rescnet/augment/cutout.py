@@ -42,5 +42,6 @@ class Cutout:
         y = for_y.draw((count,), 0, height, "int32")
         x = for_x.draw((count,), 0, width, "int32")
         half = self.length // 2
-        filled = fill_boxes(images, tf.range(count), y - half, y + half, x - half, x + half, [0.0])
+        boxes = (y - half, y + half, x - half, x + half)
+        filled = fill_boxes(images, tf.range(count), boxes, [0.0])
         return {**batch, "images": filled}

@@ -38,7 +38,8 @@ class RandomChoice:
             )
         self.transforms = list(transforms)
         each = [total_reach([transform]) for transform in transforms]
-        self.reach = None if None in each else max(each)
+        known = [reach for reach in each if reach is not None]
+        self.reach = max(known) if len(known) == len(each) else None
 
     def __call__(self, batch, rows):
         """Returns the batch as the drawn transform leaves it."""

@@ -54,7 +54,7 @@ class RandomErasing:
         check_number("probability", probability, 0, 1)
         check_box(scale, ratio)
         low, high = self.value_range = check_value_range(value_range)
-        values = list(value) if isinstance(value, list | tuple) else [value]
+        values: Sequence = value if isinstance(value, list | tuple) else [value]
         if not values or not all(is_number(v) and low <= v <= high for v in values):
             raise Mistake(f"`value` must be in [{low}, {high}]. Received: value={shorten(value)}.")
         self.probability = probability
@@ -94,23 +94,22 @@ class RandomErasing:
             return tf.cast(rows.draw((count,)) * tf.cast(free + 1, "float32"), "int32")
 
         top, left = start(height - heights, for_top), start(width - widths, for_left)
-        boxes = (tf.gather(v, chosen) for v in (top, top + heights, left, left + widths))
-        return {**batch, "images": fill_boxes(images, chosen, *boxes, self.value)}
+        boxes = [tf.gather(v, chosen) for v in (top, top + heights, left, left + widths)]
+        return {**batch, "images": fill_boxes(images, chosen, boxes, self.value)}
 
 
-def fill_boxes(images, chosen, top, bottom, left, right, value):
+def fill_boxes(images, chosen, boxes, value):
     """Fills one box in each of the `chosen` images.
 
     Args:
         images: `(n, H, W, C)`.
         chosen: int `(k,)`, positions in `images`.
-        top: int32 `(k,)`, first row of each box.
-        bottom: int32 `(k,)`, the row after its last.
-        left: int32 `(k,)`, first column.
-        right: int32 `(k,)`, the column after its last.
+        boxes: Four of int32 `(k,)`: first row of each box, row after its last, first column,
+            column after its last.
         value: List of one or C floats.
     """
     _, height, width, channels = images.shape
+    top, bottom, left, right = boxes
     row = tf.range(height)
     column = tf.range(width * channels) // channels
     in_rows = (row >= top[:, None]) & (row < bottom[:, None])  # (k, H)

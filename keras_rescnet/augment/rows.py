@@ -113,5 +113,10 @@ def total_reach(transforms: Iterable) -> int | None:
 
     `None` if it may depend on any row of the batch: a transform without `reach` does not say.
     """
-    each = [getattr(transform, "reach", None) for transform in transforms]
-    return None if None in each else sum(each)
+    total = 0
+    for transform in transforms:
+        reach = getattr(transform, "reach", None)
+        if reach is None:
+            return None
+        total += reach
+    return total

@@ -5,7 +5,7 @@ A `Dataset` names pictures, `load` reads one split of them as `Examples`, and `t
 """
 
 from keras_rescnet.data.array_examples import ArrayExamples
-from keras_rescnet.data.batches import evaluation_batches, stateful_transforms, train_batches
+from keras_rescnet.data.batches import evaluation_batches, train_batches
 from keras_rescnet.data.dataset import Dataset, load
 from keras_rescnet.data.encoded_examples import EncodedExamples
 from keras_rescnet.data.examples import Examples
@@ -18,6 +18,7 @@ from keras_rescnet.data.known_datasets import (
     SVHN,
     SVHN_EXTRA,
 )
+from keras_rescnet.data.transforms import stateful_transforms
 
 __all__ = [
     "CIFAR10",

@@ -1,19 +1,17 @@
 """Batches as a pure function of the seed and the step."""
 
 import math
-import numbers
 from collections.abc import Callable, Sequence
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_rescnet.augment.arguments import check_integer
+from keras_rescnet.augment.arguments import check_integer, is_integer
 from keras_rescnet.augment.cores import available_cores
-from keras_rescnet.augment.rows import Rows, call, total_reach
-from keras_rescnet.augment.value_range import PIXELS
+from keras_rescnet.augment.rows import Rows, total_reach
 from keras_rescnet.data.examples import Examples, check_examples
 from keras_rescnet.data.normalization import scale_and_offset
+from keras_rescnet.data.transforms import apply_transform, check_transforms
 from keras_rescnet.mistake import Mistake, shorten
 
 BATCH_MEMORY = 2**31  # bytes that batches in the making may take, if two do not take more
@@ -96,11 +94,10 @@ def train_batches(
     check_integer("seed", seed, -(2**63), 2**63 - 1)
     check_integer("start", start, 0)
     check_integer("stop", stop, start)
-    _check_transforms(transforms)
+    check_transforms(transforms)
     full_epoch = len(examples) // batch_size
     steps_per_epoch = full_epoch if steps_per_epoch is None else steps_per_epoch
-    is_integer = isinstance(steps_per_epoch, numbers.Integral)
-    if not is_integer or not 1 <= steps_per_epoch <= full_epoch:
+    if not is_integer(steps_per_epoch) or not 1 <= steps_per_epoch <= full_epoch:
         raise Mistake(
             f"An epoch must have 1 to {full_epoch} batches of {batch_size} of the "
             f"{len(examples)} training examples of {examples.dataset.name}. Received: "
@@ -138,7 +135,7 @@ def train_batches(
 
         batch = read_batch(indices, rows_for(0))
         for number, transform in enumerate(transforms, start=1):
-            batch = _apply(transform, batch, rows_for(number))
+            batch = apply_transform(transform, batch, rows_for(number))
         batch = {name: batch[name][kept] for name in ("images", "labels")}
         batch = normalize(batch, batch_size // num_shards)
         return (batch["images"], batch["labels"]) if as_tuples else batch
@@ -187,6 +184,8 @@ def evaluation_batches(
     check_examples(examples)
     check_integer("batch_size", batch_size, 1)
     count = len(examples)
+    if not count:
+        raise Mistake(f"`examples` must not be empty. Received: none of {examples.dataset.name}.")
     read_batch, _ = examples.reader([])
     normalize = _normalization(examples.dataset)
     own, _ = _rows_of_shard(batch_size, num_shards, shard_index, 0)
@@ -205,57 +204,6 @@ def evaluation_batches(
     steps = tf.data.Dataset.range(-(-count // batch_size))
     calls = _parallel_calls(parallel_calls, batch_size // num_shards, examples.dataset)
     return _pipeline(steps, batch_of, calls)
-
-
-def stateful_transforms(transforms: Sequence[Callable]) -> list[Callable]:
-    """Returns the keras-cv and Keras layers among `transforms`.
-
-    They draw from a generator of their own, in whatever order parallel calls reach it, and it
-    is not part of a checkpoint: a run that uses one is not reproducible to the bit.
-
-    Example:
-
-    >>> transforms = [kr.augment.RandomFlip(), keras.layers.RandomBrightness(0.2)]
-    >>> len(kr.data.stateful_transforms(transforms))
-    1
-    """
-    return [transform for transform in transforms if isinstance(transform, keras.layers.Layer)]
-
-
-def _check_transforms(transforms):
-    is_list = isinstance(transforms, list | tuple)
-    for transform in transforms if is_list else [None]:
-        if not callable(transform) or isinstance(transform, type):
-            received = transform if is_list else transforms
-            raise Mistake(
-                "`transforms` must be a list of transforms, such as [kr.augment.RandomFlip()]. "
-                f"Received: {shorten(received)}."
-            )
-        value_range = getattr(transform, "value_range", None)
-        if value_range is not None and tuple(np.ravel(value_range)) != PIXELS:
-            raise Mistake(
-                "Transforms of batches are given images in [0, 255]; `value_range` must be "
-                f"(0, 255). Received: {type(transform).__name__} with value_range={value_range}."
-            )
-        _check_transforms(getattr(transform, "transforms", []))  # of a RandomChoice
-
-
-def _apply(transform, batch, rows):
-    """Returns the batch as a transform leaves it."""
-    if isinstance(transform, keras.layers.Layer):
-        # In a tf.function: some keras-cv layers need AutoGraph, which is off in `_pipeline`.
-        floats = {**batch, "images": tf.cast(batch["images"], "float32")}
-        changed = tf.function(transform)(floats)
-    else:
-        changed = call(transform, batch, rows)
-    if not isinstance(changed, dict) or not {"images", "labels"} <= changed.keys():
-        name = getattr(transform, "__name__", type(transform).__name__)
-        received = list(changed) if isinstance(changed, dict) else type(changed).__name__
-        raise Mistake(
-            f'A transform must return a batch {{"images", "labels"}}. Received: {received} from '
-            f"{name}."
-        )
-    return changed
 
 
 def _rows_of_shard(batch_size, num_shards, shard_index, reach):
@@ -279,6 +227,7 @@ def _rows_of_shard(batch_size, num_shards, shard_index, reach):
 
 
 def _normalization(dataset):
+    dataset.check_known()
     height, width, channels = dataset.image_shape
     # Written out for a whole row: broadcasting over three channels is five times slower.
     constants = scale_and_offset(dataset.mean, dataset.std)

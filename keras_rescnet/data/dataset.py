@@ -2,13 +2,12 @@
 
 import dataclasses
 import functools
-import numbers
 import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from keras_rescnet.augment.arguments import check_integer, is_number
+from keras_rescnet.augment.arguments import check_integer, is_integer, is_number
 from keras_rescnet.data.examples import Examples
 from keras_rescnet.data.normalization import scale_and_offset
 from keras_rescnet.mistake import Mistake, shorten
@@ -90,7 +89,7 @@ class Dataset:
     def _check_shape(self):
         shape = self.image_shape
         is_shape = isinstance(shape, tuple) and len(shape) == 3
-        if not is_shape or not all(isinstance(n, numbers.Integral) and n > 0 for n in shape):
+        if not is_shape or not all(is_integer(n) and n > 0 for n in shape):
             raise Mistake(
                 "`image_shape` must be height, width and channels, such as (32, 32, 3). "
                 f"Received: image_shape={shorten(shape)}."
@@ -139,7 +138,7 @@ class Dataset:
         >>> kr.data.CIFAR10.normalize(np.full((1, 32, 32, 3), 255)).max(axis=(0, 1, 2)).round(3)
         array([2.059, 2.126, 2.116], dtype=float32)
         """
-        self._check_known()
+        self.check_known()
         scale, offset = scale_and_offset(self.mean, self.std)
         return np.asarray(pixels, "float32") * scale + offset
 
@@ -155,15 +154,17 @@ class Dataset:
         >>> dataset.denormalize(dataset.normalize([[255, 128, 0]])).round(3)
         array([[255., 128.,   0.]])
         """
-        self._check_known()
+        self.check_known()
         return 255 * (np.asarray(images) * np.asarray(self.std) + np.asarray(self.mean))
 
-    def _check_known(self):
-        if self.mean is None or self.std is None:
-            raise Mistake(
-                f"Mean and standard deviation of {self.name} must be known: they are in "
-                'load(dataset, "train").dataset. Received: mean=None or std=None.'
-            )
+    def check_known(self) -> None:
+        """Raises `Mistake` if classes, mean or standard deviation are `None`: not loaded yet."""
+        for name in ("mean", "std", "classes"):
+            if getattr(self, name) is None:
+                raise Mistake(
+                    f"`{name}` of {self.name} must be known. What is found out when a dataset is "
+                    f'loaded is in load(dataset, "train").dataset. Received: {name}=None.'
+                )
 
 
 def check_class_names(dataset, class_names):

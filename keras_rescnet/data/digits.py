@@ -17,8 +17,8 @@ def read(dataset, split, data_dir=None):
         from sklearn.datasets import load_digits
     except ImportError:
         raise Mistake(
-            "DIGITS needs scikit-learn, which is not installed: "
-            'pip install -e ".[quickstart]" (or pip install scikit-learn).'
+            "DIGITS needs scikit-learn. Received: none is installed. "
+            'Install it with pip install "keras_rescnet[quickstart]".'
         ) from None
     digits = load_digits()
     levels = np.round(digits.images * (255 / 16)).astype("uint8")

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import tensorflow as tf
 
+from keras_rescnet.augment.arguments import check_integer
 from keras_rescnet.augment.cores import map_images
 from keras_rescnet.augment.random_resized_crop import RandomResizedCrop, resize
 from keras_rescnet.data.dataset import Dataset, check_class_names
@@ -48,11 +50,13 @@ class EncodedExamples:
                 f"`image_shape` of {dataset.name} must be square, with 3 channels. "
                 f"Received: image_shape={dataset.image_shape}."
             )
+        check_integer("count", count, 1)
         check_class_names(dataset, class_names)
         self.dataset = dataset
         self.class_names = tuple(class_names)
         self._count = count
         self._fetch = fetch
+        self._classes = len(class_names)
 
     def __len__(self):
         return self._count
@@ -78,7 +82,7 @@ class EncodedExamples:
 
         def read_batch(indices, rows):
             encoded, labels = tf.numpy_function(
-                self._fetch, [indices], (tf.string, tf.int64), stateful=False
+                self._fetch_checked, [indices], (tf.string, tf.int64), stateful=False
             )
             count = indices.shape[0]
             draws = tf.zeros((count, 0)) if crop is None else crop.draw(count, rows)
@@ -90,3 +94,15 @@ class EncodedExamples:
             return {"images": tf.ensure_shape(images, (count, *shape)), "labels": labels}
 
         return read_batch, remaining
+
+    def _fetch_checked(self, indices):
+        """As `fetch`; labels without a class would become rows of zeros."""
+        encoded, labels = self._fetch(indices)
+        labels = np.asarray(labels, "int64")
+        outside = labels[(labels < 0) | (labels >= self._classes)]
+        if len(outside):
+            raise Mistake(
+                f"Labels of {self.dataset.name} must be from 0 to {self._classes - 1}. "
+                f"Received: {outside[0]}."
+            )
+        return np.asarray(encoded, object), labels

@@ -41,7 +41,7 @@ def list_pictures(root, validation_share=None):
     root = pathlib.Path(root)
     if not root.is_dir():
         raise Mistake(f"A folder of pictures must be an existing folder. Received: {show(root)}.")
-    others = []
+    others: list[str] = []
     if validation_share is None:
         train, test = _split_folders(root)
         found = {
@@ -172,7 +172,7 @@ def _divide(classes, share):
     Which ones depends on the names of the files alone: it is the same in every run, and hardly
     changes when pictures are added.
     """
-    found = {"train": {}, "test": {}}
+    found: dict[str, dict] = {"train": {}, "test": {}}
     for name, files in classes.items():
         ranked = sorted(files, key=lambda file: hashlib.sha256(os.fsencode(file)).digest())
         count = max(1, round(share * len(files)))

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from keras_rescnet.data import tfds_builder
 from keras_rescnet.data.array_examples import ArrayExamples
+from keras_rescnet.mistake import Mistake
 
 
 def read(dataset, split, data_dir=None):
@@ -12,6 +13,13 @@ def read(dataset, split, data_dir=None):
     builder = tfds_builder.prepared(dataset, data_dir)
     source_split = dataset.train_split if split == "train" else dataset.test_split
     tfds_builder.check_splits(builder, dataset, source_split)
+    names = tfds_builder.class_names(builder, dataset)
+    shape = builder.info.features["image"].shape
+    if None in shape:
+        raise Mistake(
+            f"Images of {dataset.name} must have one size to be held in memory; tfds_encoded.read "
+            f"reads them from files. Received: images of shape {shape}."
+        )
     options = tf.data.Options()
     options.autotune.enabled = False  # deleting an autotuned iterator can block for seconds
     batches = builder.as_dataset(source_split).batch(1000).with_options(options)
@@ -19,5 +27,4 @@ def read(dataset, split, data_dir=None):
     for batch in batches.as_numpy_iterator():
         images.append(batch["image"])
         labels.append(batch["label"])
-    names = dataset.class_names or builder.info.features["label"].names
     return ArrayExamples(dataset, np.concatenate(images), np.concatenate(labels), names)

@@ -7,7 +7,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from keras_rescnet.mistake import Mistake
+from keras_rescnet.mistake import Mistake, shorten
 
 PATIENCE = 8  # seconds for a server's first answer
 
@@ -16,7 +16,7 @@ def prepared(dataset, data_dir=None):
     """Returns the set's TFDS builder, downloading and preparing it on first use.
 
     Raises:
-        ValueError: If it is not prepared and cannot be, for example because its original
+        Mistake: if it is not prepared and cannot be, for example because its original
             files are not in TFDS's manual folder and their server does not answer within
             `PATIENCE` seconds.
     """
@@ -33,9 +33,14 @@ def prepared(dataset, data_dir=None):
         builder = tfds.builder(dataset.name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError:
         raise Mistake(
-            f"TFDS has no dataset {dataset.name!r}, and none of that name is prepared in "
-            f"data_dir={str(data_dir or '~/tensorflow_datasets')!r}."
+            "`name` must be that of a dataset of TFDS, or of one prepared in `data_dir`. Received: "
+            f"name={shorten(dataset.name)}, data_dir={_shown(data_dir)}."
         ) from None
+    except Exception as error:  # TFDS raises many kinds, some of twenty lines
+        raise Mistake(
+            f"TFDS cannot open a dataset: {_first_line(error)} Received: "
+            f"name={shorten(dataset.name)}, data_dir={_shown(data_dir)}."
+        ) from error
     if builder.data_path.exists() and builder.is_prepared():  # TFDS warns where there is nothing
         return builder
     # <data_dir>/<name>/<version> -> <data_dir>/downloads/manual
@@ -47,25 +52,26 @@ def prepared(dataset, data_dir=None):
         problem = no_answer(urls[0])
         if problem:
             raise Mistake(
-                f"{dataset.name} is not prepared in {builder.data_path} and cannot be downloaded "
-                f"({problem}). Either pass the data directory of a machine where TFDS has "
-                f"prepared it (--data_dir), or put the original {', '.join(names)} in {manual}."
+                f"{dataset.name} must be prepared or downloadable. Either pass the data directory "
+                "of a machine where TFDS has prepared it (--data_dir), or put the original "
+                f"{', '.join(names)} in {manual}. Received: nothing in {builder.data_path}; "
+                f"{problem}."
             )
     config = tfds.download.DownloadConfig(manual_dir=manual, try_download_gcs=False)
     try:
         builder.download_and_prepare(download_config=config)
-    except Exception as error:  # TFDS raises many kinds, some of twenty lines
-        reason = by_hand or str(error).strip().split("\n")[0]
+    except Exception as error:
+        reason = shorten(by_hand, str, 300) if by_hand else _first_line(error)
         raise Mistake(
-            f"TFDS could not prepare {dataset.name} in {builder.data_path} from the files in "
-            f"{manual}: {' '.join(reason.split())} Or pass the data directory of a machine where "
-            "TFDS has prepared it (--data_dir)."
+            f"TFDS could not prepare {dataset.name} from the files in {manual}: {reason} Or pass "
+            "the data directory of a machine where TFDS has prepared it (--data_dir). Received: "
+            f"data_dir={_shown(data_dir)}."
         ) from error
     return builder
 
 
 def check_splits(builder, dataset, split):
-    """Raises `ValueError` if a split, such as `"train+extra"`, is not in the prepared set."""
+    """Raises `Mistake` if a split, such as `"train+extra"`, is not in the prepared set."""
     known = builder.info.splits  # none in TFDS's mock data
     missing = [name for name in split.split("+") if name not in known]
     if known and missing:
@@ -75,13 +81,41 @@ def check_splits(builder, dataset, split):
         )
 
 
+def class_names(builder, dataset):
+    """Returns the names of the classes of a set.
+
+    Raises:
+        Mistake: if its examples are not an `"image"` and a `"label"` that is a class.
+    """
+    import tensorflow_datasets as tfds
+
+    features = builder.info.features
+    names = list(features) if isinstance(features, tfds.features.FeaturesDict) else []
+    is_class = "label" in names and isinstance(features["label"], tfds.features.ClassLabel)
+    if "image" not in names or not is_class:
+        raise Mistake(
+            f"{dataset.name} must have the features 'image' and 'label', a ClassLabel; others need "
+            f"a `read` of their own. Received: {shorten(names)}."
+        )
+    return dataset.class_names or features["label"].names
+
+
+def _first_line(error):
+    line = shorten(str(error).strip().split("\n")[0], str, length=300)
+    return line if line.endswith(".") else f"{line}."
+
+
+def _shown(data_dir):
+    return repr(str(data_dir or "~/tensorflow_datasets"))
+
+
 def no_answer(url):
-    """Returns why `url` cannot be had, or `None` if its server answers in time.
+    """Returns why `url` does not answer, or `None` if its server answers in time.
 
     Asked from a thread, because neither name resolution nor a proxy obeys a timeout.
     """
     host = urllib.parse.urlsplit(url).hostname
-    answer = [f"no answer from {host} in {PATIENCE} s"]
+    answer: list[str | None] = [f"no answer from {host} in {PATIENCE} s"]
 
     def ask():
         try:

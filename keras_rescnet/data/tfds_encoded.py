@@ -9,6 +9,8 @@ import tensorflow as tf
 from keras_rescnet.data import tfds_builder
 from keras_rescnet.data.encoded_examples import EncodedExamples
 
+READERS = 16  # files of records that are looked through at a time: waiting, not computing
+
 
 def read(dataset, split, data_dir=None):
     """Returns a split as `EncodedExamples`, in the order of its files.
@@ -19,11 +21,11 @@ def read(dataset, split, data_dir=None):
     builder = tfds_builder.prepared(dataset, data_dir)
     source_split = dataset.train_split if split == "train" else dataset.test_split
     tfds_builder.check_splits(builder, dataset, source_split)
+    names = tfds_builder.class_names(builder, dataset)
     try:
         count, fetch = _data_source(builder, source_split)
     except NotImplementedError:
         count, fetch = _records(builder, source_split)
-    names = dataset.class_names or builder.info.features["label"].names
     return EncodedExamples(dataset, count, fetch, names)
 
 
@@ -32,27 +34,28 @@ def _data_source(builder, split):
 
     source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
 
-    def fetch(rows):
-        return _columns((e["image"], e["label"]) for e in map(source.__getitem__, rows.tolist()))
+    def fetch(indices):
+        found = map(source.__getitem__, indices.tolist())
+        return _columns((example["image"], example["label"]) for example in found)
 
     return len(source), fetch
 
 
 def _records(builder, split):
     paths = builder.info.splits[split].filepaths
-    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+    with concurrent.futures.ThreadPoolExecutor(READERS) as pool:
         places = list(pool.map(_record_places, paths))
-    files = np.repeat(np.arange(len(paths)), [len(place) for place in places])
-    places = np.concatenate(places)
+    files = np.repeat(np.arange(len(paths)), [len(of_file) for of_file in places])
+    table = np.concatenate(places)
 
-    def record(row):
-        start, size = places[row].tolist()
-        with open(paths[files[row]], "rb") as file:
+    def record(index):
+        start, size = table[index].tolist()
+        with open(paths[files[index]], "rb") as file:
             file.seek(start)
             features = tf.train.Example.FromString(file.read(size)).features.feature
         return features["image"].bytes_list.value[0], features["label"].int64_list.value[0]
 
-    return len(places), lambda rows: _columns(record(row) for row in rows)
+    return len(table), lambda indices: _columns(record(index) for index in indices)
 
 
 def _record_places(path):

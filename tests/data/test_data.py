@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import pathlib
 import socket
 import sys
 import threading
@@ -14,6 +15,7 @@ from sklearn.datasets import load_digits
 
 from keras_rescnet import data
 from keras_rescnet.data import ArrayExamples, tfds_builder
+from keras_rescnet.mistake import Mistake
 from support.tiny import SHAPE, TinyPictures, tiny
 
 
@@ -43,7 +45,7 @@ def test_digits_are_scikit_learns():
 
 def test_digits_without_scikit_learn(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(ValueError, match=r'pip install -e "\.\[quickstart\]"'):
+    with pytest.raises(ValueError, match=r'pip install "keras_rescnet\[quickstart\]"'):
         data.DIGITS.read(data.DIGITS, "train")
 
 
@@ -118,7 +120,10 @@ def test_labels_are_checked(label):
         ({"classes": 3}, "must have 3 classes.*2 class names"),
         ({"image_shape": (8, 8, 3)}, r"shape \(10, 8, 8, 3\).*\(10, 4, 4, 3\)"),
         ({"train_split": "train+extra"}, r"split 'extra'.*\['test', 'train'\]"),
-        ({"name": "no_such_pictures"}, "TFDS has no dataset 'no_such_pictures'"),
+        (
+            {"name": "no_such_pictures"},
+            "must be that of a dataset of TFDS.*name='no_such_pictures'",
+        ),
     ],
 )
 def test_tfds_facts_are_checked(data_dir, changes, message):
@@ -163,6 +168,40 @@ def test_the_original_archive_can_be_put_there_by_hand(tmp_path, monkeypatch):
     (manual / "tiny.bin").write_bytes(ARCHIVE)
     examples = data.load(dataset, "train", tmp_path)
     assert sorted(examples.images[:, 0, 0, 0]) == list(range(10))
+
+
+class TinyScans(tfds.core.GeneratorBasedBuilder):
+    """Pictures of several sizes, and numbers that are no classes."""
+
+    pkg_dir_path = pathlib.Path(__file__).parent  # TFDS would look for a package
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = [
+        tfds.core.BuilderConfig(name=name, version="1.0.0") for name in ("sizes", "numbers")
+    ]
+
+    def _info(self):
+        labels = {"sizes": tfds.features.ClassLabel(num_classes=2), "numbers": np.int64}
+        features = {"image": tfds.features.Image(), "label": labels[self.builder_config.name]}
+        return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self):
+        for i in range(2):
+            yield i, {"image": np.zeros(SHAPE, "uint8"), "label": i}
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("sizes", r"one size to be held in memory; tfds_encoded.read .*\(None, None, 3\)"),
+        ("numbers", r"features 'image' and 'label', a ClassLabel;.*\['image', 'label'\]"),
+    ],
+)
+def test_what_does_not_fit_into_arrays_is_refused(tmp_path, config, message):
+    with pytest.raises(Mistake, match=message):
+        data.load(tiny(name=f"tiny_scans/{config}"), "train", tmp_path)
 
 
 def test_data_dir_must_exist(tmp_path):

@@ -1,5 +1,7 @@
 """What is wrong with datasets, examples, batches, transforms and folders is one line."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -24,8 +26,9 @@ def arrays(images=IMAGES, labels=LABELS, names=NAMES):
     return data.ArrayExamples(tiny(), images, labels, names)
 
 
-def encoded(dataset, names=NAMES):
-    return data.EncodedExamples(dataset, 4, lambda indices: None, names)
+def encoded(dataset, count=4, labels=(0, 1)):
+    fetch = lambda indices: (np.array([b"", b""], object), np.array(labels))  # noqa: E731
+    return data.EncodedExamples(dataset, count, fetch, NAMES)
 
 
 def train(transforms=(), source=None, **changes):
@@ -43,6 +46,12 @@ def flip(batch=BATCH, seed=SEED):
 
 def batch(**changes):
     return {**BATCH, **changes}
+
+
+def unloaded():
+    found = examples()
+    found.dataset = dataclasses.replace(found.dataset, mean=None)
+    return found
 
 
 class Unhashable:
@@ -76,7 +85,7 @@ DATASETS = {
     "read is not hashable": (lambda: tiny(read=Unhashable()), "`read` must be hashable"),
     "statistics before loading": (
         lambda: data.image_folder("somewhere").normalize(IMAGES),
-        'known: they are in load\\(dataset, "train"\\).dataset',
+        'must be known.*load\\(dataset, "train"\\).dataset. Received: mean=None',
     ),
 }
 LOADS = {
@@ -86,6 +95,18 @@ LOADS = {
     "load a list of splits": (lambda: data.load(data.DIGITS, ["train"]), r"split=\['train'\]"),
     "load from a number": (lambda: data.load(data.DIGITS, "train", 3), "must be a folder.*=3"),
     "load from nowhere": (lambda: data.load(tiny(), "train", "/no/such"), "existing folder.*/no/s"),
+    "a name that TFDS cannot parse": (
+        lambda: data.load(tiny(name="a b"), "train", "."),
+        "TFDS cannot open a dataset: .*Received: name='a b', data_dir='.'",
+    ),
+    "a version that TFDS lacks": (
+        lambda: data.load(tiny(name="cifar10:9.9.9"), "train", "."),
+        "TFDS cannot open a dataset: .*Received: name='cifar10:9.9.9'",
+    ),
+    "a name that TFDS lacks": (
+        lambda: data.load(tiny(name="no_such_pictures"), "train", "."),
+        "`name` must be that of a dataset of TFDS.*name='no_such_pictures'",
+    ),
     "read returns nothing": (
         lambda: data.load(tiny(read=lambda *arguments: None), "train"),
         "`read` of tiny_pictures must return Examples.*Received: NoneType",
@@ -106,6 +127,11 @@ EXAMPLES = {
     "channels first": (lambda: arrays(np.moveaxis(IMAGES, 3, 1)), r"\(4, 3, 4, 4\)"),
     "three names": (lambda: arrays(names="abc".split("x") * 3), "2 classes. Received: 3 class"),
     "names that are none": (lambda: arrays(names=None), "`class_names` must be a tuple"),
+    "labels of no class, encoded": (
+        lambda: encoded(tiny(), labels=[0, 5])._fetch_checked(np.arange(2)),
+        "must be from 0 to 1. Received: 5",
+    ),
+    "a count of nothing": (lambda: encoded(tiny(), count=0), "positive integer.*count=0"),
     "encoded oblong images": (lambda: encoded(tiny(image_shape=(4, 8, 3))), "must be square"),
     "encoded grey images": (
         lambda: encoded(tiny(image_shape=(4, 4, 1), mean=(0.5,), std=(0.5,))),
@@ -160,6 +186,10 @@ BATCHES = {
     "a transform that loses labels": (
         lambda: train([lambda batch, seed: {"images": batch["images"]}]),
         r"Received: \['images'\] from <lambda>",
+    ),
+    "statistics that are not known": (
+        lambda: train(source=unloaded()),
+        "`mean` of tiny_pictures must be known",
     ),
     "a crop to another size": (
         lambda: train([augment.RandomResizedCrop(8)]),
