@@ -6,7 +6,10 @@ state dict follows is seen from its names.
 """
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
+import keras
 import numpy as np
 
 from keras_rescnet.mistake import Mistake
@@ -29,7 +32,7 @@ _PARAMETERS = {
 _IGNORED = ("num_batches_tracked", "relative_position_index", "attn_mask")
 
 
-def load_torch_weights(model, state_dict):
+def load_torch_weights(model: keras.Model, state_dict: Mapping[str, Any]) -> None:
     """Sets all weights of a model from those of its PyTorch original.
 
     Takes the models of the paper under their authors' names (github.com/tcmyxc/ResCNet and
@@ -40,38 +43,113 @@ def load_torch_weights(model, state_dict):
 
     Args:
         model: A model of `keras_rescnet.models`.
-        state_dict: A mapping of PyTorch names to NumPy arrays, or what NumPy makes arrays of,
-            such as PyTorch tensors on the CPU.
+        state_dict: A mapping of PyTorch names to NumPy arrays or PyTorch tensors, of any floating
+            dtype, on any device. A checkpoint that holds it as `"model"` or `"state_dict"`, and
+            the prefixes of `DataParallel` and `torch.compile`, are taken too.
 
     Raises:
-        ValueError: If names or shapes do not fit. All are listed, and no weight is changed.
+        ValueError: If names or shapes do not fit. No weight is changed then.
 
     Example:
 
-    >>> model = keras_rescnet.models.ResNet50()
-    >>> load_torch_weights(model, torchvision.models.resnet50(weights="DEFAULT").state_dict())
+    >>> model = kr.models.ResNet50()
+    >>> weights = torchvision.models.resnet50(weights="DEFAULT")  # doctest: +SKIP
+    >>> kr.convert.load_torch_weights(model, weights.state_dict())  # doctest: +SKIP
+    >>> kr.convert.load_torch_weights(model, {"conv1.weight": np.zeros((64, 3, 7, 7))})
+    Traceback (most recent call last):
+        ...
+    keras_rescnet.mistake.Mistake: `state_dict` must ... missing: ... and 264 more.
     """
+    if not isinstance(model, keras.Model):
+        raise Mistake(
+            "`model` must be a model of keras_rescnet.models. "
+            f"Received: an object of type {type(model).__name__}."
+        )
+    state_dict = _unwrapped(state_dict)
     variables = {variable.path: variable for variable in model.weights}
+    expected = {naming(path) for naming in NAMINGS for path in variables} - {None}
+    if not expected:
+        raise Mistake(
+            "`model` must be a model of keras_rescnet.models, whose layers have the names that "
+            f"PyTorch's are found by. Received: {model.name}, with {len(variables)} weights."
+        )
+    state_dict = _without_prefix(state_dict, expected)
     naming = max(NAMINGS, key=lambda naming: _fit(naming, variables, state_dict))
     paths = {naming(path) or path: path for path in variables}
     missing = [name for name in paths if name not in state_dict]
     unexpected = [name for name in state_dict if name not in paths and not _is_ignored(name)]
     arrays, misshapen = {}, []
-    for name in paths.keys() & state_dict.keys():
-        array, path = np.asarray(state_dict[name]), paths[name]
+    for name in (name for name in paths if name in state_dict):
+        array, path = _array(name, state_dict[name]), paths[name]
         shape = tuple(variables[path].shape)
         arrays[path] = _to_keras(array, shape) if path.endswith("/kernel") else array
         if arrays[path].shape != shape:
             misshapen.append(f"{name} {array.shape} for {path} {shape}")
     faults = {"missing": missing, "unexpected": unexpected, "of another shape": misshapen}
     if any(faults.values()):
-        listed = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in faults.items() if names)
+        listed = "; ".join(f"{kind}: {_first(names)}" for kind, names in faults.items() if names)
         raise Mistake(
-            "`state_dict` must have an entry of the right shape for every weight of "
-            f"{model.name}, and no other. Nothing was changed. Received: {listed}."
+            f"`state_dict` must fit every weight of {model.name} and hold nothing else. Nothing "
+            f"was changed. Received: {listed}."
         )
     for path, array in arrays.items():
         variables[path].assign(array)
+
+
+def _unwrapped(state_dict):
+    """Returns the mapping of names to arrays in what `torch.load` may return."""
+    if not isinstance(state_dict, Mapping):
+        hint = "torch.load(path, map_location='cpu')"
+        if hasattr(state_dict, "state_dict"):
+            hint = "its state_dict()"
+        received = repr(state_dict) if isinstance(state_dict, str) else type(state_dict).__name__
+        raise Mistake(
+            "`state_dict` must be a mapping of PyTorch's names to arrays: give "
+            f"{hint}. Received: {received[:100]}."
+        )
+    for key in ("state_dict", "model", "model_state_dict"):
+        if isinstance(state_dict.get(key), Mapping):
+            return _unwrapped(state_dict[key])
+    others = [key for key in state_dict if not isinstance(key, str)]
+    if others:
+        raise Mistake(f"Names in `state_dict` must be text. Received: {others[0]!r:.100}.")
+    return state_dict
+
+
+def _without_prefix(state_dict, expected):
+    """Returns the arrays without what wrappers put before all names, such as `module.`."""
+    while state_dict and not expected & state_dict.keys():
+        heads = {name.partition(".")[0] for name in state_dict}
+        if len(heads) > 1 or heads & state_dict.keys():
+            break
+        (head,) = heads
+        state_dict = {name[len(head) + 1 :]: array for name, array in state_dict.items()}
+    return state_dict
+
+
+def _array(name, value):
+    """Returns a NumPy array of an array or of a PyTorch tensor, which may need its gradient."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        if "bfloat16" in str(value.dtype):  # which NumPy does not know
+            value = value.float()
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError):
+        array = np.asarray(None)
+    if array.dtype.name in ("bfloat16", "float16"):
+        array = array.astype("float32")
+    if array.dtype.kind not in "fiu":
+        raise Mistake(
+            "`state_dict` must hold arrays of numbers. Nothing was changed. "
+            f"Received: {name} of type {type(value).__name__}."
+        )
+    return array
+
+
+def _first(names):
+    others = f" and {len(names) - 2:,} more" if len(names) > 2 else ""
+    return ", ".join(names[:2]) + others
 
 
 def _fit(naming, paths, state_dict):
@@ -109,6 +187,8 @@ def _naming(outer, block=None, inner=None):
         elif layer in outer:
             module = outer[layer]
         else:
+            return None
+        if parameter not in _PARAMETERS:
             return None
         return f"{module}.{_PARAMETERS[parameter]}".rstrip(".")
 

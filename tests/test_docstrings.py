@@ -35,7 +35,6 @@ FAMILIES = (
 )
 WITHOUT_EXAMPLE = {  # still to be written
     "kr.train",
-    "kr.convert.load_torch_weights",
     "kr.models.feature_extractor",
     "kr.optimizers.cosine_decay",
     "kr.optimizers.step_decay",

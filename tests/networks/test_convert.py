@@ -290,3 +290,67 @@ def test_a_restored_model_takes_weights(small, tmp_path):
     kr.convert.load_torch_weights(restored, state)
     kernel = state["conv1.weight"].transpose(2, 3, 1, 0)
     np.testing.assert_array_equal(restored.get_layer("stem_conv").kernel, kernel)
+
+
+class Tensor:
+    """Refuses what PyTorch's tensors refuse: NumPy knows no bfloat16, no gradients, no GPU."""
+
+    def __init__(self, array, dtype="torch.float32", grad=False, device="cpu"):
+        self.array, self.dtype, self.grad, self.device = array, dtype, grad, device
+
+    def detach(self):
+        return Tensor(self.array, self.dtype, False, self.device)
+
+    def cpu(self):
+        return Tensor(self.array, self.dtype, self.grad, "cpu")
+
+    def float(self):
+        return Tensor(self.array, "torch.float32", self.grad, self.device)
+
+    def __array__(self, dtype=None, copy=None):
+        if self.grad:
+            raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
+        if self.device != "cpu":
+            raise TypeError("can't convert cuda:0 device type tensor to numpy.")
+        if self.dtype == "torch.bfloat16":
+            raise TypeError("Got unsupported ScalarType BFloat16")
+        return self.array
+
+
+WRAPPED = {
+    "bfloat16": lambda array: Tensor(array, dtype="torch.bfloat16"),
+    "parameters": lambda array: Tensor(array, grad=True),
+    "on a GPU": lambda array: Tensor(array, dtype="torch.bfloat16", grad=True, device="cuda:0"),
+    "float64": lambda array: np.asarray(array, "float64"),
+    "lists": lambda array: array.tolist(),
+}
+NESTED = {
+    "DataParallel": lambda state: {f"module.{name}": array for name, array in state.items()},
+    "torch.compile": lambda state: {f"_orig_mod.module.{name}": a for name, a in state.items()},
+    "model": lambda state: {"model": state, "epoch": 3},
+    "state_dict of DataParallel": lambda state: {
+        "state_dict": {f"module.{name}": array for name, array in state.items()}
+    },
+}
+
+
+@pytest.mark.parametrize("change", [*WRAPPED, *NESTED])
+def test_state_dicts_in_other_forms(small, change):
+    _, state = small
+    model = models.CifarResNet8()
+    if change in NESTED:
+        changed = NESTED[change](state)
+    else:
+        changed = {name: WRAPPED[change](array) for name, array in state.items()}
+    kr.convert.load_torch_weights(model, changed)
+    for name, path in {"conv1.weight": "stem_conv", "fc.weight": "logits"}.items():
+        array = state[name].transpose(2, 3, 1, 0) if "conv" in name else state[name].T
+        np.testing.assert_array_equal(model.get_layer(path).kernel, array)
+
+
+def test_a_long_list_of_faults_stays_short(small):
+    _, state = small
+    with pytest.raises(ValueError) as error:
+        kr.convert.load_torch_weights(models.CifarResCNet56(), {f"a{i}": 0 for i in range(999)})
+    assert len(str(error.value)) < 500
+    assert "unexpected: a0, a1 and 997 more" in str(error.value)
