@@ -58,8 +58,10 @@ def describe(value, path=()):
         return _describe_class(value, part)
     if isinstance(value, staticmethod | classmethod | property):
         return part(value.fget if isinstance(value, property) else value.__func__)
-    if inspect.isroutine(value) or hasattr(value, "__wrapped__"):
-        return _describe_function(inspect.unwrap(value), part)
+    if inspect.isroutine(value):
+        return _describe_function(value, part)
+    if hasattr(value, "__wrapped__"):  # such as what functools.cache makes of a function
+        return part(value.__wrapped__)
     return _describe_instance(value, part)
 
 

@@ -72,7 +72,7 @@ def test_initial_weights_are_matched_by_name_not_by_order(suffix, tmp_path):
         keras_rescnet.models.ResNet,
         (1,),
         widths=(4,),
-        bottleneck=True,
+        block=keras_rescnet.models.bottleneck_block,
         classes=3,
         input_shape=(32, 32, 3),
     )

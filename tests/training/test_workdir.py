@@ -16,6 +16,7 @@ from keras_rescnet.training.workdir import WorkDir
 
 FILE = '''"""A recipe whose numbers hang on a constant and a helper."""
 
+import functools
 from functools import partial
 
 from keras_rescnet import Recipe, augment, gclu
@@ -30,6 +31,15 @@ def crop():
     return augment.RandomCrop(padding=PADDING)
 
 
+def twice(function):
+    @functools.wraps(function)
+    def both():
+        return 2 * function()
+
+    return both
+
+
+@twice
 def transforms():
     """Returns the transforms."""
     return [crop()]  # one
@@ -83,9 +93,16 @@ def run_of(workdir):
 
 
 EDITS = {  # what decides numbers, and the words that name it
-    "constant": (("PADDING = 2", "PADDING = 12"), r"augment.uses.crop.uses.PADDING=12"),
-    "helper": (("padding=PADDING", "padding=2 * PADDING"), r"augment.uses.crop.code='return"),
-    "function": (("return [crop()]", "return [crop(), crop()]"), r"augment.code='return \[crop"),
+    "constant": (("PADDING = 2", "PADDING = 12"), r"uses.crop.uses.PADDING=12"),
+    "helper": (
+        ("padding=PADDING", "padding=2 * PADDING"),
+        r"augment.uses.function.uses.crop.code='return",
+    ),
+    "function": (
+        ("return [crop()]", "return [crop(), crop()]"),
+        r"augment.uses.function.code='return \[crop",
+    ),
+    "decorator": (("return 2 * ", "return 3 * "), r"augment.code='return 3 \* function"),
     "lambda": (("1.0 - epoch / epochs", "1.0 - epoch"), r"decay.code='lambda epoch, epochs: 1.0 -"),
     "argument": (("activation=gclu", "activation='relu'"), r"model.activation='relu'"),
     "number": (("epochs=20", "epochs=19"), r"`epochs` was 20. Received: epochs=19"),
