@@ -13,6 +13,7 @@ import traceback
 
 from absl import flags
 
+from keras_rescnet.console import drop_stdout
 from keras_rescnet.mistake import Mistake, shorten
 
 _BACKENDS = ("tensorflow", "jax", "torch", "numpy", "openvino")
@@ -63,7 +64,7 @@ def run_command(name, help_text, arguments, values, function, *, required=(), ta
     except FloatingPointError as error:
         _end(name, error, 3)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # it is flushed at the end
+        drop_stdout()
         sys.exit(128 + signal.SIGPIPE)
     except ConnectionError as error:
         print(f"{name}: {error}", file=sys.stderr, flush=True)

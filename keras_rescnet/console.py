@@ -22,17 +22,17 @@ def say(text: str, end: str = "\n") -> None:
         if error.errno == errno.ENOSPC:  # there may be room later
             atexit.register(_flush_or_drop)
         else:
-            _drop()
+            drop_stdout()
 
 
 def _flush_or_drop():
     try:
         sys.stdout.flush()
     except (OSError, ValueError):
-        _drop()
+        drop_stdout()
 
 
-def _drop():
+def drop_stdout() -> None:
     """Sends stdout nowhere: Python flushes it at the end, and would end with another exit code."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -45,6 +45,7 @@ def write_record(folder, recipe, path, overrides, workdir) -> pathlib.Path:
         json.loads((pathlib.Path(workdir) / name).read_text(encoding="utf-8"))
         for name in ("run.json", "results.json")
     )
+    environment = run["starts"][-1]["environment"]  # of the start that finished the run
     record = {
         "recipe": str(path),
         "overrides": list(overrides),
@@ -53,9 +54,9 @@ def write_record(folder, recipe, path, overrides, workdir) -> pathlib.Path:
         "reference": recipe.reference,
         "results": results,
         "hours": round(run["seconds"] / 3600, 3),
-        # The start that finished the run; those of a run that was made with several differ
-        **run["starts"][-1]["environment"],
-        "starts": [
+        "machine": f"{environment['processor']}, {environment['threads']} CPUs",
+        **environment,
+        "starts": [  # the others of a run that was stopped
             {name: start[name] for name in ("step", "seconds", "environment")}
             for start in run["starts"][:-1]
         ],

@@ -45,6 +45,7 @@ def main(arguments):
             from keras_rescnet import data, recipe  # noqa: F401  a run's recipe needs them
             from keras_rescnet.export import litert, onnx, portable, saved_model
             from keras_rescnet.export.comparison import pictures_of
+            from keras_rescnet.training import finished
 
         normalization = {"mean": run.mean, "std": run.std}
         if chosen.value == "saved_model":
@@ -56,6 +57,7 @@ def main(arguments):
                 class_names=run.class_names,
                 crop_fraction=run.crop_fraction,
             )
+            finished.note_checksums(run.workdir)
             print(f"Wrote {path}.")
             return
         if chosen.value == "onnx":

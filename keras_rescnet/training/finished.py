@@ -2,10 +2,12 @@
 
 import contextlib
 import hashlib
+import json
 import pathlib
 import re
 from collections.abc import Iterator
 
+from keras_rescnet import files
 from keras_rescnet.mistake import Mistake, shorten
 
 
@@ -22,6 +24,25 @@ def checksums(folder: pathlib.Path) -> dict[str, str | None]:
     """Returns the checksums of the model's files by their paths in the folder of the run."""
     paths = [folder / "model.keras", *sorted((folder / "saved_model").rglob("*"))]
     return {str(path.relative_to(folder)): checksum(path) for path in paths if path.is_file()}
+
+
+def note_checksums(folder: pathlib.Path) -> None:
+    """Notes in `run.json` the checksums of a model's files that were written again.
+
+    Else `train` would take them for damaged, and finish the run again.
+
+    Args:
+        folder: The folder of the run.
+    """
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    if "finished" in run:  # not in runs of earlier versions
+        run["finished"].update(checksums(folder))
+        kept = {
+            name: digest for name, digest in run["finished"].items() if (folder / name).exists()
+        }
+        run["finished"] = kept
+        run["checksum"] = files.checksum(run)
+        files.write(folder / "run.json", json.dumps(run, indent=2) + "\n")
 
 
 @contextlib.contextmanager

@@ -145,6 +145,7 @@ def fail_with(error):
         (FloatingPointError("The loss is not finite."), 3, "test: The loss is not finite.\n"),
         (KeyboardInterrupt(), 130, ""),
         (SystemExit(143), 143, ""),
+        (BrokenPipeError(32, "Broken pipe"), 141, ""),
         (
             OSError(28, "No space left on device", "a.png"),
             2,

@@ -275,6 +275,16 @@ def test_a_run_without_a_saved_model_gets_one_without_its_data(python_run, capsy
     assert again.class_names().numpy().tolist() == [str(i).encode() for i in range(10)]
 
 
+def test_train_takes_what_was_exported_again_for_whole(finished_run, tmp_path, capsys):
+    run = shutil.copytree(finished_run, tmp_path / "run")
+    run_command("export", "--format=saved_model", f"--workdir={run}")
+    before = (run / "saved_model" / "saved_model.pb").stat().st_mtime_ns
+    recipe = f"--recipe={run / 'recipe.py'}:dropout"
+    run_command("training", recipe, "--set=epochs=2", f"--workdir={run}")
+    assert "finished run" in capsys.readouterr().out
+    assert (run / "saved_model" / "saved_model.pb").stat().st_mtime_ns == before
+
+
 def test_the_command_writes_through_no_link(python_run, tmp_path, capsys):
     outside = tmp_path / "outside"
     (python_run / "saved_model").rename(outside)

@@ -223,6 +223,16 @@ def test_the_command_prints_the_report(folders, capsys):
     assert capsys.readouterr().out == report.render(results, recipes)
 
 
+def test_the_record_of_a_run_is_reported(finished_run, tmp_path, capsys):
+    (tmp_path / "page.md").write_text("<!-- summary -->\n<!-- /summary -->\n")
+    folders = [f"--results={finished_run.parent / 'results'}", f"--recipes={ROOT / 'recipes'}"]
+    run_command("report", *folders)
+    accuracy = 100 * json.loads((finished_run / "results.json").read_text())["test_accuracy"]
+    assert f"{accuracy:.2f} (" in row_of(capsys.readouterr().out, "`noise.py:dropout`")[2]
+    run_command("report", *folders, f"--summary={tmp_path / 'page.md'}")
+    assert f"{accuracy:.2f}" in (tmp_path / "page.md").read_text()
+
+
 def test_folders_and_files_that_are_not_what_they_must_be_are_refused(folders):
     results, recipes = folders
     with pytest.raises(ValueError, match="--results must be a folder of records. Received: .*x"):
