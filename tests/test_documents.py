@@ -15,7 +15,6 @@ import tensorflow as tf
 
 import keras_rescnet as kr
 from keras_rescnet import load_recipe
-from keras_rescnet.analysis.records import read_record
 from support import ENVIRONMENT, ROOT
 from support.golden import state_dict_of
 
@@ -114,22 +113,6 @@ def test_recipes_of_commands_load(command):
     if not name and "table" in path or "ROW" in name:
         return
     assert load_recipe(ROOT / path if not name else f"{ROOT / path}:{name}", changes)
-
-
-def test_the_readme_shows_what_the_records_say():
-    rows = re.findall(
-        r"^\| `(.*)` \| (\d+) \| (.*) % \| (.*) \| \[\w+\]\((.*)\) \|$",
-        (ROOT / "README.md").read_text(),
-        re.MULTILINE,
-    )
-    assert {file for *_, file in rows} == {
-        f"results/{p.name}" for p in (ROOT / "results").iterdir()
-    }
-    for recipe, epochs, accuracy, hours, file in rows:
-        record = read_record(ROOT / file)
-        assert (recipe, int(epochs)) == (record["recipe"], record["epochs"])
-        assert accuracy == f"{100 * record['results']['test_accuracy']:.2f}"
-        assert hours == f"{record['hours']:.2f}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
