@@ -1,6 +1,7 @@
 """Recipes: everything that decides a run, as a Python file."""
 
+from keras_rescnet.recipe.calling import calling
 from keras_rescnet.recipe.loading import execute, load_recipe, recipe_name
 from keras_rescnet.recipe.recipe import FREE_FIELDS, Recipe
 
-__all__ = ["FREE_FIELDS", "Recipe", "execute", "load_recipe", "recipe_name"]
+__all__ = ["FREE_FIELDS", "Recipe", "calling", "execute", "load_recipe", "recipe_name"]

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 
 from keras_rescnet.data import Dataset
 from keras_rescnet.mistake import Mistake, shorten
+from keras_rescnet.recipe.calling import calling
 from keras_rescnet.recipe.description import describe
 from keras_rescnet.schedules import cosine_decay
 
@@ -63,8 +64,8 @@ class Recipe:
         warmup_epochs: Number of epochs over which the learning rate rises linearly from 1 % of
             `learning_rate`. Defaults to 0.
         decay: Function of `(epoch, epochs)`, both counted after the warm-up, that returns the
-            factor by which the learning rate is multiplied in that epoch. Defaults to
-            `cosine_decay`.
+            factor by which the learning rate is multiplied in that epoch; it is tried with epoch
+            0. Defaults to `cosine_decay`.
         label_smoothing: Share of every label that is spread over all classes, at least 0 and below
             1. Defaults to 0.
         drop_path: Share of the residual branches that are dropped, for a model that takes
@@ -204,11 +205,21 @@ class Recipe:
                 "`warmup_epochs` must be smaller than `epochs`. "
                 f"Received: warmup_epochs={self.warmup_epochs}, epochs={self.epochs}."
             )
+        self._check_decay()
         if self.batch_size % self.gradient_accumulation_steps:
             raise Mistake(
                 "`gradient_accumulation_steps` must divide `batch_size`. Received: "
                 f"gradient_accumulation_steps={self.gradient_accumulation_steps}, "
                 f"batch_size={self.batch_size}."
+            )
+
+    def _check_decay(self):
+        with calling("decay", self.decay):
+            factor: object = self.decay(0, self.epochs - self.warmup_epochs)
+        if not (isinstance(factor, int | float) and 0 <= factor < math.inf):
+            raise Mistake(
+                "`decay` must return a factor for the learning rate, at least 0. Received: "
+                f"{shorten(factor)} from decay={shorten(self.decay)}."
             )
 
     def _check_type(self, field):

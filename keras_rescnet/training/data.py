@@ -2,6 +2,7 @@
 
 from keras_rescnet import data
 from keras_rescnet.mistake import Mistake
+from keras_rescnet.recipe import calling
 
 # Seeds of a run's orders of batches lie a large prime apart, so that the second order of a recipe
 # is not the first of the recipe with the next seed, as the many seeds of a study are.
@@ -31,7 +32,8 @@ class RunData:
         self.train = data.load(recipe.dataset, "train", data_dir)
         self.test = data.load(recipe.dataset, "test", data_dir)
         self.dataset = self.train.dataset
-        self.transforms = recipe.augment() if recipe.augment else []
+        with calling("augment", recipe.augment):
+            self.transforms = recipe.augment() if recipe.augment else []
         if not isinstance(self.transforms, list | tuple):
             raise Mistake(
                 f"`augment` must return a list of transforms. Received: {self.transforms!r}."

@@ -9,6 +9,7 @@ import re
 import keras
 
 from keras_rescnet.mistake import Mistake, shorten
+from keras_rescnet.recipe import calling
 from keras_rescnet.training.initial_weights import load_initial_weights
 from keras_rescnet.training.variables import parts_of
 
@@ -74,11 +75,8 @@ def build_model(recipe, replicas, initialize=True):
     _check_arguments(recipe.model, arguments)
     classes = arguments.pop("classes")
     build = functools.partial(recipe.model, **arguments)
-    try:
+    with calling("model", recipe.model):
         model = build(classes=classes)
-    except ValueError as error:  # Keras's too, of an activation that it does not know, say
-        message = " ".join(str(error).split())
-        raise Mistake(f"The recipe's `model` cannot be built: {message}") from error
     _check_model(model, arguments["input_shape"], classes)
     # On JAX they are of the whole batch anyway
     if recipe.synchronized_bn and replicas > 1 and keras.backend.backend() == "tensorflow":
@@ -173,7 +171,8 @@ def build_optimizer(recipe, model):
         options["global_clipnorm"] = recipe.global_clipnorm
     if recipe.ema_momentum is not None:
         options.update(use_ema=True, ema_momentum=recipe.ema_momentum)
-    optimizer = recipe.optimizer(**options)
+    with calling("optimizer", recipe.optimizer):
+        optimizer = recipe.optimizer(**options)
     if not isinstance(optimizer, keras.optimizers.Optimizer):
         raise Mistake(
             "`optimizer` must return a Keras optimizer. Received: "

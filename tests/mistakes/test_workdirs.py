@@ -163,6 +163,10 @@ def test_a_whole_number_does_for_a_fraction(text):
     assert isinstance(value, float) and value == float(text.partition("=")[2])
 
 
+def raising(*_):
+    raise KeyError("own")
+
+
 def a_model():
     return keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
 
@@ -175,6 +179,11 @@ IN_PYTHON = {
     "a list": (lambda: {"exclude_from_weight_decay": ["bias"]}, r"must be tuple. Received: "),
     "a long text": (lambda: {"precision": "x" * 9999}, r"Received: precision='xxx.*\.\.\."),
     "text of two lines": (lambda: {"nan_policy": "stop\nit"}, r"Received: nan_policy='stop"),
+    "a decay that raises": (lambda: {"decay": raising}, r"`decay` failed in .*KeyError: 'own'"),
+    "a decay of one": (lambda: {"decay": lambda epoch: 1.0}, r"`decay` failed in .*TypeError"),
+    "a decay of nothing": (lambda: {"decay": lambda *_: None}, r"a factor .* Received: None from"),
+    "a decay of NaN": (lambda: {"decay": lambda *_: float("nan")}, r"Received: nan from decay="),
+    "a decay below 0": (lambda: {"decay": lambda *_: -1.0}, r"at least 0. Received: -1.0 from"),
     "NaN": (lambda: {"learning_rate": float("nan")}, r"`learning_rate` must be positive and fin"),
 }
 
@@ -367,7 +376,11 @@ WEIGHTS = {  # the file's name and content
     "texts": ("a.npz", npz(bias=np.array(["a"])), f"{CANNOT}a.npz .ValueError"),
     "no bias": ("a.npz", npz(weight=[1.0]), "must hold a PyTorch state dict. Received: .*a.npz"),
     "a number": ("a.npz", npz(bias=1.0), "must hold a PyTorch state dict. Received: .*a.npz"),
-    "of no model": ("a.npz", npz(**{"x.bias": [1.0, 2.0]}), "`state_dict` must.*Received: "),
+    "of no model": (
+        "a.npz",
+        npz(**{"x.bias": [1.0, 2.0]}),
+        "must be a model of keras_rescnet.models.*Received: ",
+    ),
 }
 
 

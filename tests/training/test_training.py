@@ -268,7 +268,7 @@ def two_logits(input_shape, classes):
         ({"drop_path": 0.1}, "`model` must take input_shape, classes, drop_path as named"),
         (
             {"model": functools.partial(keras_rescnet.models.CifarResNet8, activation="gleu")},
-            "`model` cannot be built: .*gleu",
+            "`activation` must be a name.*gleu",
         ),
         ({"model": two_logits}, r"logits of shape \(None, 10\). Received: \(None, 2\)"),
     ],
