@@ -118,13 +118,14 @@ def _unwrapped(state_dict):
 
 def _without_prefix(state_dict, expected):
     """Returns the arrays without what wrappers put before all names, such as `module.`."""
-    while state_dict and not expected & state_dict.keys():
-        heads = {name.partition(".")[0] for name in state_dict}
-        if len(heads) > 1 or heads & state_dict.keys():
-            break
+    inner = state_dict
+    while inner and not expected & inner.keys():
+        heads = {name.partition(".")[0] for name in inner}
+        if len(heads) > 1 or heads & inner.keys():
+            return state_dict
         (head,) = heads
-        state_dict = {name[len(head) + 1 :]: array for name, array in state_dict.items()}
-    return state_dict
+        inner = {name[len(head) + 1 :]: array for name, array in inner.items()}
+    return inner
 
 
 def _array(name, value):

@@ -1,21 +1,61 @@
 """The learning rate of every epoch, as functions of numbers."""
 
 import math
+from typing import TYPE_CHECKING
+
+from keras_rescnet.mistake import Mistake
+
+if TYPE_CHECKING:
+    from keras_rescnet.recipe import Recipe
 
 __all__ = ["cosine_decay", "learning_rate_at", "step_decay"]
 
 
-def cosine_decay(epoch, epochs):
-    """Returns `(1 + cos(pi epoch / epochs)) / 2`, which falls from 1 towards 0."""
+def cosine_decay(epoch: float, epochs: float) -> float:
+    """Returns the factor of a cosine schedule, which falls from 1 towards 0.
+
+        (1 + cos(pi epoch / epochs)) / 2
+
+    Args:
+        epoch: Epochs since the warm-up, counted from 0.
+        epochs: How many there are.
+
+    Raises:
+        ValueError: If `epochs` is not positive.
+
+    Example:
+
+    >>> [round(kr.schedules.cosine_decay(epoch, 4), 3) for epoch in range(4)]
+    [1.0, 0.854, 0.5, 0.146]
+    """
+    _check_positive("epochs", epochs)
     return (1.0 + math.cos(math.pi * epoch / epochs)) / 2.0
 
 
-def step_decay(epoch, epochs, *, every, factor=0.1):
-    """Returns `factor ** (epoch // every)`."""
+def step_decay(epoch: float, epochs: float, *, every: int, factor: float = 0.1) -> float:
+    """Returns the factor of a schedule in steps.
+
+        factor ** (epoch // every)
+
+    Args:
+        epoch: Epochs since the warm-up, counted from 0.
+        epochs: How many there are. Not used: all schedules are called with it.
+        every: Epochs per step.
+        factor: Of every step. Defaults to 0.1.
+
+    Raises:
+        ValueError: If `every` is not positive.
+
+    Example:
+
+    >>> [kr.schedules.step_decay(epoch, 90, every=30, factor=0.5) for epoch in (29, 30, 60)]
+    [1.0, 0.5, 0.25]
+    """
+    _check_positive("every", every)
     return factor ** (epoch // every)
 
 
-def learning_rate_at(epoch, recipe):
+def learning_rate_at(epoch: int, recipe: "Recipe") -> float:
     """Returns the learning rate of an epoch, counted from 0.
 
         rate (0.01 + 0.99 epoch / warmup_epochs)             while epoch < warmup_epochs
@@ -24,9 +64,32 @@ def learning_rate_at(epoch, recipe):
     Reference:
         PyTorch's `LinearLR(start_factor=0.01)` followed by `CosineAnnealingLR` or `StepLR`, as in
         `src/classification/train.py` of github.com/tcmyxc/CV-Tutorial.
+
+    Args:
+        epoch: The epoch.
+        recipe: A `Recipe`: its `epochs`, `warmup_epochs`, `learning_rate`,
+            `minimum_learning_rate` and `decay` count.
+
+    Example:
+
+    >>> from types import SimpleNamespace
+    >>> recipe = SimpleNamespace(
+    ...     epochs=6,
+    ...     warmup_epochs=2,
+    ...     learning_rate=0.1,
+    ...     minimum_learning_rate=0.0,
+    ...     decay=kr.schedules.cosine_decay,
+    ... )
+    >>> [round(kr.schedules.learning_rate_at(epoch, recipe), 4) for epoch in range(6)]
+    [0.001, 0.0505, 0.1, 0.0854, 0.05, 0.0146]
     """
     rate, warmup = recipe.learning_rate, recipe.warmup_epochs
     if epoch < warmup:
         return rate * (0.01 + 0.99 * epoch / warmup)
     minimum = recipe.minimum_learning_rate
     return minimum + (rate - minimum) * recipe.decay(epoch - warmup, recipe.epochs - warmup)
+
+
+def _check_positive(name, value):
+    if not isinstance(value, int | float) or not value > 0:
+        raise Mistake(f"`{name}` must be positive. Received: {name}={value!r}.")

@@ -35,12 +35,6 @@ FAMILIES = (
 )
 WITHOUT_EXAMPLE = {  # still to be written
     "kr.train",
-    "kr.models.feature_extractor",
-    "kr.optimizers.cosine_decay",
-    "kr.optimizers.step_decay",
-    "kr.schedules.cosine_decay",
-    "kr.schedules.learning_rate_at",
-    "kr.schedules.step_decay",
 }
 NAMES = {"kr": kr, "keras": keras, "np": np}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_rescnet.layers.arguments import check_rank
 from keras_rescnet.layers.self_attention import SelfAttention, check_heads, split_heads
 
 
@@ -32,6 +33,7 @@ class ClassAttention(SelfAttention):
 
     def build(self, input_shape):
         """Makes the dense layers for the channels of `input_shape`."""
+        check_rank(self, input_shape, 3, "tokens of shape (N, T, C)")
         channels = input_shape[-1]
         check_heads(self.heads, channels)
         self.query, self.key, self.value, self.projection = (

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_rescnet.layers.arguments import check_rank
+
 
 @keras.saving.register_keras_serializable(package="keras_rescnet")
 class ClassToken(keras.layers.Layer):
@@ -33,6 +35,7 @@ class ClassToken(keras.layers.Layer):
 
     def build(self, input_shape):
         """Makes the token."""
+        check_rank(self, input_shape, 3, "tokens of shape (N, T, C)")
         self.token = self.add_weight(
             shape=(1, 1, input_shape[-1]),
             initializer=keras.initializers.RandomNormal(stddev=self.stddev),

@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_rescnet.layers.arguments import check_rank
+
 
 @keras.saving.register_keras_serializable(package="keras_rescnet")
 class LayerScale(keras.layers.Layer):
@@ -32,6 +34,7 @@ class LayerScale(keras.layers.Layer):
 
     def build(self, input_shape):
         """Makes one scale per channel."""
+        check_rank(self, input_shape, None, "inputs of shape (..., C)")
         self.scale = self.add_weight(
             shape=(input_shape[-1],),
             initializer=keras.initializers.Constant(self.initial_value),

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_rescnet.initializers import small_normal
+from keras_rescnet.layers.arguments import check_rank
 from keras_rescnet.mistake import Mistake
 
 
@@ -43,6 +44,7 @@ class PatchMerging(keras.layers.Layer):
                 "PatchMerging expects maps of shape (N, H, W, C) with even H and W. "
                 f"Received: input_shape={tuple(input_shape)}."
             )
+        check_rank(self, input_shape, 4, "maps of shape (N, H, W, C)")
         channels = input_shape[-1]
         self.norm = keras.layers.LayerNormalization(
             epsilon=self.epsilon, dtype=self.dtype_policy, name="norm"

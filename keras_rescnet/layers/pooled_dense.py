@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_rescnet.layers.arguments import check_count, check_rate, initializer_of
 from keras_rescnet.mistake import Mistake
 
 
@@ -52,11 +53,14 @@ class PooledDense(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        check_count("units", units)
+        check_count("pool_size", pool_size)
+        check_rate("dropout", dropout)
         self.units = units
         self.pool_size = pool_size
         self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_initializer = initializer_of("kernel_initializer", kernel_initializer)
+        self.bias_initializer = initializer_of("bias_initializer", bias_initializer)
 
     def build(self, input_shape):
         """Makes kernel and bias for the channels of `input_shape`."""

@@ -9,6 +9,12 @@ from keras import ops
 
 from keras_rescnet.gaussian import exp_tail, fused, normal_density, normal_tail
 from keras_rescnet.initializers import fan_in_uniform
+from keras_rescnet.layers.arguments import (
+    activation_of,
+    check_count,
+    check_positive,
+    initializer_of,
+)
 from keras_rescnet.layers.images import check_images, statistics_dtype
 from keras_rescnet.mistake import Mistake
 
@@ -70,21 +76,19 @@ class RCLayer(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if reduction is not None and (not isinstance(reduction, int) or reduction < 1):
-            raise Mistake(
-                "`reduction` must be a positive integer, or None for no hidden layer. "
-                f"Received: reduction={reduction!r}."
-            )
+        if reduction is not None:
+            check_count("reduction", reduction)
+        check_positive("epsilon", epsilon)
         self.reduction = reduction
-        self.hidden_activation = keras.activations.get(hidden_activation)
+        self.hidden_activation = activation_of("hidden_activation", hidden_activation)
         if reduction is None and self.hidden_activation is not keras.activations.linear:
             raise Mistake(
                 "`hidden_activation` needs a hidden layer: give a `reduction`. "
                 f"Received: reduction=None, hidden_activation={hidden_activation!r}."
             )
         self.epsilon = epsilon
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_initializer = initializer_of("kernel_initializer", kernel_initializer)
+        self.bias_initializer = initializer_of("bias_initializer", bias_initializer)
 
     def build(self, input_shape):
         """Makes the dense layers for the channels of `input_shape`."""

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_rescnet.initializers import small_normal
+from keras_rescnet.layers.arguments import check_rank
 from keras_rescnet.layers.images import statistics_dtype
 from keras_rescnet.mistake import Mistake
 
@@ -42,6 +43,7 @@ class SelfAttention(keras.layers.Layer):
 
     def build(self, input_shape):
         """Makes the two dense layers for the channels of `input_shape`."""
+        check_rank(self, input_shape, None, "tokens of shape (..., T, C)")
         channels = input_shape[-1]
         check_heads(self.heads, channels)
         self.qkv = self._dense(3 * channels, channels, "qkv")
@@ -90,7 +92,7 @@ def split_heads(x, heads):
 
 def check_heads(heads, width):
     """Raises a `Mistake` unless `heads` is a positive integer that divides `width`."""
-    if not isinstance(heads, int) or heads < 1 or width % heads:
+    if not isinstance(heads, int) or isinstance(heads, bool) or heads < 1 or width % heads:
         raise Mistake(
             "`heads` must be a positive integer that divides the width. "
             f"Received: heads={heads!r}, width={width}."

@@ -7,8 +7,8 @@ import keras
 from keras import ops
 
 from keras_rescnet.initializers import fan_in_uniform
+from keras_rescnet.layers.arguments import activation_of, check_count
 from keras_rescnet.layers.images import check_images, statistics_dtype
-from keras_rescnet.mistake import Mistake
 
 
 @keras.saving.register_keras_serializable(package="keras_rescnet")
@@ -51,13 +51,10 @@ class SqueezeExcite(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if not isinstance(reduction, int) or reduction < 1:
-            raise Mistake(
-                f"`reduction` must be a positive integer. Received: reduction={reduction!r}."
-            )
+        check_count("reduction", reduction)
         self.reduction = reduction
         self.use_bias = use_bias
-        self.hidden_activation = keras.activations.get(hidden_activation)
+        self.hidden_activation = activation_of("hidden_activation", hidden_activation)
 
     def build(self, input_shape):
         """Makes the dense layers for the channels of `input_shape`."""

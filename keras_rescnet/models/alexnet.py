@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
+from keras_rescnet.layers.arguments import check_count, check_counts
 from keras_rescnet.layers.pooled_dense import PooledDense
 from keras_rescnet.mistake import Mistake
 from keras_rescnet.models.blocks import (
@@ -12,8 +13,6 @@ from keras_rescnet.models.blocks import (
     Calibration,
     activated,
     calibrated,
-    check_count,
-    check_counts,
     fan_in_uniform,
     image_input,
     logits,

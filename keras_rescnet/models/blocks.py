@@ -8,6 +8,7 @@ import keras
 from keras import layers
 
 from keras_rescnet.initializers import fan_in_uniform
+from keras_rescnet.layers.arguments import activation_of, check_count, check_rate, initializer_of
 from keras_rescnet.layers.batch_normalization import BatchNormalization
 from keras_rescnet.layers.images import check_channels_last
 from keras_rescnet.mistake import Mistake
@@ -39,30 +40,6 @@ def image_input(input_shape, at_least=1):
             f"and width at least {at_least}. Received: input_shape={input_shape!r}."
         )
     return keras.Input(sizes, name="images")
-
-
-def check_count(name, value):
-    """Raises a `Mistake` unless `value` is a positive integer."""
-    if not _is_count(value):
-        raise Mistake(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
-
-
-def check_counts(name, values):
-    """Raises a `Mistake` unless `values` is a tuple or list of positive integers."""
-    if not isinstance(values, tuple | list) or not values or not all(map(_is_count, values)):
-        raise Mistake(
-            f"`{name}` must be a tuple of positive integers. Received: {name}={values!r}."
-        )
-
-
-def check_rate(name, value):
-    """Raises a `Mistake` unless `value` is a share that dropout can take, below 1."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value < 1.0:
-        raise Mistake(f"`{name}` must be at least 0 and below 1. Received: {name}={value!r}.")
-
-
-def _is_count(value):
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def conv_bn(
@@ -97,7 +74,7 @@ def conv_bn(
         x = layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
     initializers = fan_in_uniform(kernel_size**2 * x.shape[-1])
     if kernel_initializer is not None:
-        initializers["kernel_initializer"] = _clone(kernel_initializer)
+        initializers["kernel_initializer"] = _clone("kernel_initializer", kernel_initializer)
     x = layers.Conv2D(
         filters,
         kernel_size,
@@ -122,16 +99,7 @@ def activated(x, activation, name):
     Raises:
         Mistake: If it is none of these.
     """
-    known = not isinstance(activation, type)
-    try:
-        keras.activations.get(activation)
-    except (ValueError, TypeError):
-        known = False
-    if not known:
-        raise Mistake(
-            '`activation` must be a name that Keras knows, such as "relu", a function such as '
-            f"kr.gclu, or a layer, not its class. Received: activation={activation!r}."
-        )
+    activation_of("activation", activation)
     return layers.Activation(activation, name=name)(x)
 
 
@@ -177,18 +145,18 @@ def _takes_name(maker):
     return True
 
 
-def logits(x, classes, kernel_initializer=None):
+def logits(x, classes, logits_initializer=None):
     """Returns the float32 logits that every model ends with.
 
     Args:
         x: Symbolic features `(N, C)`.
         classes: Number of logits.
-        kernel_initializer: With zero biases; `None` is PyTorch's default for both.
+        logits_initializer: Of the kernel, with zero biases; `None` is PyTorch's default for both.
     """
     check_count("classes", classes)
     initializers = fan_in_uniform(x.shape[-1])
-    if kernel_initializer is not None:
-        initializers = {"kernel_initializer": _clone(kernel_initializer)}
+    if logits_initializer is not None:
+        initializers = {"kernel_initializer": _clone("logits_initializer", logits_initializer)}
     return layers.Dense(classes, dtype="float32", name="logits", **initializers)(x)
 
 
@@ -198,6 +166,6 @@ def linear_rates(last, depth):
     return [last * i / max(depth - 1, 1) for i in range(depth)]
 
 
-def _clone(initializer):
+def _clone(name, initializer):
     """A new draw: an unseeded initializer gives the same numbers whenever it is asked."""
-    return keras.initializers.get(initializer).clone()
+    return initializer_of(name, initializer).clone()

@@ -12,7 +12,8 @@ from keras_rescnet.layers import (
     PositionEmbedding,
     TalkingHeadsAttention,
 )
-from keras_rescnet.models.blocks import Activation, check_count, check_rate, logits
+from keras_rescnet.layers.arguments import check_count, check_rate
+from keras_rescnet.models.blocks import Activation, logits
 from keras_rescnet.models.transformer import image_patches, transformer_block
 from keras_rescnet.models.variant import variant
 

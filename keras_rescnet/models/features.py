@@ -1,13 +1,16 @@
 """Intermediate outputs of a model, as a model."""
 
 import re
+from collections.abc import Sequence
 
 import keras
 
 from keras_rescnet.mistake import Mistake
 
 
-def feature_extractor(model, outputs=None):
+def feature_extractor(
+    model: keras.Model, outputs: str | Sequence[str] | None = None
+) -> keras.Model:
     """Returns a model from the same images to intermediate outputs of `model`, by name.
 
     Besides the layers, of which `model.summary()` lists the names, there are shorter names:
@@ -25,24 +28,36 @@ def feature_extractor(model, outputs=None):
         A `keras.Model` that returns a tensor for one name, a dict by name for several.
 
     Raises:
-        ValueError: if there is no layer or stage of a name.
+        ValueError: If there is no layer or stage of a name.
 
     Example:
 
-    >>> backbone = keras_rescnet.models.ResCNet50(input_shape=(None, None, 3))
-    >>> feature_extractor(backbone, ["stage3", "stage4"])(images)  # {"stage3": ..., ...}
-    >>> features = feature_extractor(backbone, "features")
-    >>> model = keras.Sequential([features, keras.layers.Dense(37)])
+    >>> model = kr.models.CifarResNet8(input_shape=(None, None, 3))
+    >>> list(kr.models.feature_extractor(model).output)
+    ['stage1', 'stage2', 'stage3', 'features']
+    >>> backbone = kr.models.feature_extractor(model, "features")
+    >>> keras.Sequential([backbone, keras.layers.Dense(37)]).output_shape
+    (None, 37)
     """
+    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
+        raise Mistake(
+            "`model` must be a functional or sequential model, whose layers are known. "
+            f"Received: an object of type {type(model).__name__}."
+        )
     tensors = {layer.name: layer.output for layer in model.layers}
     short = _short_names(model)
     tensors |= short
-    names = [outputs] if isinstance(outputs, str) else list(outputs or short)
+    names = short if outputs is None else [outputs] if isinstance(outputs, str) else outputs
+    if not isinstance(names, dict | list | tuple) or not names:
+        raise Mistake(
+            f"`outputs` must be a name, or a list of names. Received: outputs={outputs!r:.100}."
+        )
     unknown = [name for name in names if name not in tensors]
     if unknown:
+        others = f" and {len(unknown) - 4} more" if len(unknown) > 4 else ""
         raise Mistake(
-            f"`outputs` must be layers of {model.name}, or {', '.join(short)}. "
-            f"Received: {', '.join(unknown)}."
+            f"`outputs` must be layers of {model.name}, or {_in_short(short)}. "
+            f"Received: {', '.join(map(str, unknown[:4]))}{others}."
         )
     chosen = {name: tensors[name] for name in names}
     if isinstance(outputs, str):
@@ -62,3 +77,9 @@ def _short_names(model):
     if "logits" in (layer.name for layer in model.layers):
         groups["features"] = model.get_layer("logits").input
     return groups
+
+
+def _in_short(names):
+    """Returns names with the middle left out where there are many: CaiT has 24 blocks."""
+    names = list(names)
+    return ", ".join(names if len(names) < 8 else [*names[:2], "...", *names[-2:]])

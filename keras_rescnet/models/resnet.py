@@ -11,11 +11,11 @@ from keras import layers, ops
 from keras.initializers import VarianceScaling
 
 from keras_rescnet.layers import BatchNormalization, RCLayer, SqueezeExcite
+from keras_rescnet.layers.arguments import check_counts
 from keras_rescnet.mistake import Mistake
 from keras_rescnet.models.blocks import (
     Activation,
     Calibration,
-    check_counts,
     conv_bn,
     image_input,
     linear_rates,

@@ -8,11 +8,10 @@ from keras import layers
 
 from keras_rescnet.initializers import small_normal
 from keras_rescnet.layers import PatchMerging, WindowAttention
+from keras_rescnet.layers.arguments import check_count, check_counts
 from keras_rescnet.mistake import Mistake
 from keras_rescnet.models.blocks import (
     Activation,
-    check_count,
-    check_counts,
     linear_rates,
     logits,
 )

@@ -4,8 +4,9 @@ from keras import layers
 
 from keras_rescnet.initializers import fan_in_uniform, small_normal
 from keras_rescnet.layers import LayerScale
+from keras_rescnet.layers.arguments import check_count
 from keras_rescnet.mistake import Mistake
-from keras_rescnet.models.blocks import activated, check_count, image_input
+from keras_rescnet.models.blocks import activated, image_input
 
 
 def image_patches(input_shape, patch_size, width):

@@ -6,14 +6,13 @@ import keras
 from keras import layers
 
 from keras_rescnet.layers import BatchNormalization, PooledDense
+from keras_rescnet.layers.arguments import check_count, check_counts
 from keras_rescnet.mistake import Mistake
 from keras_rescnet.models.blocks import (
     Activation,
     Calibration,
     activated,
     calibrated,
-    check_count,
-    check_counts,
     conv_bn,
     fan_in_uniform,
     image_input,

@@ -7,7 +7,8 @@ from keras import layers
 
 from keras_rescnet.initializers import small_normal
 from keras_rescnet.layers import ClassToken, PositionEmbedding, SelfAttention
-from keras_rescnet.models.blocks import Activation, check_count, linear_rates, logits
+from keras_rescnet.layers.arguments import check_count
+from keras_rescnet.models.blocks import Activation, linear_rates, logits
 from keras_rescnet.models.transformer import image_patches, transformer_block
 from keras_rescnet.models.variant import variant
 

@@ -146,6 +146,12 @@ def test_unknown_form_is_refused(call):
         call()
 
 
+@pytest.mark.parametrize("call", [gclu, GCLU()], ids=["function", "layer"])
+def test_integers_are_refused(call):
+    with pytest.raises(ValueError, match="floating dtype. Received: dtype=int(32|64)"):
+        call(np.arange(3))
+
+
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_keras_stores_the_function(function, tmp_path):
     model = keras.Sequential(

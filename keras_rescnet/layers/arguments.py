@@ -1,0 +1,80 @@
+"""Checks of what layers and builders of models are given."""
+
+import keras
+
+from keras_rescnet.mistake import Mistake
+
+
+def check_count(name, value):
+    """Raises a `Mistake` unless `value` is a positive integer."""
+    if not _is_count(value):
+        raise Mistake(f"`{name}` must be a positive integer. Received: {name}={_short(value)}.")
+
+
+def check_counts(name, values):
+    """Raises a `Mistake` unless `values` is a tuple or list of positive integers."""
+    if not isinstance(values, tuple | list) or not values or not all(map(_is_count, values)):
+        raise Mistake(
+            f"`{name}` must be a tuple of positive integers. Received: {name}={_short(values)}."
+        )
+
+
+def check_rate(name, value):
+    """Raises a `Mistake` unless `value` is a share that dropout can take, below 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value < 1.0:
+        raise Mistake(f"`{name}` must be at least 0 and below 1. Received: {name}={_short(value)}.")
+
+
+def check_positive(name, value):
+    """Raises a `Mistake` unless `value` is a positive number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0.0:
+        raise Mistake(f"`{name}` must be a positive number. Received: {name}={_short(value)}.")
+
+
+def activation_of(name, value):
+    """Returns the function or layer that `keras.activations.get` finds for an argument."""
+    try:
+        if not isinstance(value, type):
+            return keras.activations.get(value)
+    except (TypeError, ValueError):
+        pass
+    raise Mistake(
+        f'`{name}` must be a name that Keras knows, such as "relu", a function such as kr.gclu, '
+        f"or a layer, not its class. Received: {name}={_short(value)}."
+    )
+
+
+def initializer_of(name, value):
+    """Returns the initializer that `keras.initializers.get` finds for an argument."""
+    try:
+        return keras.initializers.get(value)
+    except (TypeError, ValueError):
+        raise Mistake(
+            f"`{name}` must be an initializer or a name of one that Keras knows. "
+            f"Received: {name}={_short(value)}."
+        ) from None
+
+
+def check_rank(layer, input_shape, rank, expected):
+    """Raises a `Mistake` unless inputs have as many dimensions, the last of a known size.
+
+    Args:
+        layer: The layer, for its name.
+        input_shape: Shape of the inputs.
+        rank: How many dimensions there must be, or `None` for any number.
+        expected: What the inputs are, in words.
+    """
+    if rank not in (None, len(input_shape)) or input_shape[-1] is None:
+        raise Mistake(
+            f"{type(layer).__name__} expects {expected} with a known C. "
+            f"Received: input_shape={tuple(input_shape)}."
+        )
+
+
+def _is_count(value):
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _short(value):
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 200 else f"{text[:197]}..."
