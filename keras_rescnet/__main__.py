@@ -1,8 +1,9 @@
 """`keras-rescnet COMMAND ...`, the commands for those who have no checkout."""
 
-import difflib
 import runpy
 import sys
+
+from keras_rescnet.mistake import nearest
 
 COMMANDS = {
     "train": "trains a recipe",
@@ -26,7 +27,7 @@ def main():
             print(f"  {command:<10} {text}")
         sys.exit(2 if name is None else 0)
     if name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.0)[0]
+        near = nearest(name, COMMANDS)
         print(
             f"keras-rescnet: There is no such command. Received: {name[:100]!r}. Nearest: {near}.",
             file=sys.stderr,

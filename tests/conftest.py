@@ -1,5 +1,6 @@
 """Fixtures of all tests."""
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -78,24 +79,14 @@ def small_disk(tmp_path):
 
 
 @pytest.fixture
-def stop_after(monkeypatch):
+def stop_after():
     """Sends this process a signal once the next run has done so many steps."""
-    from keras_rescnet.training.engines import make_engine
+    from support.stopping import stopping_after
 
-    engine = type(make_engine())
-    steps = engine.steps
+    with contextlib.ExitStack() as stack:
 
-    def arrange(count, number=signal.SIGTERM):
-        left = count
+        def arrange(count, number=signal.SIGTERM):
+            stack.close()
+            stack.enter_context(stopping_after(count, number))
 
-        def steps_and_signal(self, count):
-            nonlocal left
-            rows = steps(self, count)
-            if left > 0 >= left - count:
-                os.kill(os.getpid(), number)
-            left -= count
-            return rows
-
-        monkeypatch.setattr(engine, "steps", steps_and_signal)
-
-    return arrange
+        yield arrange

@@ -215,8 +215,8 @@ class Recipe:
 
     def _check_decay(self):
         with calling("decay", self.decay):
-            factor: object = self.decay(0, self.epochs - self.warmup_epochs)
-        if not (isinstance(factor, int | float) and 0 <= factor < math.inf):
+            factor: typing.Any = self.decay(0, self.epochs - self.warmup_epochs)
+        if not (isinstance(factor, numbers.Real) and 0 <= float(factor) < math.inf):
             raise Mistake(
                 "`decay` must return a factor for the learning rate, at least 0. Received: "
                 f"{shorten(factor)} from decay={shorten(self.decay)}."

@@ -24,9 +24,9 @@ import tensorflow as tf
 import keras_rescnet
 from keras_rescnet.mistake import Mistake
 from keras_rescnet.training.checkpoint import Checkpoints
-from keras_rescnet.training.engines import make_engine
 from keras_rescnet.training.workdir import WorkDir
 from support import ENVIRONMENT, ROOT, noise
+from support.stopping import stopping_after
 
 
 def contents(workdir):
@@ -115,21 +115,8 @@ def test_a_signal_saves_and_says_how_to_go_on(number, code, undisturbed, tmp_pat
 def stopped(tmp_path_factory):
     """The folder of a run that Ctrl-C stopped after step 11 of 60."""
     workdir = tmp_path_factory.mktemp("stopped") / "run"
-    engine = type(make_engine())
-    steps, done = engine.steps, 0
-
-    def count_steps(self, count):
-        nonlocal done
-        rows = steps(self, count)
-        done += count
-        if done == 11:
-            os.kill(os.getpid(), signal.SIGINT)
-        return rows
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "steps", count_steps)
-        with pytest.raises(KeyboardInterrupt):
-            keras_rescnet.train(of_12_epochs(), workdir)
+    with pytest.raises(KeyboardInterrupt), stopping_after(11, signal.SIGINT):
+        keras_rescnet.train(of_12_epochs(), workdir)
     return workdir
 
 

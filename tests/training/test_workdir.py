@@ -6,12 +6,16 @@ import errno
 import fcntl
 import json
 import os
+import pathlib
 
+import numpy as np
 import pytest
 
 from keras_rescnet import load_recipe
 from keras_rescnet.mistake import Mistake
 from keras_rescnet.training import environment
+from keras_rescnet.training.checkpoint import Checkpoints
+from keras_rescnet.training.state import RunState
 from keras_rescnet.training.workdir import WorkDir
 
 FILE = '''"""A recipe whose numbers hang on a constant and a helper."""
@@ -451,6 +455,27 @@ def test_a_full_disk_at_the_end_is_said_in_one_line(recipe, small_disk):
             with folder.write_aside("model.keras") as path:
                 path.write_bytes(b"0" * 500_000)
         assert not list((disk / "run").glob(".*tmp*"))
+
+
+def test_a_folder_that_becomes_read_only_stops_nothing(recipe, workdir, monkeypatch, capsys):
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with WorkDir(workdir, recipe) as folder:
+        checkpoints = Checkpoints(folder.checkpoints)
+        with monkeypatch.context() as patch:
+            for name in ("write_bytes", "unlink", "rename", "replace"):
+                patch.setattr(pathlib.Path, name, refuse)
+            folder.note_progress(5, 1.0)
+            folder.write_log([{"epoch": 1}])
+            checkpoints.save(RunState(step=5), {"weight": np.zeros(3)})
+            assert checkpoints.wait() is False
+        output = capsys.readouterr().out
+        for name in ("run.json", "log.csv", "The checkpoint of step 5"):
+            assert f"{name} could not be written (Read-only file system). Training" in output
+        checkpoints.close()
+        folder.note_progress(10, 2.0)
+    assert run_of(workdir)["seconds"] == 2.0
 
 
 def test_what_was_not_measured_is_an_empty_field(recipe, workdir):
