@@ -82,19 +82,41 @@ def run_command(name, help_text, arguments, values, function, *, required=(), ta
 
 
 @contextlib.contextmanager
-def quiet_imports():
-    """Holds back what TensorFlow's libraries print while they load, unless they fail.
+def quiet():
+    """Holds back what is written to stderr, and writes it if the body fails.
 
-    With `TF_CPP_MIN_LOG_LEVEL` in the environment nothing is held back.
+    With a `TF_CPP_MIN_LOG_LEVEL` below 2 in the environment nothing is held back.
+    """
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2") < "2":
+        yield
+        return
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException as error:
+            if not isinstance(error, Mistake):
+                held.seek(0)
+                os.write(stderr, held.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+@contextlib.contextmanager
+def quiet_imports():
+    """Holds back what TensorFlow's libraries print while they load, as `quiet` does.
 
     Raises:
         Mistake: if `KERAS_BACKEND` names a backend that is not there.
     """
     _check_backend()
-    with contextlib.ExitStack() as stack:
-        if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
-            os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
-            stack.enter_context(_hold_back_stderr())
+    with quiet():
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         yield
         if "tensorflow" in sys.modules:
             import keras
@@ -230,26 +252,6 @@ def _check_backend():
             f"KERAS_BACKEND must name a backend that is installed: {', '.join(installed)}. "
             f"Received: KERAS_BACKEND={shorten(name, str)}."
         )
-
-
-@contextlib.contextmanager
-def _hold_back_stderr():
-    """Keeps what is written to the file descriptor 2, and writes it if the body fails."""
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException as error:
-            if not isinstance(error, Mistake):
-                held.seek(0)
-                os.write(stderr, held.read())
-            raise
-        finally:
-            sys.stderr.flush()
-            os.dup2(stderr, 2)
-            os.close(stderr)
 
 
 def _leave_at_once(number, _):

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 import keras_rescnet as kr
 from keras_rescnet import load_recipe
-from support import ENVIRONMENT, ROOT
+from support import ENVIRONMENT, ROOT, pictures
 from support.golden import state_dict_of
 
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -32,6 +32,7 @@ def blocks(page, language):
 def test_python_blocks_run(page, finished_run, tmp_path, monkeypatch):
     """All blocks of a page, one after the other, where a run of the digits lies in runs/."""
     shutil.copytree(finished_run, tmp_path / "runs" / "digits_gclu_resnet8")
+    pictures.picture().save(tmp_path / "rose.jpg")
     monkeypatch.chdir(tmp_path)
     names = {
         "kr": kr,

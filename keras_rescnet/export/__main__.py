@@ -15,7 +15,7 @@ import sys
 
 from absl import flags
 
-from keras_rescnet.command import define_data_dir, quiet_imports, run_command
+from keras_rescnet.command import define_data_dir, quiet, quiet_imports, run_command
 
 
 def main(arguments):
@@ -67,7 +67,8 @@ def main(arguments):
             portable.check_litert()
             write, path = litert, run.workdir / "model.tflite"
         pictures = pictures_of(run, data_dir.value)
-        difference = write(run.model, path, **normalization, pictures=pictures)
+        with quiet():  # LiteRT names its delegate, tf2onnx warns of numpy's future
+            difference = write(run.model, path, **normalization, pictures=pictures)
         print(f"Wrote {path}; it differs by {difference:.2g} on {len(pictures)} pictures.")
 
     run_command("export", __doc__, arguments, values, command, required=["workdir"])
