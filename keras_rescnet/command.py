@@ -132,8 +132,8 @@ def define_recipe(values):
     recipe = flags.DEFINE_string(
         "recipe",
         None,
-        "Recipe to use: FILE, or FILE:NAME of a file with several. The file is a Python program, "
-        "and is executed.",
+        "Recipe to use: FILE, FILE:NAME of a file with several, or the name of a recipe that comes "
+        "with this package. The file is a Python program, and is executed.",
         flag_values=values,
     )
     overrides = flags.DEFINE_multi_string(
