@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_rescnet.mistake import Mistake
+from keras_rescnet.mistake import Mistake, shorten
 
 __all__ = ["NAMINGS", "load_torch_weights"]
 
@@ -102,17 +102,18 @@ def _unwrapped(state_dict):
         hint = "torch.load(path, map_location='cpu')"
         if hasattr(state_dict, "state_dict"):
             hint = "its state_dict()"
-        received = repr(state_dict) if isinstance(state_dict, str) else type(state_dict).__name__
+        text = isinstance(state_dict, str)
+        received = shorten(state_dict) if text else type(state_dict).__name__
         raise Mistake(
             "`state_dict` must be a mapping of PyTorch's names to arrays: give "
-            f"{hint}. Received: {received[:100]}."
+            f"{hint}. Received: {received}."
         )
     for key in ("state_dict", "model", "model_state_dict"):
         if isinstance(state_dict.get(key), Mapping):
             return _unwrapped(state_dict[key])
     others = [key for key in state_dict if not isinstance(key, str)]
     if others:
-        raise Mistake(f"Names in `state_dict` must be text. Received: {others[0]!r:.100}.")
+        raise Mistake(f"Names in `state_dict` must be text. Received: {shorten(others[0])}.")
     return state_dict
 
 

@@ -2,33 +2,35 @@
 
 import keras
 
-from keras_rescnet.mistake import Mistake
+from keras_rescnet.mistake import Mistake, shorten
 
 
 def check_count(name, value):
     """Raises a `Mistake` unless `value` is a positive integer."""
     if not _is_count(value):
-        raise Mistake(f"`{name}` must be a positive integer. Received: {name}={_short(value)}.")
+        raise Mistake(f"`{name}` must be a positive integer. Received: {name}={shorten(value)}.")
 
 
 def check_counts(name, values):
     """Raises a `Mistake` unless `values` is a tuple or list of positive integers."""
     if not isinstance(values, tuple | list) or not values or not all(map(_is_count, values)):
         raise Mistake(
-            f"`{name}` must be a tuple of positive integers. Received: {name}={_short(values)}."
+            f"`{name}` must be a tuple of positive integers. Received: {name}={shorten(values)}."
         )
 
 
 def check_rate(name, value):
     """Raises a `Mistake` unless `value` is a share that dropout can take, below 1."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value < 1.0:
-        raise Mistake(f"`{name}` must be at least 0 and below 1. Received: {name}={_short(value)}.")
+        raise Mistake(
+            f"`{name}` must be at least 0 and below 1. Received: {name}={shorten(value)}."
+        )
 
 
 def check_positive(name, value):
     """Raises a `Mistake` unless `value` is a positive number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0.0:
-        raise Mistake(f"`{name}` must be a positive number. Received: {name}={_short(value)}.")
+        raise Mistake(f"`{name}` must be a positive number. Received: {name}={shorten(value)}.")
 
 
 def activation_of(name, value):
@@ -40,7 +42,7 @@ def activation_of(name, value):
         pass
     raise Mistake(
         f'`{name}` must be a name that Keras knows, such as "relu", a function such as kr.gclu, '
-        f"or a layer, not its class. Received: {name}={_short(value)}."
+        f"or a layer, not its class. Received: {name}={shorten(value)}."
     )
 
 
@@ -51,7 +53,7 @@ def initializer_of(name, value):
     except (TypeError, ValueError):
         raise Mistake(
             f"`{name}` must be an initializer or a name of one that Keras knows. "
-            f"Received: {name}={_short(value)}."
+            f"Received: {name}={shorten(value)}."
         ) from None
 
 
@@ -73,8 +75,3 @@ def check_rank(layer, input_shape, rank, expected):
 
 def _is_count(value):
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def _short(value):
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 200 else f"{text[:197]}..."

@@ -11,7 +11,7 @@ from keras_rescnet.initializers import fan_in_uniform
 from keras_rescnet.layers.arguments import activation_of, check_count, check_rate, initializer_of
 from keras_rescnet.layers.batch_normalization import BatchNormalization
 from keras_rescnet.layers.images import check_channels_last
-from keras_rescnet.mistake import Mistake
+from keras_rescnet.mistake import Mistake, shorten
 
 Activation = str | Callable[..., Any]
 Calibration = Callable[..., keras.layers.Layer]
@@ -37,7 +37,7 @@ def image_input(input_shape, at_least=1):
     ):
         raise Mistake(
             "`input_shape` must be (height, width, channels) of channels-last images, height "
-            f"and width at least {at_least}. Received: input_shape={input_shape!r}."
+            f"and width at least {at_least}. Received: input_shape={shorten(input_shape)}."
         )
     return keras.Input(sizes, name="images")
 
@@ -126,13 +126,13 @@ def made_layer(argument, maker, name):
         kind = "a layer" if isinstance(maker, keras.layers.Layer) else "which takes no `name`"
         raise Mistake(
             f"`{argument}` must be what makes a layer, such as a class or "
-            f"partial(RCLayer, reduction=4). Received: {argument}={maker!r}, {kind}."
+            f"partial(RCLayer, reduction=4). Received: {argument}={shorten(maker)}, {kind}."
         )
     layer = maker(name=name)
     if not isinstance(layer, keras.layers.Layer):
         raise Mistake(
             f"`{argument}` must return a layer when it is called with a `name`. "
-            f"Received: {argument}={maker!r}, which returns {layer!r}."
+            f"Received: {argument}={shorten(maker)}, which returns {shorten(layer)}."
         )
     return layer
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_rescnet.mistake import Mistake
+from keras_rescnet.mistake import Mistake, shorten
 
 
 def feature_extractor(
@@ -50,7 +50,7 @@ def feature_extractor(
     names = short if outputs is None else [outputs] if isinstance(outputs, str) else outputs
     if not isinstance(names, dict | list | tuple) or not names:
         raise Mistake(
-            f"`outputs` must be a name, or a list of names. Received: outputs={outputs!r:.100}."
+            f"`outputs` must be a name, or a list of names. Received: outputs={shorten(outputs)}."
         )
     unknown = [name for name in names if name not in tensors]
     if unknown:
