@@ -16,11 +16,17 @@ def run(transform, images=IMAGES, labels=LABELS, seed=0):
 
 
 def repeated(transform, runs, **batch):
-    """The results of many runs, compiled once."""
+    """The results of many runs, of seeds (0, 1), (1, 1), ..., in one call of one graph."""
     batch = {key: tf.constant(value) for key, value in batch.items()}
     compiled = tf.function(lambda seed: transform(batch, seed))
-    for seed in range(runs):
-        yield {k: v.numpy() for k, v in compiled(tf.constant([seed, 1])).items()}
+    seeds = tf.stack([tf.range(runs), tf.ones(runs, "int32")], axis=1)
+    outputs = compiled.get_concrete_function(seeds[0]).structured_outputs
+    signature = {key: tf.TensorSpec(value.shape, value.dtype) for key, value in outputs.items()}
+    runs_of = tf.function(lambda: tf.map_fn(compiled, seeds, fn_output_signature=signature))
+    results = runs_of()
+    arrays = {key: values.numpy() for key, values in results.items()}
+    for run in range(runs):
+        yield {key: values[run] for key, values in arrays.items()}
 
 
 def digests(batches):
