@@ -125,11 +125,11 @@ def shear_x(images, slope):
     shift = tf.reshape(slope[:, None] * (tf.range(height, dtype="float64") + 0.5), (rows, 1))
     whole = tf.floor(shift)
     # A row moves as one: gather it with the four pixels its bicubic weights reach beyond it.
-    reached = tf.range(-1, width + 2) + tf.cast(whole, "int32")
-    index = tf.range(rows)[:, None] * width + tf.clip_by_value(reached, 0, width - 1)
-    reach = tf.cast(tf.gather(tf.reshape(images, (rows * width, channels)), index), "float64")
-    reach = tf.reshape(reach, (rows, (width + 3) * channels))
-    a, b, c, e = (reach[:, k * channels : (k + width) * channels] for k in range(4))
+    columns = tf.range(-1, width + 2) + tf.cast(whole, "int32")
+    index = tf.range(rows)[:, None] * width + tf.clip_by_value(columns, 0, width - 1)
+    near = tf.cast(tf.gather(tf.reshape(images, (rows * width, channels)), index), "float64")
+    near = tf.reshape(near, (rows, (width + 3) * channels))
+    a, b, c, e = (near[:, k * channels : (k + width) * channels] for k in range(4))
     column = tf.cast(tf.range(width * channels) // channels, "float64")
     source = column + 0.5 + shift
     d = source - 0.5 - (column + whole)  # not shift - whole: rounded as Pillow rounds it

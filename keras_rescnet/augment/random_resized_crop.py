@@ -75,7 +75,7 @@ class RandomResizedCrop:
         return {**batch, "images": from_uint8(cropped, self.value_range)}
 
     def draw(self, count, rows):
-        """Returns the random numbers in [0, 1) of which the windows of `count` images are made."""
+        """Returns the random numbers in [0, 1) that the windows of `count` images depend on."""
         return rows.draw((count, 2 * ATTEMPTS + 2))
 
     def window(self, sides, draws):
@@ -115,7 +115,7 @@ def resize(image, size, scale=None, offset=(0.0, 0.0)):
         size: Side of the square.
         scale: Output pixels per input pixel, downwards and across; by default what makes the
             image fill the square.
-        offset: Where in the square the image's top left corner comes to lie.
+        offset: Position of the image's top left corner in the square.
     """
     if scale is None:
         scale = size / tf.cast(tf.shape(image)[:2], "float32")

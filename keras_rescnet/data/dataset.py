@@ -27,9 +27,9 @@ class Dataset:
             as `ArrayExamples` or `EncodedExamples`. For sets of TFDS `tfds_arrays.read` or
             `tfds_encoded.read`.
         image_shape: Height, width and channels of the images a model is given.
-        classes: Number of classes; `None` if `read` finds them out.
+        classes: Number of classes; `None` if `read` finds the classes.
         mean: Mean of each channel over the training pixels divided by 255; `None` if `read`
-            finds it out.
+            computes it.
         std: Standard deviation of the same.
         class_names: Name of each class; `None` where the source knows them.
         train_split: What `"train"` is called at the source.
@@ -162,8 +162,8 @@ class Dataset:
         for name in ("mean", "std", "classes"):
             if getattr(self, name) is None:
                 raise Mistake(
-                    f"`{name}` of {self.name} must be known. What is found out when a dataset is "
-                    f'loaded is in load(dataset, "train").dataset. Received: {name}=None.'
+                    f"`{name}` of {self.name} must be known. For a dataset that finds it "
+                    f'when it is loaded, use load(dataset, "train").dataset. Received: {name}=None.'
                 )
 
 

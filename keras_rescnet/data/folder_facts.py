@@ -74,7 +74,7 @@ def _stored_facts(path, digest):
         keys = {"mean", "std", "unreadable", "files"}
         return facts if facts["files"] == digest and keys <= facts.keys() else None
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # not there, or not whole: found anew
+        return None  # missing, damaged or out of date: computed again
 
 
 def _look_through(listing, files):

@@ -144,7 +144,7 @@ def _pictures(folder, others, root, above=()):
         path = folder / entry.name
         if entry.is_dir():
             status = entry.stat()
-            if (status.st_dev, status.st_ino) not in above:  # a link to where it lies in
+            if (status.st_dev, status.st_ino) not in above:  # a link back
                 inside = _pictures(path, others, root, above)
                 found += [f"{entry.name}/{file}" for file in inside]
         elif entry.is_file() and path.suffix.lower() in SUFFIXES:

@@ -159,7 +159,7 @@ def test_pictures_of_one_color_are_refused(tmp_path):
         load(tmp_path)
 
 
-def test_facts_that_are_no_facts_are_found_anew(tmp_path):
+def test_damaged_facts_are_computed_again(tmp_path):
     write(tmp_path)
     for text in ("[]", "{}", '{"files": 3}', "\x00"):
         (tmp_path / "image_folder.json").write_text(text)
