@@ -46,7 +46,7 @@ def train(
         FloatingPointError: if the loss is no longer finite.
         ConnectionError: if another process of the run is gone.
         KeyboardInterrupt: after Ctrl-C, when the run is saved.
-        SystemExit: with 143, after SIGTERM, when the run is saved.
+        SystemExit: with 143 after SIGTERM and 129 after SIGHUP, when the run is saved.
 
     Example:
 

@@ -9,7 +9,8 @@ one. KERAS_BACKEND=jax trains with JAX. TF_CPP_MIN_LOG_LEVEL=0 shows TensorFlow'
 A recipe is a Python program: run only recipes that you trust.
 
 Exit codes: 0 trained, 2 a mistake in what was asked for, 3 the loss is no longer finite, 4 another
-process of the run is gone, 130 and 143 stopped by Ctrl-C and SIGTERM, and saved.
+process of the run is gone, 129, 130 and 143 stopped by a closed terminal, Ctrl-C and SIGTERM, and
+saved.
 """
 
 import json

@@ -230,7 +230,7 @@ def exploding(epoch, epochs):
     return 1e30 if epoch == 1 else 1.0
 
 
-def test_a_loss_that_explodes_leaves_the_last_good_checkpoint(tmp_path):
+def test_a_loss_that_explodes_leaves_the_last_good_checkpoint(tmp_path, capsys):
     recipe = dataclasses.replace(noise.recipe, decay=exploding, epochs=6)
     message = r"not finite at step 1\d, learning rate 1e\+29. .*checkpoint is that of step 10\."
     with pytest.raises(FloatingPointError, match=message):
@@ -238,6 +238,8 @@ def test_a_loss_that_explodes_leaves_the_last_good_checkpoint(tmp_path):
     state, arrays = Checkpoints(tmp_path / "checkpoints").last()
     assert state.step == 10
     assert all(np.all(np.isfinite(array)) for array in arrays.values())
+    with WorkDir(tmp_path, dataclasses.replace(recipe, nan_policy="rollback")):  # goes on
+        assert "Goes on with nan_policy='rollback'; it was 'stop'." in capsys.readouterr().out
 
 
 class ExplodeOnce:
