@@ -49,6 +49,21 @@ def test_digits_without_scikit_learn(monkeypatch):
         data.DIGITS.read(data.DIGITS, "train")
 
 
+def test_what_load_returns_is_examples():
+    examples = data.load(data.DIGITS, "test")
+    assert isinstance(examples, data.Examples)
+    assert not isinstance(data.DIGITS, data.Examples)
+
+
+def test_normalizing_is_undone_to_the_pixel():
+    pixels = np.arange(256).repeat(3).reshape(1, 16, 16, 3).astype("uint8")
+    images = data.SVHN.normalize(pixels)
+    assert images.dtype == "float32"
+    expected = (pixels / 255 - data.SVHN.mean) / data.SVHN.std
+    np.testing.assert_allclose(images, expected, atol=1e-6)
+    np.testing.assert_array_equal(data.SVHN.denormalize(images).round(), pixels)
+
+
 def test_load_reads_each_split_once():
     assert data.load(data.DIGITS, "test") is data.load(data.DIGITS, "test")
 

@@ -87,6 +87,69 @@ def test_a_transform_of_ones_own_sees_the_whole_batch():
     assert set(seen) == {16}
 
 
+class Darken:
+    """A transform as one writes it to be given parts of a batch."""
+
+    reach = 0
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, batch, rows):
+        count = batch["images"].shape[0]
+        self.seen.append(count)
+        by_row, by_pixel = rows.split(2)
+        factors = by_row.draw((count, 1, 1, 1), 0.5, 1.0)
+        noise = by_pixel.draw((SIDE, count), 0, 9, "int32", axis=1)
+        noise = tf.cast(tf.transpose(noise), "float32")[:, :, None, None]
+        return {**batch, "images": tf.cast(batch["images"], "float32") * factors + noise}
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["alone", "in a choice"])
+def test_a_transform_of_ones_own_with_a_reach_sees_parts(wrapped):
+    source, darken = examples(), Darken()
+    transform = augment.RandomChoice([darken, augment.RandomFlip()]) if wrapped else darken
+
+    def make(**shard):
+        return data.train_batches(
+            source, [transform, augment.MixUp()], batch_size=16, seed=3, start=0, stop=3, **shard
+        )
+
+    assert_shards_make_the_whole(make, 4)
+    assert darken.seen == [16, 5, 5, 5, 5]  # MixUp needs the row before
+
+
+def test_a_choice_with_a_function_sees_the_whole_batch():
+    source, seen = examples(), []
+
+    def negative(batch, seed):
+        assert seed.shape == (2,)
+        seen.append(batch["images"].shape[0])
+        return {**batch, "images": 255 - batch["images"]}
+
+    def make(**shard):
+        choice = augment.RandomChoice([negative, augment.RandomFlip()])
+        return data.train_batches(source, [choice], batch_size=16, seed=3, start=0, stop=3, **shard)
+
+    assert_shards_make_the_whole(make, 2)
+    assert set(seen) == {16}
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_rows_draw_what_the_whole_batch_would(axis):
+    """As `tf.random.stateless_uniform` does for all of them, floats and integers."""
+    positions = [6, 7, 0]
+    part = augment.Rows(8, seed=(3, 4), positions=positions)
+    shape, whole = ((3, 5), (8, 5)) if axis == 0 else ((5, 3), (5, 8))
+    for arguments in ((0, None, "float32"), (-1.0, 1.0, "float64"), (0, 7, "int32")):
+        expected = tf.random.stateless_uniform(whole, (3, 4), *arguments)
+        np.testing.assert_array_equal(
+            part.draw(shape, *arguments, axis=axis), np.take(expected, positions, axis)
+        )
+    seeds = tf.random.split((3, 4), 2).numpy()
+    np.testing.assert_array_equal([rows.seed for rows in part.split(2)], seeds)
+
+
 @pytest.mark.parametrize(
     ("transforms", "rows"),
     [
