@@ -214,8 +214,8 @@ def test_a_run_goes_on_while_the_disk_is_full_and_is_finished_when_there_is_room
     assert not list((disk / "run").glob(".*.tmp*"))
     (disk / "filler").unlink()
     keras_rescnet.train(recipe, disk / "run")
-    # the last checkpoint is small, and may have found room that the filler left
-    assert re.search(r"Goes on after step (25|30) of 30\.", capsys.readouterr().out)
+    # which is the last checkpoint: one may have been written while the disk was being filled
+    assert re.search(r"Goes on after step \d+ of 30\.", capsys.readouterr().out)
     always = dataclasses.replace(recipe, decay=constant)
     keras_rescnet.train(always, tmp_path / "undisturbed")
     assert_same_bytes(disk / "run", tmp_path / "undisturbed")
