@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import importlib.util
+import io
 import os
 import pathlib
 import signal
@@ -51,7 +52,7 @@ def run_command(name, help_text, arguments, values, function, *, required=(), ta
     if interrupt is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave_at_once)
     for stream in (sys.stdout, sys.stderr):  # names of files may be no UTF-8
-        with contextlib.suppress(AttributeError):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
         if {"--help", "-h", "-help"} & set(arguments):

@@ -99,12 +99,12 @@ def main(arguments):
         for name, run in zip(run_names([run.workdir for run in runs]), runs, strict=True):
             dataset = run.dataset if chosen is None else run.normalized(chosen)
             models.append((name, run.model, dataset, data_dir.value or run.data_dir))
-        for file in dict.fromkeys(files.value):
-            dataset = chosen
+        if chosen is not None:  # as it is where there is a --model
+            count = chosen.image_shape[-1]
             if pixels.value:
-                count = chosen.image_shape[-1]
-                dataset = dataclasses.replace(chosen, mean=(0.0,) * count, std=(1 / 255,) * count)
-            models.append((file, load_model(file), dataset, data_dir.value))
+                chosen = dataclasses.replace(chosen, mean=(0.0,) * count, std=(1 / 255,) * count)
+            for file in dict.fromkeys(files.value):
+                models.append((file, load_model(file), chosen, data_dir.value))
         for name, model, dataset, _ in models:
             _check_images(name, model, dataset)
         measured = {}

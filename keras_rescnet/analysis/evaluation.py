@@ -64,18 +64,20 @@ def evaluate(
 
     if batch_size < 1:
         raise Mistake(f"`batch_size` must be at least 1. Received: batch_size={batch_size}.")
+    if not isinstance(dataset, data.Dataset | None):
+        raise Mistake(f"`dataset` must be a kr.data.Dataset. Received: dataset={shorten(dataset)}.")
     if isinstance(run, str | os.PathLike):
         finished = load_run(run)
         model, names = finished.model, finished.class_names
         chosen = finished.dataset if dataset is None else finished.normalized(dataset)
         data_dir = finished.data_dir if data_dir is None else data_dir
-    else:
+    elif dataset is not None and hasattr(run, "predict_on_batch"):
         model, names, chosen = run, (), dataset
-        if not hasattr(run, "predict_on_batch") or not isinstance(dataset, data.Dataset):
-            raise Mistake(
-                "`run` must be the folder of a finished run, or a keras.Model with a `dataset`. "
-                f"Received: run={shorten(run)}, dataset={shorten(dataset)}."
-            )
+    else:
+        raise Mistake(
+            "`run` must be the folder of a finished run, or a keras.Model with a `dataset`. "
+            f"Received: run={shorten(run)}, dataset={shorten(dataset)}."
+        )
     examples = data.load(chosen, split, None if data_dir is None else str(data_dir))
     check_classes(examples, model, names)
     return measure(model, examples, batch_size)

@@ -171,9 +171,12 @@ def measure(values, labels) -> Measured:
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = between / within
         overall = float(between.sum() / within.sum())
+    skewness, excess_kurtosis, ks_distance = np.transpose([normality(c) for c in values.T])
     return Measured(
-        values,
-        *np.transpose([normality(column) for column in values.T]),
+        values=values,
+        skewness=skewness,
+        excess_kurtosis=excess_kurtosis,
+        ks_distance=ks_distance,
         discriminability=ratio,
         overall_discriminability=overall,
     )

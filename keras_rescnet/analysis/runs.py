@@ -76,8 +76,12 @@ class FinishedRun:
 
     def normalized(self, dataset: Dataset) -> Dataset:
         """Returns a dataset with the mean and standard deviation that the run was trained with."""
-        facts = {name: tuple(self._data[name]) for name in ("mean", "std") if self._data.get(name)}
-        return dataclasses.replace(dataset, **facts)
+        mean, std = (self._data.get(name) for name in ("mean", "std"))
+        return dataclasses.replace(
+            dataset,
+            mean=tuple(mean) if mean else dataset.mean,
+            std=tuple(std) if std else dataset.std,
+        )
 
     @property
     def mean(self) -> tuple[float, ...]:

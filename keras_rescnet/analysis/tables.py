@@ -62,13 +62,14 @@ def read_table(file) -> Table:
 
     file = pathlib.Path(file)
     names = execute(file)
-    recipes, columns = names.get("recipes"), names.get("columns")
+    recipes: dict[str, Recipe] = names.get("recipes", {})
+    columns: dict[str, str] = names.get("columns", {})
     if not (_is_dict_of(Recipe, recipes) and _is_dict_of(str, columns)):
         raise Mistake(
             "A table's file must assign `recipes` and `columns`, dicts of names to recipes and of "
             f"headings to patterns. Received: {shorten(str(file), str)}, which does not."
         )
-    rows = collections.defaultdict(dict)
+    rows: dict[str, dict[str, str]] = collections.defaultdict(dict)
     for name in recipes:
         fits = [
             (heading, name[len(start) : len(name) - len(end)])
@@ -84,7 +85,7 @@ def read_table(file) -> Table:
         rows[row][heading] = name
     return Table(
         file=file,
-        title=(names.get("__doc__") or file.stem).splitlines()[0].rstrip("."),
+        title=(str(names.get("__doc__") or "").strip() or file.stem).splitlines()[0].rstrip("."),
         columns=columns,
         recipes=recipes,
         rows=tuple(Row(row, tuple(map(cells.get, columns))) for row, cells in rows.items()),

@@ -249,3 +249,19 @@ def test_ctrl_c_during_imports_ends_with_130_and_without_a_traceback(finished_ru
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=30)
     assert (process.returncode, out, error) == (130, "", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("curves", ["run"]),
+        ("evaluate", ["--workdir=run", "--confusion=a.png"]),
+        ("responses", ["--workdir=run"]),
+        ("browse", ["--recipe=recipe.py"]),
+    ],
+)
+def test_a_missing_extra_is_named_before_the_work(name, arguments, monkeypatch, capsys):
+    """Before the files that are named here, and are not there, are looked for."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    line = commands.answer(name, *arguments, capsys=capsys)
+    assert 'Install it with pip install "keras_rescnet[plot]".' in line

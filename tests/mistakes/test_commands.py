@@ -374,9 +374,13 @@ def test_the_table_is_long_enough():
 MODEL = small_model()
 STATISTICS = {"mean": (0.5,) * 3, "std": (0.2,) * 3}
 CALLS = {
-    "evaluate a number": (lambda: kr.evaluate(3), "`run` must be the folder .*Received: run=3"),
+    "evaluate a number": (
+        lambda: kr.evaluate(3, kr.data.DIGITS),
+        "`run` must be the folder .*Received: run=3",
+    ),
     "evaluate a model without data": (lambda: kr.evaluate(MODEL), "dataset=None"),
     "evaluate a model on a name": (lambda: kr.evaluate(MODEL, "digits"), "dataset='digits'"),
+    "evaluate a folder on a name": (lambda: kr.evaluate("run", "digits"), "dataset='digits'"),
     "evaluate no folder": (lambda: kr.evaluate("no/such"), "no/such, which has no run.json"),
     "evaluate batches of none": (
         lambda: kr.evaluate(MODEL, kr.data.DIGITS, batch_size=0),
