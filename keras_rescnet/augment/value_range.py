@@ -6,6 +6,7 @@ from keras_rescnet.augment.arguments import is_number
 from keras_rescnet.mistake import Mistake, shorten
 
 PIXELS = (0, 255)
+SLACK = 25  # levels of 255 by which sums of images may overshoot their range
 
 
 def check_value_range(value_range):
@@ -34,7 +35,11 @@ def to_pixels(images, value_range, name):
     if value_range == PIXELS:
         return check_pixels(images, name)
     low, high = value_range
-    return (tf.cast(images, "float32") - low) * (255 / (high - low))
+    received = tf.cast(images, "float32")
+    pixels = (received - low) * (255 / (high - low))
+    beyond = (tf.reduce_min(pixels) < -SLACK) | (tf.reduce_max(pixels) > 255 + SLACK)
+    expected = f"{name} needs images in its value_range. Received: value_range={value_range} and"
+    return _refuse_if(beyond, expected, received, pixels)
 
 
 def to_uint8(images, value_range, name):
@@ -63,14 +68,20 @@ def check_pixels(images, name):
         return images
     least, most = tf.reduce_min(images), tf.reduce_max(images)
     other_range = ((most > 0) & (most <= 1)) | ((least < 0) & (most < 10))
-    message = (
+    expected = (
         f"{name} needs images in [0, 255]. For others say which, such as value_range=(0, 1). "
-        "Received: images from"
+        "Received:"
     )
+    return _refuse_if(other_range, expected, images, images)
+
+
+def _refuse_if(condition, message, received, images):
+    """Returns `images`; raises if a condition, a tensor, holds for those that were `received`."""
+    least, most = tf.reduce_min(received), tf.reduce_max(received)
     if tf.executing_eagerly():
-        if other_range:
-            raise Mistake(f"{message} {float(least):g} to {float(most):g}.")
+        if condition:
+            raise Mistake(f"{message} images from {float(least):g} to {float(most):g}.")
         return images
-    check = tf.debugging.Assert(~other_range, [message, least, "to", most])
+    check = tf.debugging.Assert(~condition, [message, "images from", least, "to", most])
     with tf.control_dependencies([check]):
         return tf.identity(images)

@@ -270,4 +270,4 @@ def _pipeline(steps, batch_of, parallel_calls):
     # AutoGraph would wrap a transform's one-line error in pages of its own.
     batch_of = tf.autograph.experimental.do_not_convert(batch_of)
     batches = steps.map(batch_of, num_parallel_calls=parallel_calls)
-    return batches.prefetch(parallel_calls).with_options(options)
+    return batches.prefetch(2).with_options(options)

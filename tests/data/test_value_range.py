@@ -58,6 +58,14 @@ def test_other_ranges_are_refused_in_a_graph_too():
         compiled(batch, tf.constant([0, 1]))
 
 
+@pytest.mark.parametrize("images", [IMAGES, IMAGES.astype("float32")], ids=["uint8", "float32"])
+@pytest.mark.parametrize("name", ROUNDING)
+def test_pixels_are_refused_with_a_value_range(name, images):
+    message = rf"{name} needs images in its value_range. Received: value_range=\(0, 1\) and images"
+    with pytest.raises(Mistake, match=f"{message} from 0 to 255"):
+        run(ROUNDING[name](value_range=(0, 1)), images)
+
+
 def test_pixels_as_floats_are_taken_as_they_are():
     """Dark pictures and black ones included."""
     for images in (IMAGES[:4], np.zeros_like(IMAGES[:2]), np.minimum(IMAGES[:2], 2)):
