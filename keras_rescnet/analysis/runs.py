@@ -55,21 +55,14 @@ class FinishedRun:
         Raises:
             Mistake: if the run has no recipe file, and its dataset is not one of this package.
         """
-        from keras_rescnet import data
-
-        if self.recipe is not None:
-            dataset = self.recipe.dataset
-        else:
-            name, shape = self._data.get("name"), self._data.get("image_shape")
-            ours = [value for value in vars(data).values() if isinstance(value, data.Dataset)]
-            ours = [own for own in ours if (own.name, list(own.image_shape)) == (name, shape)]
-            if not ours:
-                raise Mistake(
-                    "A run that was started from Python on a dataset of one's own is measured from "
-                    "Python: kr.evaluate(workdir, dataset). "
-                    f"Received: {shorten(str(self.workdir), str)}, of dataset {shorten(name)}."
-                )
-            dataset = ours[0]
+        dataset = _dataset_of_package(self.facts) if self.recipe is None else self.recipe.dataset
+        if dataset is None:
+            raise Mistake(
+                "A run that was started from Python on a dataset of one's own is measured from "
+                "Python: kr.evaluate(workdir, dataset). "
+                f"Received: {shorten(str(self.workdir), str)}, of dataset "
+                f"{shorten(self._data.get('name'))}."
+            )
         if self.class_names:
             dataset = dataclasses.replace(dataset, class_names=self.class_names)
         return self.normalized(dataset)
@@ -205,6 +198,25 @@ def run_names(workdirs) -> list[str]:
     return names if len(set(names)) == len(names) else list(map(str, workdirs))
 
 
+def _dataset_of_package(facts):
+    """Returns the dataset of this package that a run's `run.json` describes, or `None`."""
+    from keras_rescnet import data
+    from keras_rescnet.recipe.description import describe
+
+    shape = facts.get("data", {}).get("image_shape") or [0]
+    known = [value for value in vars(data).values() if isinstance(value, data.Dataset)]
+    if shape[0] >= 1 and facts.get("data_dir") is not None:
+        known.append(data.image_folder(size=int(shape[0])))
+    for dataset in known:
+        description = json.loads(json.dumps(describe(dataset)))  # as it was stored
+        if [description, list(dataset.image_shape)] == [
+            facts.get("recipe", {}).get("dataset"),
+            shape,
+        ]:
+            return dataset
+    return None
+
+
 def _parse_row(row, number, file):
     if None in row or None in row.values():
         raise _damaged_log(file, f"line {number} has not as many cells as the first")
@@ -242,6 +254,7 @@ def _is_as_written(facts):
     return (
         isinstance(facts.get("name"), str | None)
         and isinstance(facts.get("data_dir"), str | None)
+        and isinstance(facts.get("recipe", {}), dict)
         and all(_are_numbers(data.get(name, [])) for name in ("mean", "std", "image_shape"))
         and _are_numbers([data.get("crop_fraction", 1.0)])
         and 0 < data.get("crop_fraction", 1.0) <= 1
