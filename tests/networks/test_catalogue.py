@@ -52,9 +52,9 @@ MACS_IMAGENET = {
 
 
 @pytest.mark.parametrize("name", MACS_CIFAR)
-def test_multiplications_for_cifar(name):
+def test_multiplications_for_cifar(name, outlined):
     ten, hundred, attention = MACS_CIFAR[name]
-    model = outline(getattr(models, name))
+    model = outlined(name)
     products, pairs = multiplications(model)
     assert abs(products / 1e6 - ten) < 1.01e-3  # one unit of the last place that is known
     assert abs(pairs / 1e6 - attention) < 2.01e-3
@@ -63,8 +63,8 @@ def test_multiplications_for_cifar(name):
 
 
 @pytest.mark.parametrize("name", MACS_IMAGENET)
-def test_multiplications_for_imagenet(name):
-    products, pairs = multiplications(outline(getattr(models, name)))
+def test_multiplications_for_imagenet(name, outlined):
+    products, pairs = multiplications(outlined(name))
     assert (round(products / 1e9, 3), pairs) == (MACS_IMAGENET[name], 0)
 
 
@@ -172,7 +172,7 @@ def test_an_unknown_model_ends_with_2(capsys):
 # Feature extraction.
 
 
-def test_stages_and_features_of_every_family():
+def test_stages_and_features_of_every_family(outlined):
     shapes = {
         "ResCNet18": ["stage1", "stage2", "stage3", "stage4", "features"],
         "VGG16": ["stage1", "stage2", "stage3", "stage4", "stage5", "features"],
@@ -182,9 +182,9 @@ def test_stages_and_features_of_every_family():
         "CaiTXXS24": [*(f"block{i}" for i in range(1, 25)), "features"],
     }
     for name, expected in shapes.items():
-        model = outline(getattr(models, name), input_shape=(32, 32, 3))
+        model = outlined(name)
         assert list(models.feature_extractor(model).output) == expected, name
-    swin = models.feature_extractor(outline(models.SwinTiny)).output
+    swin = models.feature_extractor(outlined("SwinTiny")).output
     assert [swin[f"stage{i}"].shape[1:] for i in (1, 4)] == [(8, 8, 96), (1, 1, 768)]
 
 

@@ -1,5 +1,6 @@
 """The builders: sizes of the paper, initial weights, and one exam that all of them pass."""
 
+import functools
 import math
 import subprocess
 import sys
@@ -56,15 +57,22 @@ def count(builder, **kwargs):
 
 
 @pytest.mark.parametrize("name", PARAMETERS_CIFAR)
-def test_parameters_for_cifar(name):
-    builder = getattr(models, name)
-    assert count(builder) == PARAMETERS_CIFAR[name][0]
-    assert count(builder, classes=100) == PARAMETERS_CIFAR[name][1]
+def test_parameters_for_cifar(name, outlined):
+    model = outlined(name)
+    ten, hundred = PARAMETERS_CIFAR[name]
+    assert count_parameters(model) == ten
+    features = model.get_layer("logits").kernel.shape[0]
+    assert ten + 90 * (features + 1) == hundred  # what 90 more classes add
+
+
+@pytest.mark.parametrize("name", ["CifarResNet8", "CifarSENet32", "AlexNet", "SwinTiny"])
+def test_parameters_for_a_hundred_classes(name):
+    assert count(getattr(models, name), classes=100) == PARAMETERS_CIFAR[name][1]
 
 
 @pytest.mark.parametrize("name", PARAMETERS_IMAGENET)
-def test_parameters_for_imagenet(name):
-    assert count(getattr(models, name)) == PARAMETERS_IMAGENET[name]
+def test_parameters_for_imagenet(name, outlined):
+    assert count_parameters(outlined(name)) == PARAMETERS_IMAGENET[name]
 
 
 def test_parameters_of_table_4():
@@ -163,13 +171,10 @@ INITIAL = {
 
 
 @pytest.mark.parametrize("name", INITIAL)
-def test_initial_weights(name):
-    keras.utils.set_random_seed(0)
-    # One more than 10 classes, for a dense layer large enough for statistics.
-    model = getattr(models, name)(classes=50)
-    weights = {weight.path: np.asarray(weight) for weight in model.weights}
+def test_initial_weights(name, outlined):
+    weights = {weight.path: weight for weight in outlined(name).weights}
     for path, (distribution, scale) in INITIAL[name].items():
-        values = weights[path].ravel()
+        values = np.asarray(weights[path]).ravel()
         stddev = scale / math.sqrt(3) if distribution == "uniform" else scale
         error = 4 / math.sqrt(values.size)
         assert abs(values.mean()) < error * stddev, path
@@ -180,24 +185,23 @@ def test_initial_weights(name):
             assert largest > scale * (1 - 20 / values.size), path
         elif values.size > 1000:  # neither bounded nor truncated at two deviations
             assert 2.5 * stddev < largest < 6 * stddev, path
-    for path, values in weights.items():
+    for path, weight in weights.items():
         if path.endswith(("gamma", "moving_variance")):
-            assert np.all(values == 1.0), path
+            assert np.all(np.asarray(weight) == 1.0), path
         elif path.endswith(("beta", "moving_mean")):
-            assert np.all(values == 0.0), path
+            assert np.all(np.asarray(weight) == 0.0), path
         elif path.endswith("/scale"):
-            assert np.all(values == np.float32(1e-5)), path
+            assert np.all(np.asarray(weight) == np.float32(1e-5)), path
     zero_biases = {"CifarResCNet32": 46, "ViTTiny": 49, "SwinTiny": 49, "CaiTXXS24": 157}
     if name in zero_biases:
         biases = {path: v for path, v in weights.items() if path.endswith("/bias")}
         biases.pop("patch_embedding/bias", None)
         assert len(biases) == zero_biases[name]
-        assert not any(np.any(bias) for bias in biases.values())
+        assert not any(np.any(np.asarray(bias)) for bias in biases.values())
 
 
-def test_no_two_layers_start_equal():
-    keras.utils.set_random_seed(0)
-    model = models.CifarResCNet32()
+def test_no_two_layers_start_equal(outlined):
+    model = outlined("CifarResCNet32")
     kernels = [np.asarray(w) for w in model.weights if w.path.endswith("kernel")]
     sums = [float(np.sum(kernel, dtype="float64")) for kernel in kernels]
     assert len(set(sums)) == len(sums)
@@ -290,16 +294,15 @@ def build(name, **kwargs):
     return EXAM[name](input_shape=SHAPE, classes=CLASSES, **kwargs)
 
 
-def compiled(model, **kwargs):
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    # Adam: as far for a small gradient; CaiT starts with branches of 0.02^3
-    model.compile(keras.optimizers.Adam(0.01), loss, **kwargs)
-    return model
+@pytest.fixture(scope="module")
+def built():
+    """Returns a model of the exam, for reading only."""
+    return functools.cache(build)
 
 
 @exam
-def test_exam_saving(name, tmp_path):
-    model = build(name)
+def test_exam_saving(name, built, tmp_path):
+    model = built(name)
     model.save(tmp_path / "model.keras")
     restored = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(restored(IMAGES), model(IMAGES))
@@ -310,8 +313,8 @@ def test_exam_saving(name, tmp_path):
 
 @exam
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_exam_policies(name, policy):
-    expected = np.asarray(build(name)(IMAGES))
+def test_exam_policies(name, policy, built):
+    expected = np.asarray(built(name)(IMAGES))
     keras.config.set_dtype_policy(policy)
     try:
         model = build(name)
@@ -324,10 +327,32 @@ def test_exam_policies(name, policy):
     assert np.all(np.isfinite(model(IMAGES, training=True)))
 
 
-@exam
-@pytest.mark.parametrize("eager", [False, True])
-def test_exam_trains_every_weight(name, eager):
-    model = compiled(build(name), run_eagerly=eager)
+WAYS = {
+    "graph": {"jit_compile": False},
+    "eager": {"run_eagerly": True},
+    "compiled": {"jit_compile": True},
+}
+
+
+def is_slow(name, way):
+    """XLA compiles every loop of an activation and whole models: one of each is for all days."""
+    fast = {"eager": list(EXAM), "graph": ["vit"], "compiled": ["rescnet"]}
+    return name not in fast[way]
+
+
+@pytest.mark.parametrize(
+    "name, way",
+    [
+        pytest.param(name, way, marks=[pytest.mark.slow] if is_slow(name, way) else [])
+        for name in EXAM
+        for way in WAYS
+    ],
+)
+def test_exam_trains_every_weight(name, way):
+    model = build(name)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    # Adam: as far for a small gradient; CaiT starts with branches of 0.02^3
+    model.compile(keras.optimizers.Adam(0.01), loss, **WAYS[way])
     before = {weight.path: np.asarray(weight) for weight in model.weights}
     model.fit(IMAGES, LABELS, batch_size=3, verbose=0)
     for weight in model.weights:
@@ -338,10 +363,10 @@ def test_exam_trains_every_weight(name, eager):
 
 @exam
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a TensorFlow format")
-def test_exam_saved_model(name, tmp_path):
+def test_exam_saved_model(name, built, tmp_path):
     import tensorflow as tf
 
-    model = build(name)
+    model = built(name)
     assert (model.input_shape, model.output_shape) == ((None, *SHAPE), (None, CLASSES))
     model.export(str(tmp_path), verbose=False)
     served = tf.saved_model.load(str(tmp_path))
@@ -350,8 +375,8 @@ def test_exam_saved_model(name, tmp_path):
         np.testing.assert_allclose(served.serve(IMAGES[rows]), expected[rows], 1e-4, 1e-5)
 
 
-def test_a_fresh_process_restores_a_model(tmp_path):
-    model = build("rescnet")
+def test_a_fresh_process_restores_a_model(built, tmp_path):
+    model = built("rescnet")
     model.save(tmp_path / "model.keras")
     np.save(tmp_path / "images.npy", IMAGES)
     np.save(tmp_path / "logits.npy", model(IMAGES))
@@ -384,15 +409,15 @@ def test_a_layer_name_is_an_address():
 
 
 @pytest.mark.parametrize("name", ["CifarResNet8", "ResNet50", "CifarResNet50D"])
-def test_no_1x1_convolution_strides(name):
+def test_no_1x1_convolution_strides(name, outlined):
     # Its gradient corrupts memory in TensorFlow 2.21 on CPUs (8 channels and an odd batch crash).
-    for layer in outline(getattr(models, name)).layers:
+    for layer in outlined(name).layers:
         if isinstance(layer, keras.layers.Conv2D):
             assert layer.kernel_size != (1, 1) or layer.strides == (1, 1), layer.name
 
 
-def test_table_3_models_shrink_twice():
-    model = models.CifarResCNet50DV2()
+def test_table_3_models_shrink_twice(outlined):
+    model = outlined("CifarResCNet50DV2")
     sides = [model.get_layer(f"stage{i}_block1_out").output.shape[1] for i in (1, 2, 3, 4)]
     assert sides == [32, 16, 8, 8]
     hidden = [model.get_layer(f"stage{i}_block1_calibration").hidden.units for i in (1, 2, 3, 4)]
