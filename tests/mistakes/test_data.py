@@ -27,7 +27,9 @@ def arrays(images=IMAGES, labels=LABELS, names=NAMES):
 
 
 def encoded(dataset, count=4, labels=(0, 1)):
-    fetch = lambda indices: (np.array([b"", b""], object), np.array(labels))  # noqa: E731
+    def fetch(indices):
+        return np.array([b"", b""], object), np.array(labels)
+
     return data.EncodedExamples(dataset, count, fetch, NAMES)
 
 
@@ -76,7 +78,7 @@ DATASETS = {
     "a shape of floats": (lambda: tiny(image_shape=(32.0, 32, 3)), r"Received: .*\(32.0, 32, 3\)"),
     "one class": (lambda: tiny(classes=1), "`classes` must be an integer, at least 2.*classes=1"),
     "classes as text": (lambda: tiny(classes="10"), "`classes` must be an integer.*='10'"),
-    "three names for two classes": (lambda: tiny(class_names="abc".split("b") + ["d"]), "2 class"),
+    "three names for two classes": (lambda: tiny(class_names=["a", "b", "c"]), "2 class"),
     "names as one text": (lambda: tiny(class_names="ab"), "`class_names` must be a tuple.*'ab'"),
     "numbers for names": (lambda: tiny(class_names=(0, 1)), r"a tuple of names.*\(0, 1\)"),
     "no name": (lambda: tiny(name=""), "`name` must be a name. Received: name=''"),
@@ -125,7 +127,7 @@ EXAMPLES = {
     "images as floats": (lambda: arrays(IMAGES / 255), "from 0 to 255. Received: float64"),
     "images of another size": (lambda: arrays(IMAGES[:, :2]), r"Received: uint8 .*\(4, 2, 4, 3\)"),
     "channels first": (lambda: arrays(np.moveaxis(IMAGES, 3, 1)), r"\(4, 3, 4, 4\)"),
-    "three names": (lambda: arrays(names="abc".split("x") * 3), "2 classes. Received: 3 class"),
+    "three names": (lambda: arrays(names=["a", "b", "c"]), "2 classes. Received: 3 class"),
     "names that are none": (lambda: arrays(names=None), "`class_names` must be a tuple"),
     "labels of no class, encoded": (
         lambda: encoded(tiny(), labels=[0, 5])._fetch_checked(np.arange(2)),
