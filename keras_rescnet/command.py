@@ -146,14 +146,13 @@ def define_recipe(values):
     return recipe, overrides
 
 
-def define_data_dir(values):
-    """Defines `--data_dir`, and returns its holder."""
+def define_data_dir(values, default="~/tensorflow_datasets"):
+    """Defines `--data_dir`, and returns its holder; `default` is what its explanation names."""
     return flags.DEFINE_string(
         "data_dir",
         None,
         "Folder in which TensorFlow Datasets keeps its data, or which holds the pictures of an "
-        "image_folder(). Not given, it is the one that the run was trained with, or else "
-        "~/tensorflow_datasets.",
+        f"image_folder(). Not given, it is {default}.",
         flag_values=values,
     )
 

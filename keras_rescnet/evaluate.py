@@ -40,7 +40,7 @@ def main(arguments):
         "train/<class> and val/<class> of image_folder().",
         flag_values=values,
     )
-    data_dir = define_data_dir(values)
+    data_dir = define_data_dir(values, "that of the run")
     output = flags.DEFINE_string(
         "json", None, "JSON file to write all that was measured into.", flag_values=values
     )

@@ -65,7 +65,7 @@ def main(arguments):
     channels = flags.DEFINE_integer(
         "channels", 16, "How many channels of each model are drawn.", 1, flag_values=values
     )
-    data_dir = define_data_dir(values)
+    data_dir = define_data_dir(values, "that of the run")
     output = flags.DEFINE_string(
         "output", "responses.png", "Picture to write: .png, .pdf or .svg.", flag_values=values
     )

@@ -35,7 +35,7 @@ def main(arguments):
         "the extra 'litert') or saved_model (the folder saved_model).",
         flag_values=values,
     )
-    data_dir = define_data_dir(values)
+    data_dir = define_data_dir(values, "that of the run")
 
     def command(_):
         from keras_rescnet.analysis.runs import load_run

@@ -11,7 +11,7 @@ import pytest
 from absl import flags
 
 from keras_rescnet import __main__ as console
-from keras_rescnet.command import check_output, run_command
+from keras_rescnet.command import check_output, quiet, run_command
 from keras_rescnet.mistake import Mistake
 from support import commands
 
@@ -212,6 +212,22 @@ def test_no_noise_of_tensorflow_is_printed(finished_run):
     done = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=ROOT)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("digits, test: 20 images")
+
+
+def test_what_is_held_back_is_printed_if_the_work_fails(capfd, monkeypatch):
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    with quiet():
+        os.write(2, b"noise\n")
+    assert capfd.readouterr().err == ""
+    for error, shown in ((ImportError("broken"), "noise\n"), (Mistake("wrong"), "")):
+        with pytest.raises(type(error)), quiet():
+            os.write(2, b"noise\n")
+            raise error
+        assert capfd.readouterr().err == shown
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    with quiet():
+        os.write(2, b"wanted\n")
+    assert capfd.readouterr().err == "wanted\n"
 
 
 @pytest.mark.parametrize("backend", ["jaxx", "torch"])
