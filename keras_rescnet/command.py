@@ -73,7 +73,9 @@ def run_command(name, help_text, arguments, values, function, *, required=(), ta
     except OSError as error:
         if error.errno not in _UNWRITABLE:
             raise
-        message = f"{error.strerror}. Received: {error.filename}."
+        if error.filename is None:
+            drop_stdout()
+        message = f"{error.strerror}. Received: {error.filename or 'stdout'}."
         _end(name, message, 2, error if "--traceback" in arguments else None)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)

@@ -250,6 +250,14 @@ def test_a_reader_that_is_gone_is_no_defect():
         assert done.stderr == "" and done.returncode in (0, 128 + signal.SIGPIPE)
 
 
+def test_a_full_disk_under_the_output_is_one_line():
+    command = [sys.executable, "-m", "keras_rescnet.models", "--help"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    expected = "models: No space left on device. Received: stdout.\n"
+    assert (done.returncode, done.stderr) == (2, expected)
+
+
 def test_ctrl_c_during_imports_ends_with_130_and_without_a_traceback(finished_run):
     command = [sys.executable, "-m", "keras_rescnet.evaluate", f"--workdir={finished_run}"]
     process = subprocess.Popen(
