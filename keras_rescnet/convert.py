@@ -183,6 +183,8 @@ def _naming(outer, block=None, inner=None):
     def name(path):
         layer, _, parameter = path.rpartition("/")
         match = re.fullmatch(r"(?:stage(\d+)_|(class)_)?(?:block(\d+)_)?(.*)", layer)
+        if match is None:
+            return None
         if block and match[4] in inner:
             stage = int(match[1]) if match[1] else match[2]
             module = f"{block(stage, match[3] and int(match[3]) - 1)}.{inner[match[4]]}"

@@ -81,8 +81,8 @@ def AlexNet(
         x = activated(x, activation, f"conv{i}_activation")
         if i in (1, 2, 5):
             x = layers.MaxPooling2D(2, name=f"conv{i}_pool")(x)
-    pooled = {"pool_size": 6, "dropout": 0.5}
-    x = PooledDense(hidden, **pooled, **fan_in_uniform(6 * 6 * widths[-1]), name="fc1")(x)
+    initializers = fan_in_uniform(6 * 6 * widths[-1])
+    x = PooledDense(hidden, pool_size=6, dropout=0.5, **initializers, name="fc1")(x)
     x = activated(x, activation, "fc1_activation")
     x = layers.Dropout(0.5, name="fc1_dropout")(x)
     x = layers.Dense(hidden, **fan_in_uniform(hidden), name="fc2")(x)

@@ -12,7 +12,7 @@ from keras.initializers import VarianceScaling
 
 from keras_rescnet.layers import BatchNormalization, RCLayer, SqueezeExcite
 from keras_rescnet.layers.arguments import check_counts
-from keras_rescnet.mistake import Mistake
+from keras_rescnet.mistake import Mistake, shorten
 from keras_rescnet.models.blocks import (
     Activation,
     Calibration,
@@ -105,14 +105,16 @@ def ResNet(
     if strides is None:
         strides = (1,) + (2,) * (len(depths) - 1)
     check_counts("strides", strides)
-    if not isinstance(calibration, list | tuple):
-        calibration = (calibration,) * len(depths)
-    stages = {"widths": widths, "strides": strides, "calibration": calibration}
+    if isinstance(calibration, list | tuple):
+        calibrations = list(calibration)
+    else:
+        calibrations = [calibration] * len(depths)
+    stages = {"widths": widths, "strides": strides, "calibration": calibrations}
     for argument, value in stages.items():
         if len(value) != len(depths):
             raise Mistake(
                 f"`{argument}` must have one entry per stage, as `depths`. "
-                f"Received: depths={depths}, {argument}={value}."
+                f"Received: depths={shorten(depths)}, {argument}={shorten(value)}."
             )
     conv = partial(
         conv_bn,
@@ -136,7 +138,7 @@ def ResNet(
                 widths[stage],
                 conv=conv,
                 strides=strides[stage] if number == 0 else 1,
-                calibration=calibration[stage],
+                calibration=calibrations[stage],
                 activation=activation,
                 drop_path=next(rates),
                 name=f"stage{stage + 1}_block{number + 1}",

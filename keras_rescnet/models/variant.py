@@ -28,7 +28,8 @@ def variant(
         def size(**options):
             return build(**options)
 
-        size.__signature__ = inspect.signature(build).replace(return_annotation=keras.Model)
+        signature = inspect.signature(build).replace(return_annotation=keras.Model)
+        size.__signature__ = signature  # type: ignore[attr-defined]
         given = list(inspect.signature(builder).parameters)[: len(arguments)]
         size.__doc__ = f"{inspect.getdoc(documented)}\n\n{_argument_section(builder, given)}"
         return size
