@@ -16,8 +16,8 @@ def fan_in_uniform(fan_in):
         fan_in: Inputs of one unit: input features, or kernel height x width x input channels.
 
     Returns:
-        A dict with `kernel_initializer` and `bias_initializer`. New objects each time: one
-        unseeded initializer gives the same numbers whenever it is asked.
+        A dict with `kernel_initializer` and `bias_initializer`. They are new objects each time: an
+        unseeded initializer gives the same numbers on every call.
     """
     bound = 1.0 / math.sqrt(fan_in)
     return {

@@ -167,5 +167,5 @@ def linear_rates(last, depth):
 
 
 def _clone(name, initializer):
-    """A new draw: an unseeded initializer gives the same numbers whenever it is asked."""
+    """A new draw: an unseeded initializer gives the same numbers on every call."""
     return initializer_of(name, initializer).clone()

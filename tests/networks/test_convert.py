@@ -27,7 +27,14 @@ REFERENCES = {
 }
 
 
-@pytest.fixture(scope="module", params=REFERENCES)
+# 134 million weights take long to draw; its names are tested below at another size.
+CASES = [
+    pytest.param(name, marks=[pytest.mark.slow] if name == "vgg16_c100_nc10" else [])
+    for name in REFERENCES
+]
+
+
+@pytest.fixture(scope="module", params=CASES)
 def reference(request, golden, golden_state):
     """Golden file, its images as `(N, H, W, C)`, the builder for them, and its loaded model."""
     arrays = golden(request.param)
