@@ -55,7 +55,7 @@ class EncodedExamples:
         self.dataset = dataset
         self.class_names = tuple(class_names)
         self._count = count
-        self._fetch = fetch
+        self.fetch = fetch
         self._classes = len(class_names)
 
     def __len__(self):
@@ -97,7 +97,7 @@ class EncodedExamples:
 
     def _fetch_checked(self, indices):
         """As `fetch`; labels without a class would become rows of zeros."""
-        encoded, labels = self._fetch(indices)
+        encoded, labels = self.fetch(indices)
         labels = np.asarray(labels, "int64")
         outside = labels[(labels < 0) | (labels >= self._classes)]
         if len(outside):

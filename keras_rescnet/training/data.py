@@ -1,12 +1,19 @@
 """The data of a run: what it trains on and what it is tested on."""
 
+import hashlib
+
+import numpy as np
+import tensorflow as tf
+
 from keras_rescnet import data
+from keras_rescnet.augment.rows import Rows
 from keras_rescnet.mistake import Mistake
 from keras_rescnet.recipe import calling
 
 # Seeds of a run's orders of batches lie a large prime apart, so that the second order of a recipe
 # is not the first of the recipe with the next seed, as the many seeds of a study are.
 _BETWEEN_ORDERS = 1_000_003
+_SAMPLE = 256  # examples of each split by which processes compare their data
 
 
 class RunData:
@@ -113,6 +120,33 @@ class RunData:
             "crop_fraction": getattr(self.test, "crop_fraction", 1.0),
         }
 
+    def digest(self):
+        """Returns the SHA-256 of a sample of pictures and labels, as they are before decoding.
+
+        Decoded ones may differ in the last bit between kinds of CPU, so of examples of a class
+        that is not of this package only the labels count.
+        """
+        digest = hashlib.sha256()
+        for examples in (self.train, self.test):
+            indices = np.linspace(0, len(examples) - 1, min(_SAMPLE, len(examples))).astype("int64")
+            for array in _sample(examples, indices):
+                digest.update(array.tobytes() if array.dtype != object else b"".join(array))
+        return digest.hexdigest()
+
     def stateful_transforms(self):
         """Returns the names of the transforms for which a run is not reproducible to the bit."""
         return [layer.name for layer in data.stateful_transforms(self.transforms)]
+
+
+def _sample(examples, indices):
+    """Returns arrays of some pictures and labels."""
+    if isinstance(examples, data.ArrayExamples):
+        return examples.images[indices], np.asarray(examples.labels[indices], "int64")
+    if isinstance(examples, data.EncodedExamples):
+        pictures, labels = examples.fetch(indices)
+        return np.asarray(pictures, object), np.asarray(labels, "int64")
+    read_batch, _ = examples.reader([])
+    rows = Rows(len(indices), tf.zeros((2,), "int64"))
+    dataset = tf.data.Dataset.from_tensors(indices).map(lambda i: read_batch(i, rows)["labels"])
+    (labels,) = dataset.as_numpy_iterator()
+    return (np.argmax(labels, axis=-1),)

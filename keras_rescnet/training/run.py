@@ -45,7 +45,8 @@ class Run:
         self.checkpoints = Checkpoints(folder.checkpoints, engine.chief, self.digest)
         self.data = RunData(recipe, data_dir)
         folder.check_data(self.data.facts())
-        check_same(engine, data=self.data.facts())
+        if engine.processes > 1:
+            check_same(engine, data=[self.data.facts(), self.data.digest()])
         self.recipe = recipe = dataclasses.replace(recipe, dataset=self.data.dataset)
         self.steps_per_epoch = self.data.steps_per_epoch
         self.total_steps = recipe.epochs * self.steps_per_epoch

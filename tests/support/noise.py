@@ -2,9 +2,11 @@
 
 import dataclasses
 import functools
+import os
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 import keras_rescnet
 from keras_rescnet import Recipe, augment
@@ -15,8 +17,11 @@ from keras_rescnet.optimizers import SGD
 
 
 def random_pictures(dataset, split, data_dir=None):
-    """What a dataset reads in these tests: 40 training and 20 test pictures of noise."""
-    generator = np.random.default_rng(0)
+    """What a dataset reads in these tests: 40 training and 20 test pictures of noise.
+
+    With a number as `data_dir` they are others.
+    """
+    generator = np.random.default_rng(int(data_dir or 0))
     count = 40 if split == "train" else 20
     images = generator.integers(0, 256, (count, *dataset.image_shape), "uint8")
     labels = generator.integers(0, dataset.classes, count)
@@ -53,6 +58,13 @@ def transforms():
     return [augment.RandomCrop(padding=4), augment.RandomFlip()]
 
 
+def failing(batch, rows):
+    """A transform that finds a broken picture where the environment has `BROKEN_PICTURE`."""
+    if "BROKEN_PICTURE" in os.environ:
+        tf.debugging.Assert(tf.reduce_sum(batch["images"]) < 0, ["a broken picture"])
+    return batch
+
+
 recipe = Recipe(
     dataset=dataclasses.replace(DIGITS, read=random_pictures),
     augment=transforms,
@@ -68,4 +80,5 @@ recipes = {
     "same_everywhere": dataclasses.replace(
         recipe, model=functools.partial(model, dropout=0.0), synchronized_bn=True
     ),
+    "failing": dataclasses.replace(recipe, augment=lambda: [failing]),
 }

@@ -3,37 +3,76 @@
 import contextlib
 import errno
 import socket
+import time
 
 from keras_rescnet.mistake import Mistake
+from keras_rescnet.training.engines.waiting import LOST
 
 
 def is_address(value):
     """Returns whether `value` is a string `host:port` with a port from 1 to 65535."""
     if not isinstance(value, str):
         return False
-    host, separator, port = value.rpartition(":")
+    host, _, port = value.rpartition(":")
     plain = host and not any(letter.isspace() for letter in host)
-    return bool(plain and separator and port.isascii() and port.isdigit() and 0 < int(port) < 65536)
+    return bool(plain and port.isascii() and port.isdigit() and 0 < int(port) < 65536)
 
 
-def check_port(address):
-    """Checks that this process can listen at its own address.
-
-    TensorFlow and JAX end with a traceback or a segmentation fault otherwise.
+@contextlib.contextmanager
+def listening(address):
+    """Listens at this process's own address.
 
     Raises:
-        Mistake: if the port is in use.
+        Mistake: if the port is in use. TensorFlow and JAX would end with a traceback or a
+            segmentation fault.
     """
-    port = int(address.rpartition(":")[2])
     with contextlib.closing(socket.socket()) as listener:
         # Without it, a port counts as in use for a minute after its last connection has closed
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind(("", port))
-            listener.listen()
+            listener.bind(("", int(address.rpartition(":")[2])))
+            listener.listen(socket.SOMAXCONN)
         except OSError as error:
-            if error.errno in (errno.EADDRINUSE, errno.EACCES):
-                raise Mistake(
-                    "The port of this process's address must be free: wait for the program that "
-                    f"uses it, or choose another. Received: {address} ({error.strerror})."
-                ) from None
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise
+            raise Mistake(
+                "The port of this process's address must be free: wait for the program that uses "
+                f"it, or choose another. Received: {address} ({error.strerror})."
+            ) from None
+        yield
+
+
+def meet(addresses, index, timeout):
+    """Waits until all processes of a run have started.
+
+    TensorFlow waits for them too, but for five minutes, in C++, and with Python's lock in its
+    hand, so that nothing can end it. Every process listens at its own address until it has reached
+    all others; from then on its TensorFlow listens there, which answers those that come later.
+
+    Args:
+        addresses: Those of all processes.
+        index: The place of this process among them.
+        timeout: Seconds to wait.
+
+    Raises:
+        ConnectionError: if one cannot be reached in that time.
+        Mistake: if the port of this process is in use.
+    """
+    missing = [address for place, address in enumerate(addresses) if place != index]
+    end = time.monotonic() + timeout
+    with listening(addresses[index]):
+        while missing:
+            missing = [address for address in missing if not _answers(address)]
+            if missing and time.monotonic() > end:
+                where = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+                raise ConnectionError(LOST.format(f"none at {where} after {timeout:g} s"))
+            time.sleep(0.1 if missing else 0.0)
+
+
+def _answers(address):
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=1.0).close()
+    except OSError:  # not there yet, or a name that is not known yet
+        return False
+    return True

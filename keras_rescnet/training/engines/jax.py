@@ -15,8 +15,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from keras_rescnet.mistake import Mistake
 from keras_rescnet.training.engines import Task
-from keras_rescnet.training.engines.addresses import check_port, is_address
-from keras_rescnet.training.engines.waiting import LOST, Deadline
+from keras_rescnet.training.engines.addresses import is_address, listening
+from keras_rescnet.training.engines.waiting import LOST, Deadline, lost
 from keras_rescnet.training.variables import named_variables
 
 _ADDRESSES = "KERAS_DISTRIBUTION_JOB_ADDRESSES"
@@ -236,8 +236,7 @@ class Engine:
         except (jax.errors.JaxRuntimeError, ValueError) as error:
             if self.processes == 1 or isinstance(error, Mistake) or not _GONE.search(str(error)):
                 raise
-            first = str(error).strip().splitlines()[0][:200]
-            raise ConnectionError(LOST.format(f"{type(error).__name__}: {first}")) from error
+            raise lost(error) from error
 
     def variables(self):
         """See `engines.Engine`."""
@@ -281,9 +280,13 @@ def _join(timeout):
     if processes == 1 or jax.distributed.is_initialized():
         return
     if index == 0:
-        check_port(addresses[0])
+        with listening(addresses[0]):
+            pass  # its port is free
     with Deadline(timeout, LOST.format(f"not all started in {timeout:g} s")):
         try:
+            # Or the death of one process would end the others in C++, with pages of it, and one
+            # that ends because of an error would wait for those that wait for it
+            jax.config.update("jax_enable_recoverability", True)
             jax.distributed.initialize(
                 coordinator_address=addresses[0],
                 num_processes=processes,
@@ -292,8 +295,7 @@ def _join(timeout):
                 initialization_timeout=int(timeout) + 60,
             )
         except jax.errors.JaxRuntimeError as error:
-            first = str(error).strip().splitlines()[0][:200]
-            raise ConnectionError(LOST.format(f"{type(error).__name__}: {first}")) from error
+            raise lost(error) from error
 
 
 def _cluster():

@@ -12,8 +12,8 @@ import tensorflow as tf
 from keras_rescnet.gaussian import erfc_in_graphs
 from keras_rescnet.mistake import Mistake
 from keras_rescnet.training.engines import Task
-from keras_rescnet.training.engines.addresses import check_port, is_address
-from keras_rescnet.training.engines.waiting import LOST, Deadline
+from keras_rescnet.training.engines.addresses import is_address, meet
+from keras_rescnet.training.engines.waiting import lost
 from keras_rescnet.training.variables import named_variables
 
 # What a collective operation, or the service that coordinates the processes, raises when another
@@ -117,7 +117,7 @@ class Engine:
         self.chief = index == 0 and (kind == "chief" or "chief" not in cluster)
         self._index = index + (kind == "worker") * len(cluster.get("chief", ()))
         if self.processes > 1:
-            self._join(cluster[kind][index], devices, timeout)
+            self._join([*cluster.get("chief", ()), *cluster["worker"]], devices, timeout)
         else:
             self._take_devices(devices)
         self.replicas = self.strategy.num_replicas_in_sync
@@ -128,20 +128,19 @@ class Engine:
 
         self._run_sum = run_sum
 
-    def _join(self, address, devices, timeout):
+    def _join(self, addresses, devices, timeout):
         if devices is not None:
             raise Mistake(
                 "With several processes each uses all devices that it sees (CUDA_VISIBLE_DEVICES). "
                 f"Received: devices={devices}."
             )
-        check_port(address)
+        meet(addresses, self._index, timeout)
         kind = tf.distribute.experimental.CommunicationImplementation
         options = tf.distribute.experimental.CommunicationOptions(
             timeout_seconds=timeout,
             implementation=kind.AUTO if tf.config.list_physical_devices("GPU") else kind.RING,
         )
-        # Waits about five minutes for processes that do not start, whatever the options say
-        with Deadline(timeout, LOST.format(f"not all started in {timeout:g} s")), _others():
+        with _others():
             self.strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
         self.devices = [f"{self.strategy.num_replicas_in_sync} in {self.processes} processes"]
 
@@ -327,8 +326,7 @@ def _others():
             isinstance(error, tf.errors.InternalError) and collective
         ):
             raise
-        first = str(error.message).strip().splitlines()[0][:200]
-        raise ConnectionError(LOST.format(f"{type(error).__name__}: {first}")) from error
+        raise lost(error) from error
 
 
 def _cluster():

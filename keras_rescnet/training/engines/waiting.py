@@ -5,10 +5,20 @@ import os
 import sys
 import threading
 
+# How lines of TensorFlow's errors begin that say nothing of what has happened
+_UNTOLD = ("Graph execution error", "Detected at node", "<stack traces", "File ")
+
 LOST = (
     "Another process of this run is gone, or did not answer in time ({}). Start all of them again: "
     "they go on from the last checkpoint."
 )
+
+
+def lost(error):
+    """Returns the `ConnectionError` that stands for what a library raised, with its first line."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    told = [line for line in lines if line and not line.startswith(_UNTOLD)] or [""]
+    return ConnectionError(LOST.format(f"{type(error).__name__}: {told[0][:200]}"))
 
 
 class Deadline:
