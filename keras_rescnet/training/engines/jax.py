@@ -1,9 +1,11 @@
 """Steps of training and evaluation in JAX, on one device or several, of one process or several."""
 
+import atexit
 import contextlib
 import functools
 import os
 import re
+import time
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +24,7 @@ from keras_rescnet.training.variables import named_variables
 _ADDRESSES = "KERAS_DISTRIBUTION_JOB_ADDRESSES"
 _PROCESSES = "KERAS_DISTRIBUTION_NUM_PROCESSES"
 _PROCESS = "KERAS_DISTRIBUTION_PROCESS_ID"
+_STAY = 3.0  # seconds; processes end together, after a collective operation
 
 # What collectives and the service that coordinates the processes say when a process is gone. JAX
 # has no type for it: it comes as a JaxRuntimeError or as a ValueError, as other errors do.
@@ -287,6 +290,7 @@ def _join(timeout):
             # Or the death of one process would end the others in C++, with pages of it, and one
             # that ends because of an error would wait for those that wait for it
             jax.config.update("jax_enable_recoverability", True)
+            jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM
             jax.distributed.initialize(
                 coordinator_address=addresses[0],
                 num_processes=processes,
@@ -296,6 +300,17 @@ def _join(timeout):
             )
         except jax.errors.JaxRuntimeError as error:
             raise lost(error) from error
+    atexit.register(_leave, first=index == 0)  # runs before JAX's own, which is older
+
+
+def _leave(first):
+    """Takes leave of the service that coordinates the processes, which runs in the first one.
+
+    To leave a service that has ended is fatal in C++, so the first process stays a little longer.
+    """
+    if first:
+        time.sleep(_STAY)
+    jax.distributed.shutdown()
 
 
 def _cluster():
