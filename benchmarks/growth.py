@@ -28,7 +28,7 @@ from keras_rescnet.training import metrics, setup
 from keras_rescnet.training.engines.tensorflow import Engine
 
 REPLICAS = (1, 2, 4)
-POINTS = "offset points"
+Y_TICKS = (10, 20, 50, 100, 200, 500)
 MODEL = partial(models.CifarResNet8, activation=gclu)
 
 
@@ -95,28 +95,38 @@ def sweeps():
 
 
 def plot(file, measured):
-    """Draws the sweeps on logarithmic axes."""
+    """Draws the sweeps on logarithmic axes, all of one height, so that slopes can be compared."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(2, 2, figsize=(9, 7), layout="constrained")
+    figure, axes = pyplot.subplots(2, 2, figsize=(9, 7), layout="constrained", sharey=True)
+    figure.suptitle("Time of a training step, two CPU cores")
     panels = dict.fromkeys(title.split(" (")[0] for title in measured)
     for axis, panel in zip(axes.flat, panels, strict=True):
-        for title, times in measured.items():
-            if title.startswith(panel):
-                label = title.split(" (")[1].rstrip(")")
-                axis.loglog(list(times), [1e3 * s for s in times.values()], "o-", label=label)
-                for value, s in times.items():
-                    axis.annotate(f"{1e3 * s:.0f}", (value, 1e3 * s), (5, -11), textcoords=POINTS)
-                ticks = list(times)
-        axis.set(xlabel=panel, ylabel="ms a step")
-        axis.set_xticks(ticks, ticks)
+        sweeps = {title: times for title, times in measured.items() if title.startswith(panel)}
+        for place, (title, times) in enumerate(sweeps.items()):
+            values, heights = list(times), [1e3 * s for s in times.values()]
+            label = title.split(" (")[1].rstrip(")")
+            axis.loglog(values, heights, "o-", label=label)
+            offset, vertical = ((0, 8), "bottom") if place else ((0, -8), "top")  # 2nd line above
+            for value, height in zip(values, heights, strict=True):
+                axis.annotate(
+                    f"{height:.0f}",
+                    (value, height),
+                    offset,
+                    textcoords="offset points",
+                    ha="center",
+                    va=vertical,
+                )
+            axis.set_xticks(values, values)
         axis.minorticks_off()
-        axis.set_yticks([])
-        axis.margins(0.12)
-        axis.legend(frameon=False)
+        axis.set(xlabel=panel, ylabel="ms per step", ylim=(8, 800))
+        axis.set_yticks(Y_TICKS, Y_TICKS)
+        axis.tick_params(labelleft=True)
+        axis.margins(x=0.12)
+        axis.legend(frameon=False, loc="upper left")
         axis.grid(alpha=0.3)
     figure.savefig(file, dpi=110)
 
@@ -144,7 +154,7 @@ def main():
         ]
     if arguments.plot:
         plot(arguments.plot, measured)
-    head = ("growing", "value", "ms a step", "x the first")
+    head = ("growing", "value", "ms per step", "x the first")
     publish(arguments.json, table(head, rows) + f"\n\n{arguments.rounds} rounds.", {})
 
 

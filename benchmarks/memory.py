@@ -99,7 +99,7 @@ def main():
     ]
     publish(
         arguments.json,
-        table(("", "MiB at the peak", f"x {BASE}", "ms a step"), rows)
+        table(("", "MiB at the peak", f"x {BASE}", "ms per step"), rows)
         + f"\n\nCIFAR models, batches of {arguments.batch}.",
         {f"{name} / {BASE}": peak / peaks[BASE] for name, peak in peaks.items()},
     )

@@ -63,7 +63,7 @@ MODES = {
     "compiled step, mixed_bfloat16": partial(bare, policy="mixed_bfloat16"),
     f"`fit`, {FIT_STEPS} steps": fitted,
     "MirroredStrategy, 2 replicas": partial(replicated, 2),
-    "SavedModel, a call": exported,
+    "SavedModel, per call": exported,
 }
 
 

@@ -36,7 +36,7 @@ def pad(batch, seed):
 CROP_FLIP = {
     "ours": lambda: [augment.RandomCrop(padding=4), augment.RandomFlip()],
     "keras-cv": lambda: [pad, cv.RandomCrop(32, 32), cv.RandomFlip("horizontal")],
-    "keras (one crop a batch)": lambda: [pad, kl.RandomCrop(32, 32), kl.RandomFlip("horizontal")],
+    "keras (one crop per batch)": lambda: [pad, kl.RandomCrop(32, 32), kl.RandomFlip("horizontal")],
 }
 TABLE_3 = {
     "ours": lambda: [
@@ -52,7 +52,7 @@ TABLE_3 = {
         cv.RandomChoice([cv.MixUp(), cv.CutMix()], batchwise=True),
     ],
     "keras (RandAugment)": lambda: [
-        *CROP_FLIP["keras (one crop a batch)"](),
+        *CROP_FLIP["keras (one crop per batch)"](),
         kl.RandAugment(num_ops=2, factor=0.3, **PIXELS),
         kl.RandomErasing(0.5, scale=(0.0625, 0.1)),
         kl.MixUp(),

@@ -7,7 +7,7 @@ Measures nothing: every speed is an argument, so put in your own. Gradients are 
 
     seconds = 2 (n - 1) / n * bytes / bandwidth + hops * latency
 
-where `bandwidth` is that of the slowest link and a piece makes 2 (n - 1) hops, two a machine of
+where `bandwidth` is that of the slowest link and a piece makes 2 (n - 1) hops, two per machine of
 them from one machine to the next. docs/imagenet.md has the sources and what is left out.
 """
 
@@ -81,7 +81,7 @@ def report(cluster):
     """Returns a Markdown table for each model."""
     head = ("accelerators", "machines", "global batch", "compute, ms", "all-reduce, ms")
     head += ("hidden / exposed, ms", "images/s", "efficiency", f"hours, {EPOCHS} epochs")
-    head += ("cores a machine to feed it", f"hours with {cluster.cores:g} cores a machine")
+    head += ("cores per machine to feed it", f"hours with {cluster.cores:g} cores per machine")
     tables = []
     for name in PARAMETERS:
         rows = []
@@ -117,7 +117,11 @@ def parser():
     needed = {"type": number(float, 0.001, 1e9), "required": True}
     add("--images-per-second", **needed, help="of ResNet-50 on one accelerator, at --batch")
     add("--step-ratio", **needed, help="time of ResCNet-50's step by that of ResNet-50's")
-    add("--images-per-core", **needed, help="that the input pipeline makes a second")
+    add(
+        "--images-per-core",
+        **needed,
+        help="images per second that one core prepares",
+    )
     add("--inside", **needed, help="GB/s of an all-reduce inside of a machine (bus bandwidth)")
     add("--between", **needed, help="GB/s of one between machines, all network cards together")
     add("--cores", **needed, help="of the CPUs of a machine")

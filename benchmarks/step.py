@@ -170,7 +170,7 @@ def main():
             reference = f"{title}, PyTorch"
             if reference in times:
                 figures[f"{reference} / {title}"] = ratio(times, reference, title)
-    head = ("", "batch", "ms a step", "images/s", "time by that of")
+    head = ("", "batch", "ms per step", "images/s", "time as a multiple of")
     publish(
         arguments.json,
         table(head, rows) + f"\n\n{arguments.threads} threads, {arguments.rounds} rounds.",

@@ -114,9 +114,9 @@ def main():
     ]
     publish(
         arguments.json,
-        table(("", "ms a step", f"x {base}"), rows)
+        table(("", "ms per step", f"x {base}"), rows)
         + f"\n\nResNet-8 with GCLU on the digits, batches of {recipe.batch_size}, {2 * steps} "
-        f"steps a round, {arguments.rounds} rounds.",
+        f"steps per round, {arguments.rounds} rounds.",
         {"train / bare": ratio(seconds, "train", base), "fit / bare": ratio(seconds, "fit", base)},
     )
 

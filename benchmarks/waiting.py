@@ -63,8 +63,8 @@ def main():
     share = 1 - ratio(times, "one batch, repeated", "the pipeline")
     publish(
         arguments.json,
-        table(("fed by", "ms a step"), rows)
-        + f"\n\nResNet-8, batches of {RECIPE.batch_size}, {STEPS} steps a round, "
+        table(("fed by", "ms per step"), rows)
+        + f"\n\nResNet-8, batches of {RECIPE.batch_size}, {STEPS} steps per round, "
         f"{arguments.rounds} rounds: data costs {100 * share:.1f} % of a step.",
         {"share of a step that data costs": share},
     )
