@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_rescnet import data
 from keras_rescnet.augment.rows import Rows
-from keras_rescnet.mistake import Mistake
+from keras_rescnet.mistake import Mistake, shorten
 from keras_rescnet.recipe import calling
 
 # Seeds of a run's orders of batches lie a large prime apart, so that the second order of a recipe
@@ -43,7 +43,7 @@ class RunData:
             self.transforms = recipe.augment() if recipe.augment else []
         if not isinstance(self.transforms, list | tuple):
             raise Mistake(
-                f"`augment` must return a list of transforms. Received: {self.transforms!r}."
+                f"`augment` must return a list of transforms. Received: {shorten(self.transforms)}."
             )
         self.batch_size, self.seed = recipe.batch_size, recipe.seed
         steps = len(self.train) // recipe.batch_size

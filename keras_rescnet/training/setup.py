@@ -195,7 +195,7 @@ def _matching(patterns, variables):
     names = sorted({variable.name for variable in variables})
     for pattern in patterns:
         try:
-            unfit = not any(re.search(pattern, name) for name in names)
+            unfit = pattern == "" or not any(re.search(pattern, name) for name in names)
         except (re.error, TypeError) as error:
             raise Mistake(
                 "`exclude_from_weight_decay` must have regular expressions. "

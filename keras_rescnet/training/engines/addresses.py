@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import re
 import socket
 import time
 
@@ -13,9 +14,8 @@ def is_address(value):
     """Returns whether `value` is a string `host:port` with a port from 1 to 65535."""
     if not isinstance(value, str):
         return False
-    host, _, port = value.rpartition(":")
-    plain = host and not any(letter.isspace() for letter in host)
-    return bool(plain and port.isascii() and port.isdigit() and 0 < int(port) < 65536)
+    found = re.fullmatch(r"([\w.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})", value)
+    return found is not None and 0 < int(found[2]) < 65536
 
 
 @contextlib.contextmanager
