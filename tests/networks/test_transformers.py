@@ -14,6 +14,7 @@ import pytest
 
 import keras_rescnet as kr
 from keras_rescnet import layers, models
+from keras_rescnet.models.complexity import outline
 from support.golden import ACTIVATIONS
 
 REFERENCES = {
@@ -38,8 +39,7 @@ def reference(request, golden, golden_state):
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_logits_are_those_of_the_reference(reference, name):
     golden, images, builder, loaded = reference
-    with keras.StatelessScope(initialize_variables=False):  # the weights are there already
-        model = builder(activation=ACTIVATIONS[name])
+    model = outline(builder, activation=ACTIVATIONS[name])  # the weights are there already
     logits, _ = model.stateless_call(
         [variable.value for variable in loaded.trainable_variables],
         [variable.value for variable in loaded.non_trainable_variables],

@@ -24,6 +24,12 @@ from keras_rescnet.training.run import Run
 from support import ROOT, noise
 
 PATHS = [path for path in sorted((ROOT / "recipes").glob("*.py")) if "table" not in path.stem]
+LARGE = {
+    "cifar10_gclu_vgg16",
+    "cifar10_kerascv_rescnet32",
+    "cifar10_rescnet32",
+    "imagefolder_rescnet18",
+}
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 
 
@@ -31,7 +37,13 @@ def small_recipe(**changes):
     return dataclasses.replace(noise.recipe, **changes)
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=[pytest.mark.slow] if path.stem in LARGE else [], id=path.stem)
+        for path in PATHS
+    ],
+)
 def test_recipe_trains_and_exports(path, tmp_path):
     recipe = load_recipe(path)
     recipe = noise.with_random_pictures(
