@@ -1,5 +1,6 @@
 """Registers classes with Keras without importing Keras."""
 
+import functools
 import importlib
 import importlib.abc
 import importlib.util
@@ -42,7 +43,8 @@ class _Finder(importlib.abc.MetaPathFinder):
             self.busy = False
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
-            spec.loader.exec_module = lambda module: self._execute(execute, module)
+            run = functools.partial(self._execute, execute)
+            spec.loader.exec_module = run  # type: ignore[method-assign]
         return spec
 
     def _execute(self, execute, module):

@@ -33,9 +33,6 @@ FAMILIES = (
     "bottleneck_block",
     "feature_extractor",
 )
-WITHOUT_EXAMPLE = {  # still to be written
-    "kr.train",
-}
 NAMES = {"kr": kr, "keras": keras, "np": np}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -65,8 +62,6 @@ def test_every_public_name_has_a_docstring():
 
 @pytest.mark.parametrize("name", [name for name in PUBLIC if not is_a_size(name)])
 def test_examples_give_what_they_show(name, tmp_path, monkeypatch):
-    if name in WITHOUT_EXAMPLE:
-        pytest.skip("the example is still to be written")
     monkeypatch.chdir(tmp_path)
     tests = doctest.DocTestFinder().find(PUBLIC[name], name, extraglobs=NAMES)
     assert any(test.examples for test in tests), f"{name} has no example"

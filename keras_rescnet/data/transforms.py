@@ -48,7 +48,7 @@ def apply_transform(transform, batch, rows):
     return changed
 
 
-def stateful_transforms(transforms: Sequence[Callable]) -> list[Callable]:
+def stateful_transforms(transforms: Sequence[Callable]) -> list[keras.layers.Layer]:
     """Returns the keras-cv and Keras layers among `transforms`.
 
     They draw from a generator of their own, in whatever order parallel calls reach it, and it

@@ -1,7 +1,6 @@
 """The parts of a model and an optimizer, and names for their variables that last."""
 
 import collections
-import re
 
 import keras
 
@@ -51,7 +50,8 @@ def named_variables(model, optimizer):
         variable.path.replace("/", "_") + "_": rename(variable.path).replace("/", "_") + "_"
         for variable in model.trainable_variables
     }
-    named, alike = {}, collections.Counter()
+    named: dict[str, keras.Variable] = {}
+    alike: collections.Counter[str] = collections.Counter()
     for variable in [*model.variables, *optimizer.variables]:
         name = rename(variable.path)
         scope, _, last = name.rpartition("/")
@@ -67,9 +67,11 @@ def _fresh_names(parts):
     """Returns the names that Keras gave, and those it would have given in a new process."""
     numbers = collections.defaultdict(set)  # of "dense", "dense_7": 0 and 7
     for part in parts:
-        stem, number = re.fullmatch(r"(.*?)(?:_(\d+))?", part.name).groups()
+        stem, _, number = part.name.rpartition("_")
+        if not number.isdecimal():
+            stem, number = part.name, 0
         if stem.replace("_", "") == type(part).__name__.lower():
-            numbers[stem].add(int(number or 0))
+            numbers[stem].add(int(number))
     return {
         _numbered(stem, number): _numbered(stem, place)
         for stem, given in numbers.items()

@@ -141,7 +141,9 @@ def make_engine(devices: int | None = None, timeout: float = 300) -> Engine:
             f"Training runs with Keras on TensorFlow or JAX. Received: KERAS_BACKEND={backend}."
         )
     if backend == "tensorflow":
-        from keras_rescnet.training.engines import tensorflow as module
-    else:
-        from keras_rescnet.training.engines import jax as module
-    return module.Engine(devices, timeout)
+        from keras_rescnet.training.engines import tensorflow
+
+        return tensorflow.Engine(devices, timeout)
+    from keras_rescnet.training.engines import jax
+
+    return jax.Engine(devices, timeout)

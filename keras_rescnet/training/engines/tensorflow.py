@@ -13,7 +13,6 @@ from keras_rescnet.gaussian import erfc_in_graphs
 from keras_rescnet.mistake import Mistake
 from keras_rescnet.training.engines import Task
 from keras_rescnet.training.engines.addresses import is_address, meet
-from keras_rescnet.training.engines.determinism import sums_in_order
 from keras_rescnet.training.engines.waiting import lost
 from keras_rescnet.training.variables import named_variables
 
@@ -214,17 +213,11 @@ class Engine:
     def feed(self, batches):
         """See `engines.Engine`."""
         self._iterator = iter(self._distribute(batches))
-        self._traced = False
 
     def steps(self, count):
         """See `engines.Engine`."""
-        arguments = self._iterator, tf.constant(count)
         with self._others():
-            if not self._traced:
-                self._run_steps.get_concrete_function(*arguments)
-                self._traced = True
-            with sums_in_order():
-                return self._run_steps(*arguments).numpy()
+            return self._run_steps(self._iterator, tf.constant(count)).numpy()
 
     def evaluate(self, batches):
         """See `engines.Engine`."""
