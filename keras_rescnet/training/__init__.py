@@ -93,9 +93,9 @@ def train(
                 f"`{name}` must be the path of a folder. Received: {name}={shorten(value)}."
             )
     with contextlib.ExitStack() as stack:
+        engine = make_engine(devices, timeout)  # of several processes, it takes SIGTERM itself
         # Around all that takes time, for Ctrl-C may be lost where Python collects garbage
         with StopRequest() as stop:
-            engine = make_engine(devices, timeout)
             check_same(engine, recipe=recipe.describe(), versions=versions())
             folder = stack.enter_context(
                 WorkDir(workdir, recipe, chief=engine.chief, devices=engine.devices)

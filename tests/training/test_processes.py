@@ -2,6 +2,7 @@
 
 import csv
 import json
+import pathlib
 import signal
 import socket
 import subprocess
@@ -89,6 +90,14 @@ def numbers(workdir):
         return np.array([[float(text) for text in row.values()] for row in csv.DictReader(file)])
 
 
+def wait_for_rows(workdir, count, process):
+    """Waits until the log of a run has so many rows, or the process has ended."""
+    while process.poll() is None:
+        if (workdir / "log.csv").exists() and len(numbers(workdir)) >= count:
+            return
+        time.sleep(0.05)
+
+
 def load(workdir):
     assert keras_rescnet.layers.GCLU
     return keras.models.load_model(workdir / "model.keras")
@@ -148,9 +157,7 @@ def test_two_processes_of_jax_equal_one(tmp_path):
 def test_a_process_that_dies_ends_the_other_and_all_go_on(pair, tmp_path):
     arguments = [f"--workdir={tmp_path / 'run'}", "--set=epochs=40", "--timeout=20"]
     chief, worker = pair(*arguments)
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "run" / "log.csv").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for_rows(tmp_path / "run", 1, chief)
     worker.kill()
     worker.communicate()
     died = time.monotonic()
@@ -168,8 +175,9 @@ def test_a_process_that_dies_ends_the_other_and_all_go_on(pair, tmp_path):
 @pytest.mark.parametrize("pair", [tensorflow_pair, jax_pair])
 def test_a_signal_to_one_process_saves_and_stops_all(pair, tmp_path):
     chief, worker = pair(f"--workdir={tmp_path}", "--set=epochs=400")
-    while not (tmp_path / "log.csv").exists() and chief.poll() is None:
-        time.sleep(0.05)
+    wait_for_rows(tmp_path, 10, chief)
+    threads = len(list(pathlib.Path(f"/proc/{chief.pid}/task").iterdir()))
+    assert threads < 300  # a thread that stays for every collective operation would make 1,000
     worker.send_signal(signal.SIGTERM)
     finish(chief, worker, codes=(143,))
     assert 1 <= len(numbers(tmp_path)) < 400
@@ -237,3 +245,17 @@ def test_a_process_that_never_starts_ends_the_other_in_time(pair, there, tmp_pat
     assert time.monotonic() - start < 60
     assert "Another process of this run is gone" in error.splitlines()[-1]
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", [tensorflow_pair, jax_pair])
+def test_a_process_that_hangs_ends_the_other_in_time(pair, tmp_path):
+    chief, worker = pair(f"--workdir={tmp_path}", "--set=epochs=4000", "--timeout=15")
+    wait_for_rows(tmp_path, 1, chief)
+    worker.send_signal(signal.SIGSTOP)
+    start = time.monotonic()
+    (error,) = finish(chief, codes=(4,))
+    assert time.monotonic() - start < 60
+    assert "Another process of this run is gone" in error
+    worker.kill()
+    worker.communicate()

@@ -290,7 +290,6 @@ def _join(timeout):
             # Or the death of one process would end the others in C++, with pages of it, and one
             # that ends because of an error would wait for those that wait for it
             jax.config.update("jax_enable_recoverability", True)
-            jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM
             jax.distributed.initialize(
                 coordinator_address=addresses[0],
                 num_processes=processes,

@@ -13,7 +13,7 @@ from keras_rescnet.gaussian import erfc_in_graphs
 from keras_rescnet.mistake import Mistake
 from keras_rescnet.training.engines import Task
 from keras_rescnet.training.engines.addresses import is_address, meet
-from keras_rescnet.training.engines.waiting import lost
+from keras_rescnet.training.engines.waiting import LOST, Deadline, lost
 from keras_rescnet.training.variables import named_variables
 
 # What a collective operation, or the service that coordinates the processes, raises when another
@@ -112,12 +112,13 @@ class Engine:
     """
 
     def __init__(self, devices=None, timeout=300):
+        self._timeout = timeout
         cluster, kind, index = _cluster()
         self.processes = sum(map(len, cluster.values())) or 1
         self.chief = index == 0 and (kind == "chief" or "chief" not in cluster)
         self._index = index + (kind == "worker") * len(cluster.get("chief", ()))
         if self.processes > 1:
-            self._join([*cluster.get("chief", ()), *cluster["worker"]], devices, timeout)
+            self._join([*cluster.get("chief", ()), *cluster["worker"]], devices)
         else:
             self._take_devices(devices)
         self.replicas = self.strategy.num_replicas_in_sync
@@ -128,19 +129,20 @@ class Engine:
 
         self._run_sum = run_sum
 
-    def _join(self, addresses, devices, timeout):
+    def _join(self, addresses, devices):
         if devices is not None:
             raise Mistake(
                 "With several processes each uses all devices that it sees (CUDA_VISIBLE_DEVICES). "
                 f"Received: devices={devices}."
             )
-        meet(addresses, self._index, timeout)
+        meet(addresses, self._index, self._timeout)
         kind = tf.distribute.experimental.CommunicationImplementation
+        # Without `timeout_seconds`: after every collective operation TensorFlow lets a thread sleep
+        # so long, hundreds for a step, until none can be started. `_others` has a deadline instead
         options = tf.distribute.experimental.CommunicationOptions(
-            timeout_seconds=timeout,
             implementation=kind.AUTO if tf.config.list_physical_devices("GPU") else kind.RING,
         )
-        with _others():
+        with self._others():
             self.strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
         self.devices = [f"{self.strategy.num_replicas_in_sync} in {self.processes} processes"]
 
@@ -159,9 +161,11 @@ class Engine:
             reduction = tf.distribute.ReductionToOneDevice() if kind == "CPU" else None
             self.strategy = tf.distribute.MirroredStrategy(self.devices, reduction)
 
+    @contextlib.contextmanager
     def scope(self):
         """See `engines.Engine`."""
-        return self.strategy.scope()
+        with self._others(), self.strategy.scope():  # a variable is made by all processes together
+            yield
 
     def build(
         self, model, optimizer, train_statistics, test_statistics, *, batch_size, accumulation_steps
@@ -216,18 +220,25 @@ class Engine:
 
     def steps(self, count):
         """See `engines.Engine`."""
-        with self._others():
-            return self._run_steps(self._iterator, tf.constant(count)).numpy()
+        # Of several processes one by one, so that each step has the whole timeout
+        counts = [count] if self.processes == 1 else [1] * count
+        rows = []
+        with self._others() as deadline:
+            for each in counts:
+                rows.append(self._run_steps(self._iterator, tf.constant(each)).numpy())
+                deadline.restart()
+        return np.concatenate(rows)
 
     def evaluate(self, batches):
         """See `engines.Engine`."""
-        with self._others():
+        sums = 0.0
+        with self._others() as deadline:
             if self.replicas > 1:
                 self._run_sharing()
-            return sum(
-                self._run_evaluation(batch).numpy().astype("float64")
-                for batch in self._distribute(batches)
-            )
+            for batch in self._distribute(batches):
+                sums = sums + self._run_evaluation(batch).numpy().astype("float64")
+                deadline.restart()
+        return sums
 
     def any(self, flag):
         """See `engines.Engine`."""
@@ -250,8 +261,19 @@ class Engine:
         with self._others():
             return self._run_sum(tf.constant(array, "float32")).numpy()
 
+    @contextlib.contextmanager
     def _others(self):
-        return _others() if self.processes > 1 else contextlib.nullcontext()
+        """Raises a `ConnectionError` when another process is gone; a hang ends this one."""
+        timeout = self._timeout if self.processes > 1 else None
+        try:
+            with Deadline(timeout, LOST.format(f"timeout of {self._timeout:g} s")) as deadline:
+                yield deadline
+        except tf.errors.OpError as error:
+            collective = "ollective" in str(error) or "oordination" in str(error)
+            internal = isinstance(error, tf.errors.InternalError) and collective
+            if self.processes == 1 or not (isinstance(error, _GONE) or internal):
+                raise
+            raise lost(error) from error
 
     def variables(self):
         """See `engines.Engine`."""
@@ -313,20 +335,6 @@ def _sum_no_more(optimizer):
     if not hasattr(optimizer, "_all_reduce_sum_gradients"):
         raise RuntimeError("Keras's optimizers no longer sum gradients in the method known here.")
     optimizer._all_reduce_sum_gradients = list
-
-
-@contextlib.contextmanager
-def _others():
-    """Turns what TensorFlow raises when another process is gone into a `ConnectionError`."""
-    try:
-        yield
-    except tf.errors.OpError as error:
-        collective = "ollective" in str(error) or "oordination" in str(error)
-        if not isinstance(error, _GONE) and not (
-            isinstance(error, tf.errors.InternalError) and collective
-        ):
-            raise
-        raise lost(error) from error
 
 
 def _cluster():
