@@ -2,9 +2,9 @@
 
     python train.py --recipe recipes/cifar10_kerascv_rescnet32.py
 
-What the paper's recipe does not have, and an example of keras-cv layers in a recipe; they mix
-with those of keras_rescnet.augment in one list. keras-cv draws from generators of its own, so
-that a run is not reproducible to the bit, and says so.
+The paper does not use these. They show keras-cv layers in a recipe, where they may stand in one
+list with transforms of keras_rescnet.augment. keras-cv draws from its own generators, so a run
+cannot be repeated bit for bit, and says so.
 """
 
 from functools import partial

@@ -2,7 +2,7 @@
 
     python train.py --recipe recipes/digits_gclu_resnet8.py
 
-It is not in the paper. Digits are not mirrored: a mirrored 2 is no digit.
+It is not in the paper. Images are not flipped: a mirrored 2 is not a digit.
 """
 
 from functools import partial

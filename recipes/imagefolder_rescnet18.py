@@ -1,9 +1,9 @@
-"""ResCNet-18 on a folder of one's own pictures: train/<class>/*, val/<class>/*.
+"""ResCNet-18 on a folder of your own pictures: train/<class>/*, val/<class>/*.
 
     python train.py --recipe recipes/imagefolder_rescnet18.py --data_dir ~/pictures
 
-Classes, mean and standard deviation are found in the folder. The recipe is the paper's for
-ImageNet, shorter; pictures smaller than 224 pixels do better with `size=96` in both places.
+Classes, mean and standard deviation are computed from the folder. The recipe is a shorter form of
+the paper's for ImageNet. For pictures smaller than 224 pixels, use `size=96` in both places.
 """
 
 from functools import partial

@@ -2,11 +2,11 @@
 
     python train.py --recipe recipes/table1.py:cifar100-rescnet32
 
-The paper says 200 epochs of SGD, 5 of them warm-up, 128 images a batch, cosine decay from 0.1.
-Where it and the authors' scripts differ, the scripts were taken: SVHN starts from 0.01, without
-augmentation and without the extra pictures that the paper mentions. Not taken: batches split over
-two to four GPUs with batch normalization on each, where the paper says 128, and the mixed
-precision that some scripts of the 50-layer networks have and others have not.
+The paper says 200 epochs of SGD, 5 of them warm-up, 128 images per batch, cosine decay from 0.1.
+Where the authors' scripts differ, this file follows the scripts: SVHN starts from 0.01, without
+augmentation and without the extra pictures that the paper mentions. Two things are not followed:
+batches split over two to four GPUs with batch normalization on each, where the paper says 128, and
+the mixed precision that only some scripts of the 50-layer networks use.
 """
 
 from functools import partial

@@ -2,10 +2,11 @@
 
     python train.py --recipe recipes/table2.py:imagenet-rescnet18
 
-90 epochs of SGD; the learning rate falls by 10 every 30 epochs after the 5 of warm-up, so at
-epochs 35 and 65, as the authors' scheduler counts them, not at 30 and 60. Weight decay 1e-4 and
-mixed precision are the scripts'; the paper is silent. The paper quotes its SENet-50; here it has
-the recipe of the others. The 50-layer networks' batches were split over two GPUs (`--devices 2`).
+90 epochs of SGD. The learning rate falls by a factor of 10 every 30 epochs after the 5 of warm-up:
+at epochs 35 and 65, as the authors' scheduler counts them, not at 30 and 60. Weight decay 1e-4 and
+mixed precision come from the scripts; the paper does not mention them. The paper quotes SENet-50
+from elsewhere; here it has the recipe of the others. The authors split the batches of the 50-layer
+networks over two GPUs (`--devices 2`).
 """
 
 from functools import partial

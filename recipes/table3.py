@@ -3,18 +3,18 @@
     python train.py --recipe recipes/table3.py:cifar100-rescnet50-cutmix
     python train.py --recipe recipes/table3.py:cifar100-rescnet50-distributed --devices 2
 
-The last row is the one before it on two devices with 128 images each, and batch statistics of
-each device, as the authors' script has them; it needs `--devices 2`.
+The last row is the one before it on two devices with 128 images each and batch statistics per
+device, as in the authors' script; it needs `--devices 2`.
 
-What the paper does not tell, or tells otherwise than the scripts, and what was taken:
+Where the paper is silent or differs from the scripts, this file has:
 - The networks from the second row on keep 8 x 8 pixels in their last stage, beside the shortcut of
   ResNet-D, because the authors' only network with that shortcut does.
-- "Mixup" and then "Cutmix": from the second of them on each batch has one of the two, at even odds.
-- Random erasing is of squares of 8 to 10 pixels (scale 0.0625-0.1, ratio 0.99-1).
-- The least learning rate of 1e-6 is in all scripts of 300 epochs; so it is here from "long" on.
+- From the row "cutmix" on, each batch has either Mixup or Cutmix, with equal probability.
+- Random erasing erases squares of 8 to 10 pixels (scale 0.0625-0.1, ratio 0.99-1).
+- The minimum learning rate is 1e-6 from "long" on, as in all scripts of 300 epochs.
 - The learning rate stays 0.1 for 256 images; mixed precision comes with them.
-- The reduction of ResCNet-50 is 16 everywhere; it grows with the width in the last row alone, whose
-  only script has that network. Scripts for 256 images exist with both.
+- The reduction of ResCNet-50 is 16, except in the last row, where it grows with the width, as in
+  the only script for that row. Scripts for 256 images exist with both.
 """
 
 import dataclasses

@@ -2,14 +2,15 @@
 
     python train.py --recipe recipes/table5.py:cifar10-vgg16-gclu
 
-Convolutional networks: the paper's 200 epochs of SGD from 0.1; weight decay is the scripts'. There
-is none for AlexNet on CIFAR, and those for VGG-16 differ on mixed precision, which is not taken.
-No gradient is clipped here, as in the scripts. VGG-16 with GCLU needs the warm-up for that: without
-one it diverges within ten steps, and recipes/cifar10_gclu_vgg16.py is the same row with clipping.
+Convolutional networks: the paper's 200 epochs of SGD from 0.1; weight decay comes from the scripts.
+There is no script for AlexNet on CIFAR, and those for VGG-16 disagree on mixed precision, which is
+not used here. As in the scripts, gradients are not clipped. VGG-16 with GCLU needs the warm-up for
+that: without it, it diverges within ten steps; recipes/cifar10_gclu_vgg16.py is the same row with
+clipping.
 
-Transformers: the paper does not say how they were trained. Taken is the scripts' AdamW over 300
-epochs, in mixed precision and with clipped gradients; the activation is that of the MLPs alone.
-Swin-Tiny drops paths at up to 0.1, the others do not.
+Transformers: the paper does not say how they were trained. This file follows the scripts: AdamW
+over 300 epochs, in mixed precision and with clipped gradients. Only the activation of the MLPs is
+replaced. Swin-Tiny drops paths with probabilities up to 0.1, the others do not.
 """
 
 from functools import partial

@@ -2,9 +2,9 @@
 
     python train.py --recipe recipes/table6.py:cifar10-resnet32-gclu-tanh
 
-By the distribution of the Gaussian, a sigmoid (Eq. 7) and a hyperbolic tangent (Eq. 8). The first
-is Table 5's ResNet-32 with GCLU. The paper also has times, which benchmarks/activations.py measures
-of the activations.
+With the Gaussian distribution function, a sigmoid (Eq. 7) and a hyperbolic tangent (Eq. 8). The
+first is Table 5's ResNet-32 with GCLU. The paper also reports times; benchmarks/activations.py
+measures those of the activations alone.
 """
 
 from functools import partial
