@@ -128,3 +128,10 @@ def test_links_lead_somewhere(page):
             assert heading in {
                 re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings
             }
+
+
+def test_the_tests_of_the_page_on_behaviour_exist():
+    named = re.findall(r"`(\S+\.py)::(test_\w+)`", (ROOT / "docs" / "behaviour.md").read_text())
+    assert len(named) > 63
+    for file, name in named:
+        assert re.search(rf"^def {name}\(", (ROOT / "tests" / file).read_text(), re.MULTILINE), name
