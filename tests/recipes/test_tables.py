@@ -4,6 +4,7 @@ import functools
 import json
 import pathlib
 
+import numpy as np
 import pytest
 
 import keras_rescnet
@@ -117,6 +118,16 @@ def short(recipe, **changes):
     )
 
 
+def assert_one_step(recipe, results):
+    """A network that has learnt nothing yet guesses: its loss is about the logarithm of classes."""
+    assert results["epoch"] == 1
+    for loss in (results["train_loss"], results["test_loss"]):
+        assert 0.5 < loss / np.log(recipe.dataset.classes) < 2
+    hits = 20 * results["test_accuracy"], 20 * results["test_top5_accuracy"]
+    np.testing.assert_allclose(hits, np.round(hits), atol=1e-9)
+    assert hits[0] <= hits[1]
+
+
 # With a small network: data, transforms, optimizer and precision of one cell a file.
 @pytest.mark.parametrize(
     "name",
@@ -131,8 +142,8 @@ def short(recipe, **changes):
 )
 def test_a_step_of_a_small_network(name, tmp_path):
     model = functools.partial(noise.model, dropout=0.0)
-    results = keras_rescnet.train(short(cell(name), model=model), tmp_path / "run")
-    assert 0 <= results["test_accuracy"] <= 1
+    recipe = short(cell(name), model=model)
+    assert_one_step(recipe, keras_rescnet.train(recipe, tmp_path / "run"))
 
 
 def test_a_step_of_resnet8(tmp_path):
@@ -153,8 +164,10 @@ def test_a_step_of_resnet8(tmp_path):
     ],
 )
 def test_a_step_of_the_network(name, tmp_path):
-    results = keras_rescnet.train(short(cell(name)), tmp_path / "run")
-    assert 0 <= results["test_accuracy"] <= 1
+    recipe = short(cell(name))
+    results = keras_rescnet.train(recipe, tmp_path / "run")
+    assert_one_step(recipe, results)
+    assert results["parameters"] == expected_parameters(name.split(":")[1])
 
 
 # The learning rates of the authors' schedulers, as PyTorch computes them (epochs from 0).
