@@ -22,7 +22,6 @@ from step import keras_step
 from keras_rescnet import Recipe, gclu, models
 from keras_rescnet.data import CIFAR10
 from keras_rescnet.layers import RCLayer
-from keras_rescnet.models.resnet import CifarResNet
 from keras_rescnet.optimizers import SGD
 from keras_rescnet.training import metrics, setup
 from keras_rescnet.training.engines.tensorflow import Engine
@@ -30,6 +29,9 @@ from keras_rescnet.training.engines.tensorflow import Engine
 REPLICAS = (1, 2, 4)
 Y_TICKS = (10, 20, 50, 100, 200, 500)
 MODEL = partial(models.CifarResNet8, activation=gclu)
+DEEP = partial(
+    models.ResNet, widths=(16, 32, 64), small_images=True, input_shape=(32, 32, 3), classes=10
+)
 
 
 def noise(batch, side=32):
@@ -78,12 +80,12 @@ def sweeps():
             for side in (16, 32, 64, 128)
         },
         "layers (ResNet, batch 64)": {
-            layers: keras_step(partial(CifarResNet, blocks), *noise(64))
+            layers: keras_step(partial(DEEP, blocks), *noise(64))
             for layers, blocks in depths.items()
         },
         "layers (ResCNet, batch 64)": {
             layers: keras_step(
-                partial(CifarResNet, blocks, calibration=partial(RCLayer, reduction=4)),
+                partial(DEEP, blocks, calibration=partial(RCLayer, reduction=4)),
                 *noise(64),
             )
             for layers, blocks in depths.items()

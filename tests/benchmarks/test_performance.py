@@ -1,5 +1,7 @@
 """docs/performance.md is what the benchmarks wrote, and its targets are judged right."""
 
+import ast
+import importlib.util
 import pathlib
 
 import pytest
@@ -54,3 +56,13 @@ def test_an_unknown_benchmark(run, monkeypatch, capsys):
         run.main()
     assert exit.value.code == 2
     assert "no benchmark speed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("file", sorted(BENCHMARKS.glob("*.py")), ids=lambda file: file.stem)
+def test_what_a_benchmark_imports_of_the_package_is_there(file):
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("keras_rescnet"):
+            module = importlib.import_module(node.module)
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                assert hasattr(module, alias.name) or importlib.util.find_spec(name), name
