@@ -3,7 +3,6 @@
 import atexit
 import contextlib
 import functools
-import os
 import re
 import time
 
@@ -17,13 +16,11 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from keras_rescnet.mistake import Mistake
 from keras_rescnet.training.engines import Task
-from keras_rescnet.training.engines.addresses import is_address, listening
+from keras_rescnet.training.engines.addresses import listening
+from keras_rescnet.training.engines.keras_distribution import read_keras_distribution
 from keras_rescnet.training.engines.waiting import LOST, Deadline, lost
 from keras_rescnet.training.variables import named_variables
 
-_ADDRESSES = "KERAS_DISTRIBUTION_JOB_ADDRESSES"
-_PROCESSES = "KERAS_DISTRIBUTION_NUM_PROCESSES"
-_PROCESS = "KERAS_DISTRIBUTION_PROCESS_ID"
 _STAY = 3.0  # seconds; processes end together, after a collective operation
 
 # What collectives and the service that coordinates the processes say when a process is gone. JAX
@@ -279,7 +276,7 @@ def _distributed(distribution):
 
 def _join(timeout):
     """Starts the service that coordinates the processes, if there are several."""
-    addresses, processes, index = _cluster()
+    addresses, processes, index = read_keras_distribution()
     if processes == 1 or jax.distributed.is_initialized():
         return
     if index == 0:
@@ -310,34 +307,3 @@ def _leave(first):
     if first:
         time.sleep(_STAY)
     jax.distributed.shutdown()
-
-
-def _cluster():
-    """Returns the addresses, their number and this process's place, from Keras's variables."""
-    given = {name: os.environ.get(name) for name in (_ADDRESSES, _PROCESSES, _PROCESS)}
-    if not any(given.values()) or given[_PROCESSES] == "1":
-        return [], 1, 0
-
-    def refuse(name, what):
-        received = " ".join((given[name] or "").split())
-        received = received if len(received) <= 200 else f"{received[:197]}..."
-        return Mistake(
-            f"`{name}` must {what}: docs/multi_machine.md has an example. "
-            f"Received: {name}={received or 'nothing'}."
-        )
-
-    def number(name):
-        text = (given[name] or "").strip()
-        return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else -1
-
-    processes, index = number(_PROCESSES), number(_PROCESS)
-    if processes < 1:
-        raise refuse(_PROCESSES, "be the number of processes of the run")
-    if not 0 <= index < processes:
-        raise refuse(_PROCESS, f"be the place of this process, from 0 to {processes - 1}")
-    addresses = [address.strip() for address in (given[_ADDRESSES] or "").split(",")]
-    if not all(map(is_address, addresses)) or len(addresses) not in (1, processes):
-        raise refuse(
-            _ADDRESSES, f"be {processes} addresses host:port with commas between, or the first's"
-        )
-    return addresses, processes, index

@@ -2,8 +2,6 @@
 
 import contextlib
 import functools
-import json
-import os
 
 import keras
 import numpy as np
@@ -12,7 +10,8 @@ import tensorflow as tf
 from keras_rescnet.gaussian import erfc_in_graphs
 from keras_rescnet.mistake import Mistake
 from keras_rescnet.training.engines import Task
-from keras_rescnet.training.engines.addresses import is_address, meet
+from keras_rescnet.training.engines.addresses import meet
+from keras_rescnet.training.engines.tf_config import read_tf_config
 from keras_rescnet.training.engines.waiting import LOST, Deadline, lost
 from keras_rescnet.training.variables import named_variables
 
@@ -113,7 +112,7 @@ class Engine:
 
     def __init__(self, devices=None, timeout=300):
         self._timeout = timeout
-        cluster, kind, index = _cluster()
+        cluster, kind, index = read_tf_config()
         self.processes = sum(map(len, cluster.values())) or 1
         self.chief = index == 0 and (kind == "chief" or "chief" not in cluster)
         self._index = index + (kind == "worker") * len(cluster.get("chief", ()))
@@ -335,43 +334,3 @@ def _sum_no_more(optimizer):
     if not hasattr(optimizer, "_all_reduce_sum_gradients"):
         raise RuntimeError("Keras's optimizers no longer sum gradients in the method known here.")
     optimizer._all_reduce_sum_gradients = list
-
-
-def _cluster():
-    """Returns the cluster in `TF_CONFIG`, and this process's kind of task and index in it."""
-    text = os.environ.get("TF_CONFIG") or "{}"
-
-    def refuse(what):
-        shown = text if len(text) <= 200 else f"{text[:197]}..."
-        shown = " ".join(shown.split())
-        return Mistake(
-            f"`TF_CONFIG` {what}: docs/multi_machine.md has an example. "
-            f"Received: TF_CONFIG={shown}."
-        )
-
-    try:
-        config = json.loads(text)
-    except json.JSONDecodeError:
-        raise refuse('must be JSON, {"cluster": ..., "task": ...}') from None
-    if not isinstance(config, dict):
-        raise refuse('must be a JSON object, {"cluster": ..., "task": ...}')
-    cluster = config.get("cluster", {})
-    if not isinstance(cluster, dict) or not set(cluster) <= {"chief", "worker"}:
-        raise refuse('must have a "cluster" of the form {"worker": ["host:port", ...]}')
-    for hosts in cluster.values():
-        if not isinstance(hosts, list) or not all(map(is_address, hosts)):
-            raise refuse('must list every process of its "cluster" as "host:port"')
-    every = [host for hosts in cluster.values() for host in hosts]
-    if len(set(every)) < len(every) or len(cluster.get("chief", ())) > 1:
-        raise refuse('must list every process of its "cluster" once, and at most one "chief"')
-    if len(every) <= 1:
-        return {}, "worker", 0
-    task = config.get("task")
-    if not isinstance(task, dict) or task.get("type") not in cluster:
-        raise refuse('must have a "task" {"type": ..., "index": ...} that is of its "cluster"')
-    kind, index = task["type"], task.get("index")
-    if isinstance(index, bool) or not isinstance(index, int):
-        raise refuse('must have an integer as the "index" of its "task"')
-    if not 0 <= index < len(cluster[kind]):
-        raise refuse(f'must have an "index" from 0 to {len(cluster[kind]) - 1} in its "task"')
-    return cluster, kind, index
