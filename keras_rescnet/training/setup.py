@@ -9,8 +9,8 @@ import re
 import keras
 
 from keras_rescnet.mistake import Mistake, shorten
+from keras_rescnet.models.initial_weights import load_initial_weights
 from keras_rescnet.recipe import calling
-from keras_rescnet.training.initial_weights import load_initial_weights
 from keras_rescnet.training.variables import parts_of
 
 # Layers and operations that pass probabilities on as they are

@@ -14,9 +14,9 @@ import pytest
 from keras_rescnet import Recipe, load_recipe
 from keras_rescnet.data import DIGITS
 from keras_rescnet.models import CifarResNet8
+from keras_rescnet.models.initial_weights import load_initial_weights
 from keras_rescnet.optimizers import SGD
 from keras_rescnet.recipe import execute
-from keras_rescnet.training.initial_weights import load_initial_weights
 from keras_rescnet.training.workdir import WorkDir
 from support import ROOT, noise
 

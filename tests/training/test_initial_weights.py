@@ -9,7 +9,7 @@ import pytest
 import keras_rescnet
 from keras_rescnet.mistake import Mistake
 from keras_rescnet.models import CifarResNet8
-from keras_rescnet.training.initial_weights import load_initial_weights
+from keras_rescnet.models.initial_weights import load_initial_weights
 
 
 def arrays(model):

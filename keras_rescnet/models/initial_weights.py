@@ -15,8 +15,15 @@ from keras_rescnet.convert import load_torch_weights
 from keras_rescnet.mistake import Mistake, shorten
 
 
-def load_initial_weights(model: keras.Model, path, build: Callable[..., keras.Model]) -> None:
-    """Sets the weights of `model` from a file; a last layer for other classes keeps its own.
+def load_initial_weights(
+    model: keras.Model,
+    path,
+    build: Callable[..., keras.Model],
+    *,
+    argument: str = "initial_weights",
+    other_classes: bool = True,
+) -> None:
+    """Sets the weights of `model` from a file.
 
     Weights are matched by the names of their layers, and by their shapes. Numbers that Keras gave
     to layers without a name (`conv2d_7`) count from the first such layer of the model.
@@ -26,6 +33,8 @@ def load_initial_weights(model: keras.Model, path, build: Callable[..., keras.Mo
         path: A `.keras` or `.weights.h5` file, or an `.npz` file of a PyTorch state dict:
             `np.savez(path, **{name: tensor.numpy() for name, tensor in state_dict.items()})`.
         build: Makes the same model for other classes, called as `build(classes=...)`.
+        argument: What the file was given as, for the messages.
+        other_classes: Whether a last layer for other classes keeps its own weights, or is refused.
 
     Raises:
         Mistake: If the file does not exist, or is of another kind or another model; no weight is
@@ -33,24 +42,24 @@ def load_initial_weights(model: keras.Model, path, build: Callable[..., keras.Mo
     """
     file = pathlib.Path(path)
     if not file.is_file():
-        raise Mistake(f"`initial_weights` must be a file. Received: {path}, which is none.")
+        raise Mistake(f"`{argument}` must be a file. Received: {path}, which is none.")
     if file.name.endswith(".keras"):
-        with _readable(file), zipfile.ZipFile(file) as archive:
+        with _readable(file, argument), zipfile.ZipFile(file) as archive:
             found = _read_h5(io.BytesIO(archive.read("model.weights.h5")))
     elif file.name.endswith(".weights.h5"):
-        with _readable(file):
+        with _readable(file, argument):
             found = _read_h5(file)
     elif file.name.endswith(".npz"):
-        found = _read_torch(file, build)
+        found = _read_torch(file, build, argument)
     else:
         raise Mistake(
-            "`initial_weights` must be a .keras or .weights.h5 file, or an .npz file of a PyTorch "
+            f"`{argument}` must be a .keras or .weights.h5 file, or an .npz file of a PyTorch "
             f"state dict. Received: {path}."
         )
     variables = _named(model)
     if found.keys() != variables.keys():
         found, variables = _renumbered(found), _renumbered(variables)
-    head = {id(variable) for variable in model.layers[-1].weights}
+    head = {id(variable) for variable in model.layers[-1].weights} if other_classes else set()
     fits = {
         name: name in found and found[name].shape == tuple(variable.shape)
         for name, variable in variables.items()
@@ -62,9 +71,10 @@ def load_initial_weights(model: keras.Model, path, build: Callable[..., keras.Mo
     ]
     unfit += [name for name in found if name not in variables]
     if unfit:
+        exception = " but those of its head" if other_classes else ""
         raise Mistake(
-            f"`initial_weights` must hold every weight of {model.name} but those of its head, and "
-            f"no other. Received: {path}, with {len(found)} weights for {len(variables)}, of which "
+            f"`{argument}` must hold every weight of {model.name}{exception}, and no other. "
+            f"Received: {path}, with {len(found)} weights for {len(variables)}, of which "
             f"these do not fit: {shorten(', '.join(unfit), str, 150)}."
         )
     for name, variable in variables.items():
@@ -106,7 +116,7 @@ def _numbered(part):
 
 
 @contextlib.contextmanager
-def _readable(file):
+def _readable(file, argument):
     """Makes one line of whatever is raised by a file that is not what its name says."""
     try:
         yield
@@ -115,8 +125,7 @@ def _readable(file):
     except Exception as error:  # zipfile, h5py and NumPy raise nine kinds of them
         reason = shorten(f"{type(error).__name__}: {error}", str)
         raise Mistake(
-            "`initial_weights` must be a file of weights that can be read. "
-            f"Received: {file} ({reason})."
+            f"`{argument}` must be a file of weights that can be read. Received: {file} ({reason})."
         ) from error
 
 
@@ -149,12 +158,12 @@ def _numbers(array):
     return array
 
 
-def _read_torch(file, build):
-    with _readable(file), np.load(file) as arrays:
+def _read_torch(file, build, argument):
+    with _readable(file, argument), np.load(file) as arrays:
         state_dict = {name: _numbers(arrays[name]) for name in arrays.files}
     biases = [name for name in state_dict if name.endswith("bias")]  # the last is the classifier's
     if not biases or state_dict[biases[-1]].ndim != 1:
-        raise Mistake(f"`initial_weights` must hold a PyTorch state dict. Received: {file}.")
+        raise Mistake(f"`{argument}` must hold a PyTorch state dict. Received: {file}.")
     source = build(classes=len(state_dict[biases[-1]]))
     load_torch_weights(source, state_dict)
     named = _named(source)
