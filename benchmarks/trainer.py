@@ -21,7 +21,7 @@ import keras_rescnet as kr
 from keras_rescnet import data
 from keras_rescnet.training import metrics, setup
 from keras_rescnet.training.engines import make_engine
-from keras_rescnet.training.metrics import means
+from keras_rescnet.training.metrics import prefixed
 from keras_rescnet.training.run import Run
 from keras_rescnet.training.signals import StopRequest
 from keras_rescnet.training.workdir import WorkDir
@@ -125,7 +125,7 @@ def time_train(recipe, steps, seconds):
     """Times `Run.fit` after its compilation; without the evaluation, which (a) has not either."""
     with tempfile.TemporaryDirectory() as folder, WorkDir(folder, recipe) as work:
         run = Run(recipe, work, make_engine(), None)
-        run._evaluate = lambda name: means(name, [0.0] * len(metrics.METRICS), 1)
+        run._evaluate = lambda name: prefixed(name, dict.fromkeys(metrics.METRICS, 0.0))
         run._feed()
         run.engine.steps(1)  # compiles; the run then starts from its own first step again
         start = time.perf_counter()

@@ -1,7 +1,8 @@
 """Response calibration and reproducible image-classifier training for Keras.
 
-`gclu` is an activation, `layers` has the RC Layer, `models` has builders of whole networks, and
-`convert` sets their weights from PyTorch's. These need Keras alone, on any backend.
+`gclu` is an activation, `layers` has the RC Layer, `models` has builders of whole networks,
+`convert` sets their weights from PyTorch's, and `losses` has what a recipe can minimize. These need
+Keras alone, on any backend.
 
 `data`, `augment`, `Recipe` and `train` make a trained model, `evaluate` measures one and `export`
 writes it in other formats. These need TensorFlow.
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         data,
         export,
         layers,
+        losses,
         models,
         optimizers,
         schedules,
@@ -48,6 +50,7 @@ __all__ = [
     "gclu_tanh",
     "layers",
     "load_recipe",
+    "losses",
     "models",
     "optimizers",
     "schedules",

@@ -4,8 +4,8 @@
     python -m keras_rescnet.predict --model copied/saved_model rose.jpg
 
 Words are picture files, folders (searched through) and patterns. A picture is prepared as those of
-the run's test set were. Prints the five likeliest classes of each; a picture that cannot be read
-is named in the end, and the exit code is then 2.
+the run's test set were. Prints the five likeliest classes of each, or the tags that it is given; a
+picture that cannot be read is named in the end, and the exit code is then 2.
 
 A SavedModel is a program, and this command executes it: use only those that you trust.
 """
@@ -59,7 +59,7 @@ def main(arguments):
                 print(json.dumps({"picture": str(path), "guesses": guesses}), flush=True)
             else:
                 text = ", ".join(f"{name} {100 * share:.1f} %" for name, share in guesses.items())
-                print(f"{path}: {text}", flush=True)
+                print(f"{path}: {text or 'no tag'}", flush=True)
         if unreadable:
             names = shorten(", ".join(map(str, unreadable)), str, 300)
             raise Mistake(

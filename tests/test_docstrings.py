@@ -17,6 +17,7 @@ MODULES = (
     ".data",
     ".export",
     ".layers",
+    ".losses",
     ".models",
     ".optimizers",
     ".schedules",

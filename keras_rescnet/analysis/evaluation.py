@@ -1,10 +1,10 @@
-"""What a classifier does on examples: accuracy, calibration error, confusion."""
+"""What a classifier does on examples: accuracy, calibration error, confusion, or its tags."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +26,7 @@ def evaluate(
     split: str = "test",
     data_dir: str | os.PathLike | None = None,
     batch_size: int = 128,
+    loss: Callable | None = None,
 ) -> dict[str, Any]:
     """Measures a trained classifier on a split of a dataset.
 
@@ -40,11 +41,19 @@ def evaluate(
         data_dir: Where TensorFlow Datasets keeps its data, or the folder of an `image_folder()`.
             That of the run by default.
         batch_size: Images per step.
+        loss: The loss to report, as the `loss` of a recipe. That of the run by default, or
+            cross-entropy.
 
     Returns:
         A dict of `images` (their number), `loss`, `accuracy`, `top5_accuracy` and
         `calibration_error` (all three in [0, 1]), `class_accuracy` (a dict by class name; `None`
         for a class without images), and `confusion`, the counts by true and predicted class.
+
+        Of a `multi_label` dataset a dict of `images`, `loss`, `f1` (of all tags together),
+        `macro_f1` (the mean over tags), `mean_average_precision`, and dicts by tag:
+        `class_average_precision` (`None` for a tag without images), `class_f1`, and `thresholds`.
+        All F1 are at a probability of 0.5, but `f1_at_thresholds` is at those that the run chose
+        on its training pictures.
 
     Raises:
         Mistake: if there is no finished run or no such data, or the classes are not those of the
@@ -66,9 +75,12 @@ def evaluate(
         raise Mistake(f"`batch_size` must be at least 1. Received: batch_size={batch_size}.")
     if not isinstance(dataset, data.Dataset | None):
         raise Mistake(f"`dataset` must be a kr.data.Dataset. Received: dataset={shorten(dataset)}.")
+    thresholds = multi_label = None
     if isinstance(run, str | os.PathLike):
         finished = load_run(run)
-        model, names = finished.model, finished.class_names
+        model, names, thresholds = finished.model, finished.class_names, finished.thresholds
+        multi_label = finished.multi_label
+        loss = finished.loss if loss is None else loss
         chosen = finished.dataset if dataset is None else finished.normalized(dataset)
         data_dir = finished.data_dir if data_dir is None else data_dir
     elif dataset is not None and hasattr(run, "predict_on_batch"):
@@ -80,7 +92,13 @@ def evaluate(
         )
     examples = data.load(chosen, split, None if data_dir is None else str(data_dir))
     check_classes(examples, model, names)
-    return measure(model, examples, batch_size)
+    if multi_label not in (None, examples.dataset.multi_label):
+        kind = "any number of tags" if multi_label else "one class"
+        raise Mistake(
+            f"The data must have {kind} per picture, as those that the run was trained on. "
+            f"Received: {examples.dataset.name} with multi_label={not multi_label}."
+        )
+    return measure(model, examples, batch_size, loss, thresholds)
 
 
 def check_classes(examples, model, names=()):
@@ -103,16 +121,29 @@ def check_classes(examples, model, names=()):
         )
 
 
-def measure(model, examples, batch_size=128) -> dict[str, Any]:
-    """Returns what `evaluate` returns, of a model and examples, in one pass over them."""
+def measure(model, examples, batch_size=128, loss=None, thresholds=None) -> dict[str, Any]:
+    """Returns what `evaluate` returns, of a model and examples, in one pass over them.
+
+    Args:
+        model: From normalized images to logits.
+        examples: What `keras_rescnet.data.load` returns.
+        batch_size: Images per step.
+        loss: As the `loss` of a recipe.
+        thresholds: Probabilities from which on to give each tag, by name; 0.5 if `None`.
+    """
+    from keras_rescnet.losses import binary_crossentropy, categorical_crossentropy, per_example
     from keras_rescnet.training.metrics import METRICS, statistics
 
+    if examples.dataset.multi_label:
+        loss = per_example(binary_crossentropy if loss is None else loss)
+        return _measure_tags(model, examples, batch_size, loss, thresholds)
+    loss = per_example(categorical_crossentropy if loss is None else loss)
     classes = model.output_shape[-1]
     sums = np.zeros(len(METRICS))
     confusion = np.zeros((classes, classes), int)
     calibration = Calibration()
     for logits, labels in predictions(model, examples, batch_size):
-        sums += np.asarray(statistics(labels, logits), "float64").sum(0)
+        sums += np.asarray(statistics(labels, logits, loss=loss), "float64").sum(0)
         truth, predicted = labels.argmax(1), logits.argmax(1)
         np.add.at(confusion, (truth, predicted), 1)
         scores = np.exp(logits.astype("float64") - logits.max(1, keepdims=True))
@@ -127,6 +158,30 @@ def measure(model, examples, batch_size=128) -> dict[str, Any]:
             for i, name in enumerate(examples.class_names)
         },
         "confusion": confusion.tolist(),
+    }
+
+
+def _measure_tags(model, examples, batch_size, loss, thresholds):
+    from keras_rescnet.analysis import tags
+
+    found = predictions(model, examples, batch_size)
+    logits, labels = map(np.concatenate, zip(*found, strict=True))
+    names = examples.class_names
+    probabilities = tags.sigmoid(logits)
+    chosen = list(thresholds.values()) if thresholds else [tags.THRESHOLD] * len(names)
+    given = probabilities >= chosen
+    by_tag = tags.f1(labels, probabilities >= tags.THRESHOLD)
+    precisions = tags.average_precision(labels, logits)
+    return {
+        "images": len(examples),
+        **tags.tag_metrics(labels, logits, loss),
+        "f1_at_thresholds": float(tags.f1(labels, given, axis=None)),
+        "class_average_precision": {
+            name: None if np.isnan(value) else float(value)
+            for name, value in zip(names, precisions, strict=True)
+        },
+        "class_f1": dict(zip(names, by_tag.tolist(), strict=True)),
+        "thresholds": dict(zip(names, chosen, strict=True)),
     }
 
 

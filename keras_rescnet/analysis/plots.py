@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 
 from keras_rescnet.analysis.normality import gaussian_distance
-from keras_rescnet.analysis.runs import read_log
+from keras_rescnet.analysis.runs import curve_metric, read_log
 from keras_rescnet.console import say
 from keras_rescnet.files import write, write_aside
 from keras_rescnet.mistake import Mistake
@@ -64,17 +64,20 @@ def plot_curves(runs, path) -> None:
     names = _drawable(runs)
     for number, (name, rows) in enumerate(zip(names, runs.values(), strict=True)):
         for split, style in (("test", "-"), ("train", "--")):
-            measured = [row for row in rows if row[f"{split}_accuracy"] is not None]
+            metric = f"{split}_{curve_metric(rows)}"
+            measured = [row for row in rows if row[metric] is not None]
             epochs = [row["epoch"] for row in measured]
-            percents = [100 - 100 * row[f"{split}_accuracy"] for row in measured]
+            percents = [100 - 100 * row[metric] for row in measured]
             look = {"color": f"C{number}", "linestyle": style}
             marker = "o" if len(epochs) == 1 else None  # a line of one point cannot be seen
             errors.plot(epochs, percents, marker=marker, label=_ends(name, split, percents), **look)
             values = [(row["epoch"], row[f"{split}_loss"]) for row in measured]
             values = [(epoch, loss) for epoch, loss in values if loss is not None]
             losses.plot(*zip(*values, strict=True) if values else ([], []), marker=marker, **look)
-    errors.set(title="Top-1 error by epoch", ylabel="error, %")
-    losses.set(title="Cross-entropy by epoch", ylabel="loss")
+    metrics = sorted({curve_metric(rows) for rows in runs.values()})
+    title = " and ".join({"accuracy": "Top-1 error", "f1": "100 % - F1"}[m] for m in metrics)
+    errors.set(title=f"{title} by epoch", ylabel="error, %")
+    losses.set(title="Loss by epoch", ylabel="loss")
     for axes in (errors, losses):
         axes.set(xlabel="epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)

@@ -10,6 +10,8 @@ from typing import Any
 from keras_rescnet.files import checksum, write
 from keras_rescnet.mistake import Mistake, shorten
 
+_METRICS = ("accuracy", "mean_average_precision")
+
 
 def check_folder(folder) -> None:
     """Makes the folder of records, before a run whose record could not be written.
@@ -135,10 +137,20 @@ def percentages(records, name) -> list[float]:
 
 
 def mean_and_spread(records) -> str:
-    """Returns the test accuracy of runs in %, with its standard deviation over several seeds."""
-    values = percentages(records, "test_accuracy")
+    """Returns the test metric of runs in %, with its standard deviation over several seeds.
+
+    It is the accuracy, or that of `metric_of` with its name.
+    """
+    metric = metric_of(records)
+    values = percentages(records, f"test_{metric}")
     spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.2f}{spread}"
+    text = f"{statistics.mean(values):.2f}{spread}"
+    return text if metric == "accuracy" else f"{text} {metric.replace('_', ' ')}"
+
+
+def metric_of(records) -> str:
+    """Returns the metric that runs of one recipe are reported by: accuracy, or that of tags."""
+    return next(m for m in _METRICS if f"test_{m}" in records[0]["results"])
 
 
 def _is_count(value):
@@ -151,8 +163,10 @@ def _is_positive(value):
 
 
 def _are_results(value):
-    names = ("test_accuracy", "best_test_accuracy")
-    return isinstance(value, dict) and all(_is_accuracy(value.get(name)) for name in names)
+    return isinstance(value, dict) and any(
+        all(_is_accuracy(value.get(f"{name}_{metric}")) for name in ("test", "best_test"))
+        for metric in _METRICS
+    )
 
 
 def _is_accuracy(value):

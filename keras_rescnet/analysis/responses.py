@@ -137,6 +137,8 @@ def _before_last_activation(calls, name):
 def responses(model, examples, images=None, batch_size=128):
     """Returns the responses of a `response_model`, `(N, C)` float32, and the classes, `(N,)`.
 
+    Of pictures with any number of tags, the tags, `(N, tags)`.
+
     Args:
         model: What `response_model` returns.
         examples: What `keras_rescnet.data.load` returns.
@@ -146,7 +148,7 @@ def responses(model, examples, images=None, batch_size=128):
     values, classes, count = [], [], 0
     for outputs, labels in predictions(model, examples, batch_size):
         values.append(outputs)
-        classes.append(labels.argmax(1))
+        classes.append(labels if examples.dataset.multi_label else labels.argmax(1))
         count += len(labels)
         if images is not None and count >= images:
             break
@@ -166,8 +168,15 @@ class Measured:
 
 
 def measure(values, labels) -> Measured:
-    """Returns what is `Measured` of responses `(N, C)` and classes `(N,)`."""
-    between, within = scatter(values, labels)
+    """Returns what is `Measured` of responses `(N, C)` and classes `(N,)` or tags `(N, tags)`.
+
+    Of tags, a picture counts in the scatter once for each tag that it has.
+    """
+    if labels.ndim == 2:
+        rows, tags = np.nonzero(labels)
+        between, within = scatter(values[rows], tags)
+    else:
+        between, within = scatter(values, labels)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = between / within
         overall = float(between.sum() / within.sum())

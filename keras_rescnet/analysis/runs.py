@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 from keras_rescnet.mistake import Mistake, shorten
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import keras
 
     from keras_rescnet.data import Dataset
     from keras_rescnet.recipe import Recipe
 
-_LOGGED = ("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
+_LOGGED = ("epoch", "train_loss", "train_{}", "test_loss", "test_{}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +77,51 @@ class FinishedRun:
             mean=tuple(mean) if mean else dataset.mean,
             std=tuple(std) if std else dataset.std,
         )
+
+    @property
+    def loss(self) -> Callable | None:
+        """The loss of the recipe; `None` for cross-entropy.
+
+        Raises:
+            Mistake: if the run had another, and was started from Python.
+        """
+        described = (self.facts.get("recipe") or {}).get("loss")
+        if described is None:
+            return None
+        if self.recipe is None:
+            raise Mistake(
+                "A run that was started from Python with a loss of its own is measured from "
+                "Python: kr.evaluate(workdir, loss=...). "
+                f"Received: {shorten(str(self.workdir), str)}, of loss {shorten(described)}."
+            )
+        return self.recipe.loss
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a picture has any number of classes."""
+        return self._data.get("multi_label", False)
+
+    @functools.cached_property
+    def thresholds(self) -> dict[str, float] | None:
+        """Probabilities from which on to give each tag, by name; `None` without tags.
+
+        Raises:
+            Mistake: if the run has none of its tags in its `results.json`.
+        """
+        if not self.multi_label:
+            return None
+        file = self.workdir / "results.json"
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))["thresholds"]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            found = None
+        numbers = isinstance(found, dict) and _are_numbers(list(found.values()))
+        if not numbers or set(found) != set(self.class_names):
+            raise Mistake(
+                "results.json must have the thresholds of the tags, as the run wrote it. "
+                f"Received: {shorten(str(file), str)}, which has not. Run the recipe again."
+            )
+        return {name: found[name] for name in self.class_names}
 
     @property
     def mean(self) -> tuple[float, ...]:
@@ -183,13 +230,19 @@ def read_log(workdir) -> list[dict[str, float | None]]:
             rows = list(csv.DictReader(lines, strict=True))
     except (OSError, UnicodeError, csv.Error) as error:
         raise _damaged_log(file, str(error)) from error
-    if not rows or not set(_LOGGED) <= set(rows[0]):
-        raise _damaged_log(file, f"it must have rows and the columns {', '.join(_LOGGED)}")
+    logged = [name.format(curve_metric(rows)) for name in _LOGGED]
+    if not rows or not set(logged) <= set(rows[0]):
+        raise _damaged_log(file, f"it must have rows and the columns {', '.join(logged)}")
     parsed = [_parse_row(row, number, file) for number, row in enumerate(rows, start=2)]
     epochs = [row["epoch"] for row in parsed]
     if epochs != sorted(set(epochs)):
         raise _damaged_log(file, "its epochs must increase")
     return parsed
+
+
+def curve_metric(rows) -> str:
+    """Returns the metric beside the loss that is drawn of a log: accuracy, or of tags F1."""
+    return "f1" if rows and "test_f1" in rows[0] else "accuracy"
 
 
 def run_names(workdirs) -> list[str]:
@@ -258,6 +311,7 @@ def _is_as_written(facts):
         and all(_are_numbers(data.get(name, [])) for name in ("mean", "std", "image_shape"))
         and _are_numbers([data.get("crop_fraction", 1.0)])
         and 0 < data.get("crop_fraction", 1.0) <= 1
+        and isinstance(data.get("multi_label", False), bool)
         and isinstance(data.get("class_names", []), list)
         and all(isinstance(name, str) for name in data.get("class_names", []))
     )

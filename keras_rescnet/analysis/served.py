@@ -88,6 +88,7 @@ class Served:
                 "python -m keras_rescnet.export --format saved_model writes one for a run."
             )
         self.class_names = [name.decode() for name in self.model.class_names().numpy()]
+        self.thresholds = self.model.thresholds().numpy() if self._has("thresholds") else None
 
     def _has(self, name):
         return callable(getattr(self.model, name, None))
@@ -95,9 +96,11 @@ class Served:
     def guesses(self, path, count=5) -> dict[str, float]:
         """Returns the likeliest classes of a picture file and their probabilities.
 
+        Of a model of tags, those whose probability is at least their threshold.
+
         Args:
             path: The file.
-            count: How many classes.
+            count: How many classes; of tags all are returned.
 
         Raises:
             Mistake: if it is no picture that can be read.
@@ -110,5 +113,9 @@ class Served:
                 f"Received: {shorten(str(path), str)}."
             ) from error
         probabilities = self.model.serve(pixels[None])[0].numpy()
-        best = np.argsort(-probabilities, kind="stable")[:count]
+        best = np.argsort(-probabilities, kind="stable")
+        if self.thresholds is None:
+            best = best[:count]
+        else:
+            best = best[probabilities[best] >= self.thresholds[best]]
         return {self.class_names[i]: float(probabilities[i]) for i in best}

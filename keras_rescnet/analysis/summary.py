@@ -2,7 +2,13 @@
 
 import statistics
 
-from keras_rescnet.analysis.records import group_runs, mean_and_spread, percentages, read_records
+from keras_rescnet.analysis.records import (
+    group_runs,
+    mean_and_spread,
+    metric_of,
+    percentages,
+    read_records,
+)
 
 _HEADINGS = ("recipe", "test accuracy, %", "seeds", "epochs", "time per run", "hardware", "command")
 
@@ -31,7 +37,7 @@ def render_summary(results) -> str:
                 _line(
                     name,
                     mean_and_spread(runs),
-                    str(len(percentages(runs, "test_accuracy"))),
+                    str(len(percentages(runs, f"test_{metric_of(runs)}"))),
                     str(epochs),
                     _duration(statistics.median(run["hours"] for run in runs)),
                     "; ".join(sorted({run["machine"] for run in runs})),

@@ -8,7 +8,13 @@ import pathlib
 import statistics
 from typing import TYPE_CHECKING
 
-from keras_rescnet.analysis.records import group_runs, mean_and_spread, percentages, read_records
+from keras_rescnet.analysis.records import (
+    group_runs,
+    mean_and_spread,
+    metric_of,
+    percentages,
+    read_records,
+)
 from keras_rescnet.mistake import Mistake, shorten
 
 if TYPE_CHECKING:
@@ -189,7 +195,7 @@ def _describe_runs(records, recipe):
     """Returns what runs of one recipe measured, one text for each set of overrides."""
     texts = []
     for (epochs, changes), group in group_runs(records).items():
-        best = statistics.mean(percentages(group, "best_test_accuracy"))
+        best = statistics.mean(percentages(group, f"best_test_{metric_of(group)}"))
         text = f"{mean_and_spread(group)} ({best:.2f}), {_count(len(group), 'run')}"
         seeds = len({record.get("seed") for record in group})
         if len(group) > seeds:

@@ -18,6 +18,7 @@ from keras_rescnet.data.known_datasets import (
     SVHN,
     SVHN_EXTRA,
 )
+from keras_rescnet.data.table import image_table
 from keras_rescnet.data.transforms import stateful_transforms
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Examples",
     "evaluation_batches",
     "image_folder",
+    "image_table",
     "load",
     "stateful_transforms",
     "train_batches",

@@ -16,7 +16,8 @@ class ArrayExamples:
     Args:
         dataset: The `Dataset` they are of.
         images: uint8 `(N, H, W, C)`.
-        labels: Integers `(N,)`, from 0 to `dataset.classes - 1`.
+        labels: Integers `(N,)`, from 0 to `dataset.classes - 1`; of a `multi_label` dataset 0 and
+            1, `(N, classes)`.
         class_names: Name of each class.
 
     Raises:
@@ -59,18 +60,24 @@ class ArrayExamples:
         images, labels = self._tensors
 
         def read_batch(indices, rows):
-            one_hot = tf.one_hot(tf.gather(labels, indices), self.dataset.classes)
-            return {"images": tf.gather(images, indices), "labels": one_hot}
+            found = tf.gather(labels, indices)
+            if not self.dataset.multi_label:
+                found = tf.one_hot(found, self.dataset.classes)
+            return {"images": tf.gather(images, indices), "labels": found}
 
         return read_batch, transforms
 
     @functools.cached_property
     def _tensors(self):
         with tf.device("CPU"):  # where tf.data gathers, also when there is a GPU
-            return tf.constant(self.images), tf.constant(self.labels, "int32")
+            dtype = "float32" if self.dataset.multi_label else "int32"
+            return tf.constant(self.images), tf.constant(self.labels, dtype)
 
 
 def _check_labels(dataset, labels):
+    if dataset.multi_label:
+        check_tags(dataset, labels)
+        return
     expected = f"Labels of {dataset.name} must be integers (N,) from 0 to {dataset.classes - 1}"
     if labels.ndim == 2 and labels.shape[1] == dataset.classes:
         expected += "; of one-hot labels argmax(axis=1) makes them"
@@ -82,4 +89,17 @@ def _check_labels(dataset, labels):
     if outside.any():
         raise Mistake(
             f"{expected}. Received: {outside.sum()} other labels, such as {labels[outside][0]}."
+        )
+
+
+def check_tags(dataset, labels):
+    """Raises a `Mistake` unless labels are 0 and 1, one column per tag."""
+    fits = labels.ndim == 2 and labels.shape[1] == dataset.classes and labels.dtype.kind in "iufb"
+    if not fits or len(labels) == 0 or not np.isin(labels, (0, 1)).all():
+        received = f"{labels.dtype} of shape {labels.shape}"
+        if fits and len(labels):
+            received = f"numbers from {labels.min():g} to {labels.max():g}"
+        raise Mistake(
+            f"Labels of {dataset.name}, a multi_label dataset, must be 0 and 1 of shape "
+            f"(N, {dataset.classes}). Received: {received}."
         )

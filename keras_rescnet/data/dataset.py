@@ -32,6 +32,7 @@ class Dataset:
             computes it.
         std: Standard deviation of the same.
         class_names: Name of each class; `None` where the source knows them.
+        multi_label: Whether a picture has any number of classes, its tags, instead of one.
         train_split: What `"train"` is called at the source.
         test_split: What `"test"` is called at the source.
 
@@ -65,6 +66,7 @@ class Dataset:
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
     class_names: tuple[str, ...] | None = None
+    multi_label: bool = False
     train_split: str = "train"
     test_split: str = "test"
 
@@ -78,9 +80,14 @@ class Dataset:
             if isinstance(value, list | np.ndarray):
                 items = value.tolist() if isinstance(value, np.ndarray) else value
                 object.__setattr__(self, name, tuple(items))
+        if not isinstance(self.multi_label, bool):
+            raise Mistake(
+                "`multi_label` must be True or False. "
+                f"Received: multi_label={shorten(self.multi_label)}."
+            )
         self._check_shape()
         if self.classes is not None:
-            check_integer("classes", self.classes, 2)
+            check_integer("classes", self.classes, 1 if self.multi_label else 2)
         self._check_statistics()
         if self.class_names is not None:
             check_class_names(self, self.class_names)

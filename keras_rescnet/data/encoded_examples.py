@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras_rescnet.augment.arguments import check_integer
 from keras_rescnet.augment.cores import map_images
 from keras_rescnet.augment.random_resized_crop import RandomResizedCrop, resize
+from keras_rescnet.data.array_examples import check_tags
 from keras_rescnet.data.dataset import Dataset, check_class_names
 from keras_rescnet.data.decoding import MARGIN, decode, decode_middle
 from keras_rescnet.mistake import Mistake
@@ -20,7 +21,8 @@ class EncodedExamples:
         dataset: The `Dataset` they are of; its images must be square.
         count: Number of examples.
         fetch: Function from the positions of examples, int64 `(n,)`, to encoded pictures, object
-            `(n,)` of bytes, and labels, int64 `(n,)`, all numpy. Called from several threads.
+            `(n,)` of bytes, and labels, int64 `(n,)`, all numpy; of a `multi_label` dataset 0 and
+            1, `(n, classes)`. Called from several threads.
         class_names: Name of each class.
 
     Raises:
@@ -90,7 +92,10 @@ class EncodedExamples:
             images = map_images(
                 image, (tf.ensure_shape(encoded, (count,)), draws), tf.TensorSpec(shape, "uint8")
             )
-            labels = tf.one_hot(tf.ensure_shape(labels, (count,)), self.dataset.classes)
+            if self.dataset.multi_label:
+                labels = tf.cast(tf.ensure_shape(labels, (count, self._classes)), "float32")
+            else:
+                labels = tf.one_hot(tf.ensure_shape(labels, (count,)), self.dataset.classes)
             return {"images": tf.ensure_shape(images, (count, *shape)), "labels": labels}
 
         return read_batch, remaining
@@ -99,6 +104,9 @@ class EncodedExamples:
         """As `fetch`; labels without a class would become rows of zeros."""
         encoded, labels = self.fetch(indices)
         labels = np.asarray(labels, "int64")
+        if self.dataset.multi_label:
+            check_tags(self.dataset, labels)
+            return np.asarray(encoded, object), labels
         outside = labels[(labels < 0) | (labels >= self._classes)]
         if len(outside):
             raise Mistake(

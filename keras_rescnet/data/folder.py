@@ -5,14 +5,10 @@ import functools
 import os
 import pathlib
 
-import numpy as np
-
 from keras_rescnet.augment.arguments import check_integer, check_number
-from keras_rescnet.console import say
 from keras_rescnet.data.dataset import Dataset
-from keras_rescnet.data.encoded_examples import EncodedExamples
-from keras_rescnet.data.folder_facts import folder_facts
 from keras_rescnet.data.folder_listing import list_pictures, show
+from keras_rescnet.data.listed_examples import listed_examples
 from keras_rescnet.mistake import Mistake, shorten
 
 
@@ -98,39 +94,9 @@ def read(dataset, split, data_dir=None, path=None, *, validation_share=None, unr
         )
     root = pathlib.Path(data_dir if path is None else path).expanduser()
     listing = list_pictures(root, validation_share)
-    facts = folder_facts(listing, unreadable_share)
-    unreadable = set(facts["unreadable"])
-    pairs = zip(listing.files[split], listing.labels[split], strict=True)
-    kept = [(file, label) for file, label in pairs if file not in unreadable]
-    labels = np.array([label for _, label in kept], "int64")
-    _check_every_class(listing, split, labels)
-
-    def fetch(indices):
-        pictures = [(root / kept[index][0]).read_bytes() for index in indices]
-        return np.array(pictures, object), labels[indices]
-
-    dataset = dataclasses.replace(
-        dataset,
-        name=_name(root),
-        classes=len(listing.class_names),
-        class_names=tuple(listing.class_names),
-        mean=dataset.mean or tuple(facts["mean"]),
-        std=dataset.std or tuple(facts["std"]),
-    )
-    return EncodedExamples(dataset, len(kept), fetch, listing.class_names)
+    dataset = dataclasses.replace(dataset, name=_name(root))
+    return listed_examples(dataset, listing, split, unreadable_share)
 
 
 def _name(path):
     return show(pathlib.Path(os.path.abspath(path)).name) or "image_folder"
-
-
-def _check_every_class(listing, split, labels):
-    """Says which classes cannot be tested; raises `Mistake` if one cannot be learned."""
-    lacking = [name for i, name in enumerate(listing.class_names) if i not in set(labels.tolist())]
-    if lacking and split == "test":
-        say(f"No picture to test with in {show(listing.root)} of: {shorten(lacking, ascii)}.")
-    elif lacking:
-        raise Mistake(
-            "Every class must have pictures that can be read. "
-            f"Received: none of {shorten(lacking, ascii)} in {show(listing.root)}."
-        )

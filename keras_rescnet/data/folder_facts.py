@@ -19,7 +19,6 @@ from keras_rescnet.data.folder_listing import show
 from keras_rescnet.files import write
 from keras_rescnet.mistake import Mistake
 
-FACTS = "image_folder.json"
 LARGE = 2**24  # pixels from which on pictures are decoded one at a time, for the memory they take
 CHUNK = 2**14  # pixels that are summed up at a time, as floats
 
@@ -27,21 +26,20 @@ _large_pictures = threading.Lock()
 
 
 def folder_facts(listing, unreadable_share):
-    """Returns the facts of a `Listing`, from `image_folder.json` if it is up to date.
+    """Returns the facts of a `Listing`, from its file of facts if that is up to date.
 
     Raises:
         Mistake: if more than `unreadable_share` of the pictures cannot be read.
     """
     every = listing.files["train"] + listing.files["test"]
     digest = _digest(listing.root, every, len(listing.files["train"]))
-    stored = listing.root / FACTS
-    facts = _stored_facts(stored, digest)
+    facts = _stored_facts(listing.facts, digest)
     if facts is None:
         facts = {**_look_through(listing, every), "files": digest}
         try:
-            write(stored, json.dumps(facts, indent=1) + "\n")
+            write(listing.facts, json.dumps(facts, indent=1) + "\n")
         except OSError as error:
-            say(f"{show(stored)} cannot be written ({error.strerror}): not kept.")
+            say(f"{show(listing.facts)} cannot be written ({error.strerror}): not kept.")
     unreadable = facts["unreadable"]
     if len(unreadable) > unreadable_share * len(every):
         raise Mistake(

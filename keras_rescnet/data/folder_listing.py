@@ -9,6 +9,7 @@ from keras_rescnet.data.decoding import SUFFIXES
 from keras_rescnet.mistake import Mistake, shorten
 
 LABELS = "labels.txt"
+FACTS = "image_folder.json"
 VALIDATION = ("val", "validation", "valid")  # names of the folder of test pictures, or else:
 TEST = "test"
 
@@ -21,15 +22,17 @@ class Listing:
         root: The folder.
         class_names: Name of each class.
         files: Files of `"train"` and of `"test"` by class and name, relative to `root`.
-        labels: Class of each of them.
+        labels: Class of each of them; where a picture has any number, 0 and 1 per class, uint8.
         others: Files that are not named like pictures, and pictures outside of classes.
+        facts: File to keep in what is found by looking through the pictures.
     """
 
     root: pathlib.Path
     class_names: list[str]
     files: dict[str, list[str]]
-    labels: dict[str, list[int]]
+    labels: dict[str, list]
     others: list[str]
+    facts: pathlib.Path
 
 
 def list_pictures(root, validation_share=None):
@@ -50,7 +53,7 @@ def list_pictures(root, validation_share=None):
         }
     else:
         train = test = _train_folder(root)
-        found = _divide(_classes(root, train, others), validation_share)
+        found = divide(_classes(root, train, others), validation_share)
     names = sorted(found["train"])
     empty = [name for name in names if not found["train"][name]]
     if empty:
@@ -77,7 +80,7 @@ def list_pictures(root, validation_share=None):
         pairs = [(file, name) for name in sorted(classes) for file in sorted(classes[name])]
         files[split] = [file for file, _ in pairs]
         labels[split] = [in_order.index(name) for _, name in pairs]
-    return Listing(root, in_order, files, labels, others)
+    return Listing(root, in_order, files, labels, others, root / FACTS)
 
 
 def show(path):
@@ -118,7 +121,7 @@ def _classes(root, folder, others):
     classes = {}
     for entry in _entries(root / folder):
         if not entry.is_dir():
-            if entry.name not in (LABELS, "image_folder.json"):
+            if entry.name not in (LABELS, FACTS):
                 others.append(str(pathlib.Path(folder, entry.name)))
             continue
         if folder == "" and entry.name == TEST:
@@ -164,7 +167,7 @@ def _entries(folder):
     return sorted(visible, key=lambda entry: entry.name)
 
 
-def _divide(classes, share):
+def divide(classes, share):
     """Takes a share of every class, at least one picture, to test with.
 
     Which ones depends on the names of the files alone: it is the same in every run, and hardly

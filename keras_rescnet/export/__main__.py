@@ -56,6 +56,8 @@ def main(arguments):
                 **normalization,
                 class_names=run.class_names,
                 crop_fraction=run.crop_fraction,
+                multi_label=run.multi_label,
+                thresholds=list((run.thresholds or {}).values()),
             )
             finished.note_checksums(run.workdir)
             print(f"Wrote {path}.")
@@ -68,7 +70,9 @@ def main(arguments):
             write, path = litert, run.workdir / "model.tflite"
         pictures = pictures_of(run, data_dir.value)
         with quiet():  # LiteRT names its delegate, tf2onnx warns of numpy's future
-            difference = write(run.model, path, **normalization, pictures=pictures)
+            difference = write(
+                run.model, path, **normalization, pictures=pictures, multi_label=run.multi_label
+            )
         print(f"Wrote {path}; it differs by {difference:.2g} on {len(pictures)} pictures.")
 
     run_command("export", __doc__, arguments, values, command, required=["workdir"])

@@ -24,6 +24,7 @@ def onnx(
     mean: Sequence[float],
     std: Sequence[float],
     pictures: np.ndarray,
+    multi_label: bool = False,
 ) -> float:
     """Writes an ONNX file that maps float32 pixels to probabilities, and checks it.
 
@@ -33,6 +34,8 @@ def onnx(
         mean: Mean of each channel, of pixels divided by 255.
         std: Standard deviation of each channel, likewise.
         pictures: Pixels in [0, 255], `(N, H, W, C)`, to compare with the model on.
+        multi_label: Whether a picture has any number of classes, so that probabilities are the
+            sigmoid of the logits, not their softmax.
 
     Returns:
         The largest difference between a probability of the model and of the file.
@@ -59,7 +62,7 @@ def onnx(
     import onnxruntime
 
     pictures = _check_pictures(model, pictures)
-    with_pixels = _with_pixels(model, mean, std)
+    with_pixels = _with_pixels(model, mean, std, multi_label)
     _check_path(path)
     with write_aside(path) as aside:
         with_pixels(pictures[:1])  # Keras exports what has been called
@@ -76,6 +79,7 @@ def litert(
     mean: Sequence[float],
     std: Sequence[float],
     pictures: np.ndarray,
+    multi_label: bool = False,
 ) -> float:
     """Writes a LiteRT (.tflite) file that maps float32 pixels to probabilities, and checks it.
 
@@ -99,7 +103,7 @@ def litert(
     from ai_edge_litert.interpreter import Interpreter
 
     pictures = _check_pictures(model, pictures)
-    with_pixels = _with_pixels(model, mean, std)
+    with_pixels = _with_pixels(model, mean, std, multi_label)
     _check_path(path)
     with tempfile.TemporaryDirectory() as folder:
         with_pixels.export(folder, verbose=False)
@@ -134,13 +138,16 @@ def check_litert():
         raise _missing("litert", error) from None
 
 
-def _with_pixels(model, mean, std):
+def _with_pixels(model, mean, std, multi_label):
     """Returns the model from pixels in [0, 255] to probabilities."""
     check_model(model, mean, std)
     scale, offset = scale_and_offset(mean, std)
     pixels = keras.Input(model.input_shape[1:], name="pixels")
     normalize = keras.layers.Rescaling(scale.tolist(), offset.tolist())
-    return keras.Model(pixels, keras.layers.Softmax(dtype="float32")(model(normalize(pixels))))
+    logits = model(normalize(pixels))
+    if multi_label:
+        return keras.Model(pixels, keras.layers.Activation("sigmoid", dtype="float32")(logits))
+    return keras.Model(pixels, keras.layers.Softmax(dtype="float32")(logits))
 
 
 def _check_pictures(model, pictures):

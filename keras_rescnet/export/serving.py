@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
+from keras_rescnet.augment.arguments import is_number
 from keras_rescnet.data.normalization import scale_and_offset
 from keras_rescnet.export.checks import check_model
 from keras_rescnet.export.preparation import prepare
@@ -24,12 +25,14 @@ def saved_model(
     std: Sequence[float],
     class_names: Sequence[str] = (),
     crop_fraction: float = 1.0,
+    multi_label: bool = False,
+    thresholds: Sequence[float] = (),
 ) -> None:
     """Writes a SavedModel that maps pixels to probabilities.
 
         probabilities = softmax(model((pixels / 255 - mean) / std))
 
-    It has three functions and a signature:
+    or, with `multi_label`, their sigmoid. It has three functions and a signature:
 
     - `serve(pixels)` takes pixels in [0, 255], `(N, H, W, C)` with any `N`, 0 included, of dtype
       uint8, int32, int64, float16, float32 or float64. Returns float32 probabilities
@@ -37,7 +40,8 @@ def saved_model(
     - `prepare(encoded)` takes the bytes of a JPEG, PNG, BMP or GIF file, a scalar string. Returns
       uint8 pixels `(H, W, C)`, as the pictures of the model's tests were prepared: the shorter
       side is resized to `1 / crop_fraction` of the input's, and the middle is kept.
-    - `class_names()` returns the names of the classes.
+    - `class_names()` returns the names of the classes; with `multi_label`, `thresholds()` returns
+      the probabilities from which on to give each, float32.
     - The signature `serving_default` takes float32 pixels and returns probabilities and names.
 
     A SavedModel is a program: whoever loads one runs what it holds.
@@ -49,6 +53,8 @@ def saved_model(
         std: Standard deviation of each channel, likewise.
         class_names: Names of the classes, in order; their numbers if there are none.
         crop_fraction: Share of a picture's shorter side that `prepare` keeps.
+        multi_label: Whether a picture has any number of classes, its tags, instead of one.
+        thresholds: With `multi_label`, probabilities from which on to give each; 0.5 by default.
 
     Raises:
         Mistake: if an argument does not fit the model, the folder holds something else, or Keras
@@ -83,6 +89,7 @@ def saved_model(
             "`crop_fraction` must be above 0 and at most 1. "
             f"Received: crop_fraction={crop_fraction}."
         )
+    thresholds = _thresholds(thresholds, classes, multi_label)
     _check_path(path)
 
     archive = tf.Module()
@@ -102,7 +109,8 @@ def saved_model(
         filled = tf.pad(pixels, [[0, tf.cast(count == 0, tf.int32)], [0, 0], [0, 0], [0, 0]])
         with erfc_in_graphs():  # only TensorFlow reads this file
             logits = model(filled * scale + offset, training=False)
-        return tf.nn.softmax(tf.cast(logits, tf.float32))[:count]
+        logits = tf.cast(logits, tf.float32)
+        return (tf.nn.sigmoid(logits) if multi_label else tf.nn.softmax(logits))[:count]
 
     @tf.function(autograph=False)
     def serve(pixels):
@@ -117,12 +125,30 @@ def saved_model(
         return {"probabilities": classify(pixels), "class_names": name_classes()}
 
     archive.serve, archive.class_names = serve, name_classes
+    if multi_label:
+        archive.thresholds = tf.function(
+            lambda: tf.constant(thresholds, tf.float32), input_signature=[], autograph=False
+        )
     if None not in shape[1:]:
         archive.prepare = prepare_picture
     for dtype in PIXELS:
         serve.get_concrete_function(tf.TensorSpec(shape, dtype))
     with write_aside(path) as aside:
         tf.saved_model.save(archive, str(aside), signatures=serving_default)
+
+
+def _thresholds(thresholds, classes, multi_label):
+    """Returns the probabilities from which on to give each class."""
+    chosen = list(thresholds) or [0.5] * classes
+    if len(thresholds) not in (0, classes if multi_label else 0) or not all(
+        is_number(value) and 0 <= value <= 1 for value in chosen
+    ):
+        raise Mistake(
+            f"`thresholds` must be {classes} probabilities, one for each class, and go with "
+            f"multi_label=True. Received: thresholds={shorten(thresholds)}, "
+            f"multi_label={shorten(multi_label)}."
+        )
+    return chosen
 
 
 def _check_path(path):

@@ -2,6 +2,14 @@
 
 from keras_rescnet.recipe.calling import calling
 from keras_rescnet.recipe.loading import execute, load_recipe, recipe_name
-from keras_rescnet.recipe.recipe import FREE_FIELDS, Recipe
+from keras_rescnet.recipe.recipe import FREE_FIELDS, LATER_FIELDS, Recipe
 
-__all__ = ["FREE_FIELDS", "Recipe", "calling", "execute", "load_recipe", "recipe_name"]
+__all__ = [
+    "FREE_FIELDS",
+    "LATER_FIELDS",
+    "Recipe",
+    "calling",
+    "execute",
+    "load_recipe",
+    "recipe_name",
+]

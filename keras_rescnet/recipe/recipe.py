@@ -11,11 +11,12 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from keras_rescnet.data import Dataset
 from keras_rescnet.mistake import Mistake, shorten
 from keras_rescnet.recipe.calling import calling
+from keras_rescnet.recipe.checks import check_loss
 from keras_rescnet.recipe.description import describe
 from keras_rescnet.schedules import cosine_decay
 
@@ -34,6 +35,10 @@ FREE_FIELDS = frozenset(
         "steps_per_execution",
     }
 )
+
+# Fields of later versions. At their default a description leaves them out, so that recipes from
+# before keep their digests.
+LATER_FIELDS = frozenset({"class_weights", "loss"})
 
 _PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 _POLICIES = ("stop", "rollback")
@@ -66,8 +71,13 @@ class Recipe:
         decay: Function of `(epoch, epochs)`, both counted after the warm-up, that returns the
             factor by which the learning rate is multiplied in that epoch; it is tried with epoch
             0. Defaults to `cosine_decay`.
+        loss: Function of labels and logits, `(N, classes)` each, that returns the loss of every
+            picture, `(N,)`: one of `kr.losses`, one of your own, or a `keras.losses.Loss`. A test
+            has the same. Defaults to `None`, the softmax cross-entropy.
         label_smoothing: Share of every label that is spread over all classes, at least 0 and below
-            1. Defaults to 0.
+            1; for the default loss. Defaults to 0.
+        class_weights: Weights of classes in the training loss, by name; others have 1. Defaults to
+            `None`, 1 for all.
         drop_path: Share of the residual branches that are dropped, for a model that takes
             `drop_path`, at least 0 and below 1. Defaults to `None`, the model's own.
         exclude_from_weight_decay: Regular expressions; a weight whose name has a match, such as
@@ -138,7 +148,9 @@ class Recipe:
     minimum_learning_rate: float = 0.0
     warmup_epochs: int = 0
     decay: Callable[[int, int], float] = cosine_decay
+    loss: Callable[..., typing.Any] | None = None
     label_smoothing: float = 0.0
+    class_weights: Mapping[str, float] | None = None
     drop_path: float | None = None
     exclude_from_weight_decay: tuple[str, ...] = ()
     global_clipnorm: float | None = None
@@ -199,6 +211,7 @@ class Recipe:
         for name in ("reference", "reference_top5"):
             self._check(name, lambda value: 0 <= value <= 100, "be a percentage")
         self._check("reference_hours", lambda value: 0 < value < math.inf, "be positive and finite")
+        check_loss(self)
         self._check_excluded()
         if self.warmup_epochs >= self.epochs:
             raise Mistake(
@@ -273,7 +286,12 @@ class Recipe:
         >>> recipe.describe()["learning_rate"], recipe.describe()["precision"]
         (0.05, 'float32')
         """
-        return {name: describe(getattr(self, name)) for name in field_names()}
+        fields = {field.name: field.default for field in dataclasses.fields(self) if field.repr}
+        return {
+            name: describe(getattr(self, name))
+            for name, default in fields.items()
+            if name not in LATER_FIELDS or getattr(self, name) != default
+        }
 
     def digest(self) -> str:
         """Returns 32 hexadecimal digits, the same for recipes that give the same numbers.
@@ -301,7 +319,12 @@ class Recipe:
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:32]
 
 
-_NAMES = {collections.abc.Callable: "a function", Dataset: "a Dataset", types.NoneType: "None"}
+_NAMES = {
+    collections.abc.Callable: "a function",
+    collections.abc.Mapping: "a dict",
+    Dataset: "a Dataset",
+    types.NoneType: "None",
+}
 
 
 def _is_union(annotation):

@@ -90,9 +90,14 @@ class RunData:
         )
 
     def test_batches(self, num_shards=1, shard_index=0):
-        """Returns every test image once, normalized, in batches of one shape.
+        """Returns the `plain_batches` of the test set."""
+        return self.plain_batches(self.test, num_shards, shard_index)
+
+    def plain_batches(self, examples, num_shards=1, shard_index=0):
+        """Returns every image once, normalized, in batches of one shape.
 
         Args:
+            examples: `train` or `test`.
             num_shards: Number of processes that share the rows of every batch.
             shard_index: Which of them this is, from 0.
 
@@ -101,7 +106,7 @@ class RunData:
             0 for rows that only fill up the last batch, else 1.
         """
         return data.evaluation_batches(
-            self.test,
+            examples,
             batch_size=self.batch_size,
             num_shards=num_shards,
             shard_index=shard_index,
@@ -118,6 +123,7 @@ class RunData:
             "train_images": len(self.train),
             "test_images": len(self.test),
             "crop_fraction": getattr(self.test, "crop_fraction", 1.0),
+            **({"multi_label": True} if self.dataset.multi_label else {}),
         }
 
     def digest(self):
@@ -149,4 +155,4 @@ def _sample(examples, indices):
     rows = Rows(len(indices), tf.zeros((2,), "int64"))
     dataset = tf.data.Dataset.from_tensors(indices).map(lambda i: read_batch(i, rows)["labels"])
     (labels,) = dataset.as_numpy_iterator()
-    return (np.argmax(labels, axis=-1),)
+    return (labels if examples.dataset.multi_label else np.argmax(labels, axis=-1),)

@@ -16,7 +16,8 @@ def training_pictures(recipe, step=0, data_dir=None, count=None):
         count: How many pictures at most; all of the batch by default.
 
     Returns:
-        float32 `(N, H, W, C)` in [0, 1], and N strings such as `"cat"` or `"0.7 cat 0.3 dog"`.
+        float32 `(N, H, W, C)` in [0, 1], and N strings such as `"cat"`, `"0.7 cat 0.3 dog"` or, of
+        tags, `"red, shoe"`.
 
     Raises:
         Mistake: if the run has no such step.
@@ -37,6 +38,6 @@ def training_pictures(recipe, step=0, data_dir=None, count=None):
 def _caption(label, class_names):
     order = np.argsort(-label, kind="stable")
     parts = [(label[i], class_names[i]) for i in order if label[i] > 0]
-    if len(parts) == 1:
-        return parts[0][1]
+    if len(parts) == 1 or all(share == 1 for share, _ in parts):
+        return ", ".join(name for _, name in parts)
     return " ".join(f"{share:.2g} {name}" for share, name in parts)

@@ -3,8 +3,10 @@
 import shutil
 import sys
 import time
+from collections.abc import Mapping, Sequence
 
 from keras_rescnet.console import say
+from keras_rescnet.training.metrics import METRICS
 
 _BAR = 20  # characters, where the line has room for them
 
@@ -20,10 +22,18 @@ class Progress:
         steps_per_epoch: Number of steps per epoch.
         step: Number of steps that were done before.
         chief: Whether this process prints. One process of a run does.
+        shown: Names of the metrics to print, the loss first.
     """
 
-    def __init__(self, recipe, steps_per_epoch: int, step: int, chief: bool = True):
-        self._chief = chief
+    def __init__(
+        self,
+        recipe,
+        steps_per_epoch: int,
+        step: int,
+        chief: bool = True,
+        shown: Sequence[str] = METRICS[:2],
+    ):
+        self._chief, self._shown = chief, shown
         self._terminal = chief and _is_terminal()
         self._epochs, self._batch_size = recipe.epochs, recipe.batch_size
         self._evaluate_every = recipe.evaluate_every
@@ -35,13 +45,12 @@ class Progress:
     def _begin(self, step):
         self._first = self._last = (step, time.monotonic())
 
-    def update(self, step: int, sums) -> None:
+    def update(self, step: int, metrics: Mapping[str, float]) -> None:
         """Redraws the bar, on a terminal.
 
         Args:
             step: Number of steps of the run that are done.
-            sums: Sums of the statistics over the images of the epoch so far, in the order of
-                `metrics.METRICS`.
+            metrics: Those of the epoch so far.
         """
         self._last = (step, time.monotonic())
         if self._compiled is None:
@@ -52,12 +61,10 @@ class Progress:
         if not self._terminal:
             return
         epoch, done = divmod(step - 1, self._steps_per_epoch)
-        images = (done + 1) * self._batch_size
         self._draw(
             f"Epoch {epoch + 1}/{self._epochs} ",
             (done + 1) / self._steps_per_epoch,
-            f"{done + 1}/{self._steps_per_epoch}  loss {sums[0] / images:.4f}  "
-            f"accuracy {100 * sums[1] / images:.2f} %  {rate:,.0f} images/s  "
+            f"{done + 1}/{self._steps_per_epoch}  {self._text(metrics)}  {rate:,.0f} images/s  "
             f"{_duration(left)} left",
         )
 
@@ -73,23 +80,29 @@ class Progress:
     def end_epoch(self, row: dict) -> None:
         """Prints an epoch's row of the log, and begins the next one."""
         rate, (step, last) = self._rate(), self._last
-        if row["test_accuracy"] is not None:
+        tested = row[f"test_{self._shown[-1]}"] is not None
+        if tested:
             self._test_seconds = time.monotonic() - last
         left = self._seconds_left(step)
         self._begin(step)
         if not self._chief:
             return
-        text = (
-            f"Epoch {row['epoch']}/{self._epochs}  loss {row['train_loss']:.4f}  "
-            f"accuracy {100 * row['train_accuracy']:.2f} %"
-        )
-        if row["test_accuracy"] is not None:
-            text += (
-                f"  test loss {row['test_loss']:.4f}  "
-                f"test accuracy {100 * row['test_accuracy']:.2f} %"
-            )
+        text = f"Epoch {row['epoch']}/{self._epochs}  {self._text(row, 'train')}"
+        if tested:
+            text += f"  {self._text(row, 'test')}"
         text += f"  {rate:,.0f} images/s  {_duration(left)} left"
         say(f"\r\033[K{text}" if self._terminal else text)
+
+    def _text(self, values, split=""):
+        """Returns metrics in words; in a row of the log they have the name of a split."""
+        texts = []
+        for name in self._shown:
+            value = values.get(f"{split}_{name}" if split else name)
+            if value is not None:
+                number = f"{value:.4f}" if name == "loss" else f"{100 * value:.2f} %"
+                what = f"test {name}" if split == "test" else name
+                texts.append(f"{what.replace('_', ' ')} {number}")
+        return "  ".join(texts)
 
     def _rate(self):
         """Returns images per second."""

@@ -15,7 +15,14 @@ from keras_rescnet.schedules import learning_rate_at
 from keras_rescnet.training.checkpoint import Checkpoints, match
 from keras_rescnet.training.data import RunData
 from keras_rescnet.training.events import Events
-from keras_rescnet.training.metrics import best_row, means, not_measured, results_of, statistics
+from keras_rescnet.training.losses import build_losses, build_teacher
+from keras_rescnet.training.metrics import (
+    ClassMetrics,
+    TagMetrics,
+    best_row,
+    prefixed,
+    results_of,
+)
 from keras_rescnet.training.progress import Progress
 from keras_rescnet.training.setup import build_model, build_optimizer, check_batch, check_same
 from keras_rescnet.training.state import RunState
@@ -58,6 +65,8 @@ class Run:
     def _build(self):
         """Makes model and optimizer, in the order that decides their random numbers."""
         recipe, engine = self.recipe, self.engine
+        losses = build_losses(recipe, self.data.train.class_names)
+        self.metrics = (TagMetrics if recipe.dataset.multi_label else ClassMetrics)(losses)
         fresh = self._last_checkpoint() is None
         keras.utils.set_random_seed(recipe.seed)
         policy = keras.dtype_policies.get(keras.config.dtype_policy())
@@ -66,15 +75,17 @@ class Run:
             with engine.scope():
                 self.model = build_model(recipe, engine.replicas, initialize=fresh)
                 self.optimizer = build_optimizer(recipe, self.model)
+                teacher = build_teacher(recipe)
         finally:
             keras.config.set_dtype_policy(policy)
         engine.build(
             self.model,
             self.optimizer,
-            functools.partial(statistics, label_smoothing=recipe.label_smoothing),
-            statistics,
+            self.metrics.train_statistics,
+            self.metrics.test_statistics,
             batch_size=recipe.batch_size,
             accumulation_steps=recipe.gradient_accumulation_steps,
+            teacher=teacher,
         )
 
     def fit(self, stop):
@@ -99,7 +110,7 @@ class Run:
                     self._handle_not_finite("loss", rows)
                     continue
                 self.state.add_steps(rows)
-                self.progress.update(self.state.step, self.state.sums)
+                self.progress.update(self.state.step, self._train_metrics())
                 count = self._next_count(seconds)
                 ended = self.state.step % self.steps_per_epoch == 0
                 if ended:
@@ -123,7 +134,8 @@ class Run:
         self._feed()
         step, chief = self.state.step, self.engine.chief
         self.events = Events(self.folder.path / "tensorboard", self.state.history, chief)
-        self.progress = Progress(self.recipe, self.steps_per_epoch, step, chief)
+        shown = self.metrics.shown
+        self.progress = Progress(self.recipe, self.steps_per_epoch, step, chief, shown)
         self._saved = time.monotonic()
         self._saved_step = step
 
@@ -144,7 +156,7 @@ class Run:
         row = {
             "epoch": epoch + 1,
             "learning_rate": learning_rate_at(epoch, recipe),
-            **means("train", self.state.sums, self.steps_per_epoch * recipe.batch_size),
+            **prefixed("train", self._train_metrics()),
         }
         if (epoch + 1) % recipe.evaluate_every == 0 or epoch + 1 == recipe.epochs:
             self.progress.test(epoch)
@@ -155,15 +167,21 @@ class Run:
                 row.update(self._evaluate("test_ema"))
                 self.engine.assign(weights)
         else:
-            row.update(not_measured(*self.splits))
+            for split in self.splits:
+                row.update(prefixed(split, dict.fromkeys(self.metrics.names)))
         self.state.end_epoch(row)
         self.folder.write_log(self.state.history)
         self.progress.end_epoch(row)
         self.events.add(row)
 
     def _evaluate(self, split):
-        sums = self.engine.evaluate(self.data.test_batches)
-        return means(split, sums, len(self.data.test))
+        batches, count = self.data.test_batches, len(self.data.test)
+        return prefixed(split, self.metrics.of_test(self.engine, batches, count))
+
+    def _train_metrics(self):
+        """Returns the metrics of the steps of the running epoch, at least one."""
+        steps = (self.state.step - 1) % self.steps_per_epoch + 1
+        return self.metrics.of_sums(self.state.sums, steps * self.recipe.batch_size)
 
     def _is_late(self):
         return time.monotonic() - self._saved > 60.0 * self.recipe.checkpoint_minutes
@@ -173,7 +191,7 @@ class Run:
         if not all(np.all(np.isfinite(array)) for array in arrays.values()):
             self._handle_not_finite("weight")
             return
-        best = best_row(self.state.history) or {"epoch": 0}
+        best = best_row(self.state.history, self.metrics.best) or {"epoch": 0}
         self.checkpoints.save(self.state, arrays, keep=best["epoch"] * self.steps_per_epoch)
         self._saved, self._saved_step = time.monotonic(), self.state.step
         self._note_progress()
@@ -225,20 +243,21 @@ class Run:
 
     def finish(self):
         """Writes model, SavedModel and results; returns the results."""
-        results = {
-            **results_of(self.state.history),
-            "parameters": count_parameters(self.model),
-            "recipe_digest": self.digest,
-        }
         if self.recipe.ema_momentum is not None:
             self.engine.average_weights()
+        results = {
+            **results_of(self.state.history, self.metrics.best),
+            "parameters": count_parameters(self.model),
+            "recipe_digest": self.digest,
+            **self.metrics.at_end(self.engine, self.data),
+        }
         if self.engine.chief:
-            self._export()
+            self._export(results.get("thresholds", {}))
             self.folder.results = results  # last: it says that all the rest is there
         self.engine.wait_for_all()  # who serves the others' collectives must not leave before
         return results
 
-    def _export(self):
+    def _export(self, thresholds):
         with self.folder.write_aside("model.keras") as path:
             self.engine.save(path)
         if keras.backend.backend() == "tensorflow":
@@ -251,6 +270,8 @@ class Run:
                     std=dataset.std,
                     class_names=self.data.train.class_names,
                     crop_fraction=self.data.facts()["crop_fraction"],
+                    multi_label=dataset.multi_label,
+                    thresholds=list(thresholds.values()),
                 )
         plot_run(self.folder.path)
 

@@ -77,7 +77,7 @@ def build_model(recipe, replicas, initialize=True):
     build = functools.partial(recipe.model, **arguments)
     with calling("model", recipe.model):
         model = build(classes=classes)
-    _check_model(model, arguments["input_shape"], classes)
+    check_model(model, arguments["input_shape"], classes)
     # On JAX they are of the whole batch anyway
     if recipe.synchronized_bn and replicas > 1 and keras.backend.backend() == "tensorflow":
         for layer in parts_of(model):
@@ -111,7 +111,8 @@ def _check_arguments(builder, arguments):
         pass
 
 
-def _check_model(model, input_shape, classes):
+def check_model(model, input_shape, classes):
+    """Raises a `Mistake` unless a model gives logits of so many classes of such images."""
     if not isinstance(model, keras.Model):
         raise Mistake(
             f"`model` must return a keras.Model with logits of shape (None, {classes}). "
@@ -142,8 +143,8 @@ def _check_model(model, input_shape, classes):
     last = _last_activation(model)
     if last is not None:
         raise Mistake(
-            "`model` must return logits, to which the run applies softmax itself: take the last "
-            f"activation off. Received: {model.name}, which ends in {last}."
+            "`model` must return logits, to which the run applies softmax or sigmoid itself: take "
+            f"the last activation off. Received: {model.name}, which ends in {last}."
         )
 
 

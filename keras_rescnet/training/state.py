@@ -4,12 +4,6 @@ import dataclasses
 
 import numpy as np
 
-from keras_rescnet.training.metrics import METRICS
-
-
-def _no_sums():
-    return np.zeros(len(METRICS))
-
 
 @dataclasses.dataclass
 class RunState:
@@ -19,18 +13,19 @@ class RunState:
         step: Number of steps done.
         history: The rows of the log, one dict per epoch that has ended; `None` in a row stands
             for what was not measured.
-        sums: Sums of the statistics over the steps of the running epoch, `(len(METRICS),)`.
+        sums: Sums of the statistics over the steps of the running epoch, one per statistic; one
+            0 before the first step.
         rollbacks: How often the run went back to a checkpoint because of a number that was not
             finite; each time the batches come in another order.
     """
 
     step: int = 0
     history: list[dict] = dataclasses.field(default_factory=list)
-    sums: np.ndarray = dataclasses.field(default_factory=_no_sums)
+    sums: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(1))
     rollbacks: int = 0
 
     def add_steps(self, rows):
-        """Counts steps whose sums of the statistics are `rows`, `(steps, len(METRICS))`."""
+        """Counts steps whose sums of the statistics are `rows`, `(steps, statistics)`."""
         for row in rows:  # one by one: the sums must not depend on how many come at once
             self.sums = self.sums + row
         self.step += len(rows)
@@ -38,7 +33,7 @@ class RunState:
     def end_epoch(self, row):
         """Adds an epoch's row to the log, and begins the sums of the next."""
         self.history.append(row)
-        self.sums = _no_sums()
+        self.sums = np.zeros_like(self.sums)
 
     def to_json(self) -> dict:
         """Returns the state as JSON can hold it."""

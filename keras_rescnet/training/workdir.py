@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from keras_rescnet import files
 from keras_rescnet.console import say
 from keras_rescnet.mistake import Mistake, shorten
-from keras_rescnet.recipe import FREE_FIELDS, Recipe
+from keras_rescnet.recipe import FREE_FIELDS, LATER_FIELDS, Recipe
 from keras_rescnet.training import finished
 from keras_rescnet.training.checkpoint import Checkpoints
 from keras_rescnet.training.claim import Claim
@@ -85,7 +85,8 @@ class WorkDir:
             plain = {k: v for k, v in before.items() if not isinstance(v, dict | str)}
             before = {**self._recipe, **plain}
         kept = {name: before.get(name) for name in FREE_FIELDS}
-        different = difference({**self._recipe, **before, **kept}, {**self._recipe, **kept})
+        always = {k: v for k, v in self._recipe.items() if k not in LATER_FIELDS}
+        different = difference({**always, **before, **kept}, {**self._recipe, **kept})
         if different:
             raise Mistake(
                 f"{self.path} holds a run of another recipe: {different}. "
@@ -109,8 +110,9 @@ class WorkDir:
             return
         before = self._run.get("recipe", self._recipe)
         for name in sorted(FREE_FIELDS):
-            if before.get(name) != self._recipe[name]:
-                say(f"Goes on with {name}={self._recipe[name]!r}; it was {before.get(name)!r}.")
+            now = self._recipe.get(name)
+            if before.get(name) != now:
+                say(f"Goes on with {name}={now!r}; it was {before.get(name)!r}.")
         starts = self._run.get("starts", [])
         if starts and self._has_checkpoint():
             different = changes(starts[-1]["environment"], facts)

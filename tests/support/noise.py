@@ -25,15 +25,18 @@ def random_pictures(dataset, split, data_dir=None):
     count = 40 if split == "train" else 20
     images = generator.integers(0, 256, (count, *dataset.image_shape), "uint8")
     labels = generator.integers(0, dataset.classes, count)
+    if dataset.multi_label:
+        labels = generator.integers(0, 2, (count, dataset.classes))
     names = dataset.class_names or tuple(f"class {i}" for i in range(dataset.classes))
     return ArrayExamples(dataset, images, labels, names)
 
 
 def with_random_pictures(recipe, **changes):
     dataset = dataclasses.replace(recipe.dataset, read=random_pictures)
-    if dataset.classes is None:  # a folder of pictures: known when it is read
+    if dataset.classes is None:  # a folder or a table of pictures: known when it is read
         facts = {"classes": 3, "mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.4)}
-        dataset = dataclasses.replace(dataset, **facts)
+        tags = recipe.loss is keras_rescnet.losses.binary_crossentropy
+        dataset = dataclasses.replace(dataset, **facts, multi_label=tags)
     return dataclasses.replace(recipe, dataset=dataset, **changes)
 
 

@@ -18,6 +18,7 @@ from keras_rescnet.training.signals import StopRequest
 
 RECIPE = types.SimpleNamespace(epochs=20, batch_size=32, evaluate_every=1)
 ROW = {"epoch": 1, "train_loss": 1.5, "train_accuracy": 0.25, "test_loss": 2.5}
+NOTHING = {"loss": 0.0, "accuracy": 0.0}
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_the_bar_takes_one_line_of_the_terminal(columns, terminal, clock, capsys
     shown = Progress(RECIPE, 44, 0)
     for step in (1, 20, 43):
         clock(1)
-        shown.update(step, [1e4, 12.0, 20.0])
+        shown.update(step, {"loss": 312.5 / step, "accuracy": 0.375 / step})
     shown.test(0)
     drawn = lines(capsys)
     assert len(drawn) == 4
@@ -65,13 +66,13 @@ def test_the_bar_takes_one_line_of_the_terminal(columns, terminal, clock, capsys
 def test_the_rate_is_that_of_training_without_compilation_and_test(terminal, clock, capsys):
     shown = Progress(RECIPE, 44, 0)
     clock(30.0)  # compilation
-    shown.update(4, [0.0, 0.0])
+    shown.update(4, NOTHING)
     clock(4.0)
-    shown.update(44, [0.0, 0.0])  # 40 steps of 32 images in 4 s
+    shown.update(44, NOTHING)  # 40 steps of 32 images in 4 s
     clock(7.0)  # the test
     shown.end_epoch({**ROW, "test_accuracy": 0.5})
     clock(4.4)
-    shown.update(88, [0.0, 0.0])
+    shown.update(88, NOTHING)
     shown.end_epoch({**ROW, "epoch": 2, "test_accuracy": None})
     first, second = capsys.readouterr().out.splitlines()
     # 19 epochs of 44 steps at 10 per second and 7 s of test, then 18
@@ -83,14 +84,14 @@ def test_an_epoch_of_one_step_has_a_rate_too(clock, capsys):
     shown = Progress(RECIPE, 1, 0)
     for epoch in (1, 2):
         clock(2.0)
-        shown.update(epoch, [0.0, 0.0])
+        shown.update(epoch, NOTHING)
         shown.end_epoch({**ROW, "epoch": epoch, "test_accuracy": None})
     assert all("  16 images/s  " in line for line in capsys.readouterr().out.splitlines())
 
 
 def test_other_processes_than_the_chief_say_nothing(capsys):
     shown = Progress(RECIPE, 44, 0, chief=False)
-    shown.update(44, [0.0, 0.0])
+    shown.update(44, NOTHING)
     shown.test(0)
     shown.end_epoch({**ROW, "test_accuracy": 0.5})
     assert capsys.readouterr().out == ""

@@ -46,6 +46,7 @@ class Engine(typing.Protocol):
         *,
         batch_size: int,
         accumulation_steps: int,
+        teacher: keras.Model | None = None,
     ) -> None:
         """Sets what a step computes; it is compiled when it first runs.
 
@@ -53,10 +54,13 @@ class Engine(typing.Protocol):
             model: Images to logits.
             optimizer: Built on the model's trainable variables.
             train_statistics: `(labels, logits) -> (rows, k)`; column 0 is the loss to minimize.
+                With a teacher `(labels, logits, teacher_logits) -> (rows, k)`.
             test_statistics: The same for evaluation.
             batch_size: Images per step, over all devices.
             accumulation_steps: Parts that a batch goes through the model in; their gradients are
                 added up before the optimizer moves the weights once.
+            teacher: Images to logits; it is given the images of training, in inference mode, and
+                is not trained.
         """
 
     def feed(self, batches: Callable) -> None:
@@ -79,6 +83,16 @@ class Engine(typing.Protocol):
         Args:
             batches: As for `feed`; of dicts that hold `"weights"` too, 0 for rows that only fill
                 up a batch.
+        """
+
+    def predict(self, batches: Callable) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the labels and the logits of all rows that have weight, `(N, classes)` each.
+
+        The model is that of `evaluate`. Of several devices or processes, the rows of a batch come
+        in an order of the engine.
+
+        Args:
+            batches: As for `evaluate`.
         """
 
     def any(self, flag: bool) -> bool:
@@ -117,6 +131,7 @@ class Task:
     batch_size: int
     accumulation_steps: int
     replicas: int
+    teacher: keras.Model | None = None
 
 
 def make_engine(devices: int | None = None, timeout: float = 300) -> Engine:

@@ -30,13 +30,14 @@ _GONE = re.compile(
 )
 
 
-def train_step(task, state, images, labels):
+def train_step(task, state, teacher, images, labels):
     """Trains on a batch.
 
     Args:
         task: The `Task`.
         state: Lists of the values of the trainable variables, the other variables of the model,
             and the optimizer's variables.
+        teacher: The same lists of the teacher, without an optimizer; empty if there is none.
         images: `(batch_size, H, W, C)`.
         labels: `(batch_size, classes)`.
 
@@ -51,7 +52,8 @@ def train_step(task, state, images, labels):
         jnp.split(labels, task.accumulation_steps),
         strict=True,
     ):
-        more, (more_sums, others) = gradients_of(trainable, others, optimizer_state, *part)
+        taught = [] if task.teacher is None else [_logits(task.teacher, teacher, part[0])]
+        more, (more_sums, others) = gradients_of(trainable, others, optimizer_state, *part, *taught)
         sums += more_sums
         gradients = more if gradients is None else jax.tree.map(jnp.add, gradients, more)
     trainable, optimizer_state = task.optimizer.stateless_apply(
@@ -60,12 +62,12 @@ def train_step(task, state, images, labels):
     return (trainable, others, optimizer_state), sums
 
 
-def _loss(task, trainable, others, optimizer_state, images, labels):
+def _loss(task, trainable, others, optimizer_state, images, labels, *teacher_logits):
     """Returns a part's share of the loss, and the sums of its statistics and the other values."""
     logits, others, penalties = task.model.stateless_call(
         trainable, others, images, training=True, return_losses=True
     )
-    rows = task.train_statistics(labels, logits)
+    rows = task.train_statistics(labels, logits, *teacher_logits)
     loss = jnp.sum(rows[:, 0]) / task.batch_size + sum(penalties) / task.accumulation_steps
     if isinstance(task.optimizer, keras.optimizers.LossScaleOptimizer):
         scale = [v is task.optimizer.dynamic_scale for v in task.optimizer.variables].index(True)
@@ -75,9 +77,20 @@ def _loss(task, trainable, others, optimizer_state, images, labels):
 
 def evaluation_step(task, trainable, others, batch):
     """Returns the sums of the statistics over a batch, `(k,)`, by the weights of its rows."""
-    logits, _ = task.model.stateless_call(trainable, others, batch["images"], training=False)
+    logits = _logits(task.model, (trainable, others), batch["images"])
     rows = task.test_statistics(batch["labels"], logits)
     return jnp.sum(rows * batch["weights"][:, None], axis=0)
+
+
+def prediction_step(task, trainable, others, batch):
+    """Returns labels, logits and weights of the rows of a batch, `(rows, 2 classes + 1)`."""
+    logits = _logits(task.model, (trainable, others), batch["images"]).astype("float32")
+    return jnp.concatenate([batch["labels"], logits, batch["weights"][:, None]], axis=1)
+
+
+def _logits(model, values, images):
+    logits, _ = model.stateless_call(*values, images, training=False)
+    return logits
 
 
 class Engine:
@@ -128,7 +141,15 @@ class Engine:
         return _distributed(self._distribution)
 
     def build(
-        self, model, optimizer, train_statistics, test_statistics, *, batch_size, accumulation_steps
+        self,
+        model,
+        optimizer,
+        train_statistics,
+        test_statistics,
+        *,
+        batch_size,
+        accumulation_steps,
+        teacher=None,
     ):
         """See `engines.Engine`."""
         self._task = task = Task(
@@ -139,6 +160,7 @@ class Engine:
             batch_size,
             accumulation_steps,
             self.replicas,
+            teacher,
         )
         self._variables = named_variables(model, optimizer)
         # The state is handed over, so that its memory serves for the next
@@ -147,6 +169,9 @@ class Engine:
         )
         self._evaluation_step = jax.jit(
             functools.partial(evaluation_step, task), out_shardings=self._on_all
+        )
+        self._prediction_step = jax.jit(
+            functools.partial(prediction_step, task), out_shardings=self._on_all
         )
 
     def feed(self, batches):
@@ -157,11 +182,12 @@ class Engine:
         """See `engines.Engine`."""
         groups = self._groups()
         state = tuple([variable.value for variable in group] for group in groups)
+        teacher = _values_of(self._task.teacher)
         rows = []
         with self._others() as deadline:
             for _ in range(count):
                 batch = self._place(next(self._iterator))
-                state, sums = self._train_step(state, batch["images"], batch["labels"])
+                state, sums = self._train_step(state, teacher, batch["images"], batch["labels"])
                 rows.append(sums)
                 self._keep_up(rows, deadline)
             for group, values in zip(groups, state, strict=True):
@@ -177,13 +203,24 @@ class Engine:
 
     def evaluate(self, batches):
         """See `engines.Engine`."""
-        trainable, others, _ = ([variable.value for variable in group] for group in self._groups())
-        sums = []
+        sums = self._of_batches(self._evaluation_step, batches)
+        return sum(array.astype("float64") for array in sums)
+
+    def predict(self, batches):
+        """See `engines.Engine`."""
+        rows = np.concatenate(self._of_batches(self._prediction_step, batches))
+        labels, logits = np.split(rows[rows[:, -1] > 0, :-1], 2, axis=1)
+        return labels, logits
+
+    def _of_batches(self, step, batches):
+        """Returns what a step gives of the model and each batch."""
+        model = _values_of(self._task.model)
+        found = []
         with self._others() as deadline:
             for batch in map(self._place, self._rows_of_process(batches)):
-                sums.append(self._evaluation_step(trainable, others, batch))
-                self._keep_up(sums, deadline)
-            return sum(np.asarray(array).astype("float64") for array in sums)
+                found.append(step(*model, batch))
+                self._keep_up(found, deadline)
+            return [np.asarray(array) for array in found]
 
     def any(self, flag):
         """See `engines.Engine`."""
@@ -261,6 +298,12 @@ class Engine:
     def _groups(self):
         model, optimizer = self._task.model, self._task.optimizer
         return model.trainable_variables, model.non_trainable_variables, optimizer.variables
+
+
+def _values_of(model):
+    """Returns lists of the values of a model's variables, trainable and others."""
+    groups = () if model is None else (model.trainable_variables, model.non_trainable_variables)
+    return tuple([variable.value for variable in group] for group in groups)
 
 
 @contextlib.contextmanager

@@ -52,10 +52,13 @@ def train_step(task, batch):
 
 def _gradients(task, images, labels):
     """Returns the gradients of a part of a batch, and the sums of its statistics."""
+    teacher_logits = []
+    if task.teacher is not None:
+        teacher_logits.append(task.teacher(images, training=False))
     values = [variable.value for variable in task.model.trainable_variables]
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(values)
-        rows = task.train_statistics(labels, task.model(images, training=True))
+        rows = task.train_statistics(labels, task.model(images, training=True), *teacher_logits)
         loss = tf.reduce_sum(rows[:, 0]) / task.batch_size
         if task.model.losses:  # penalties count once, whatever the number of parts and devices
             loss += tf.add_n(task.model.losses) / (task.replicas * task.accumulation_steps)
@@ -75,10 +78,22 @@ def _add(one, other):
 
 def evaluation_step(task, batch):
     """Returns the sums of the statistics of one replica's rows, `(k,)`, by their weights."""
-    with erfc_in_graphs():
-        logits = task.model(batch["images"], training=False)
-    rows = task.test_statistics(batch["labels"], logits)
+    rows = task.test_statistics(batch["labels"], _logits(task, batch))
     return tf.reduce_sum(rows * batch["weights"][:, None], axis=0)
+
+
+def prediction_step(task, batch):
+    """Returns labels, logits and weights of the rows of all replicas, `(rows, 2 classes + 1)`."""
+    logits = tf.cast(_logits(task, batch), "float32")
+    rows = tf.concat([batch["labels"], logits, batch["weights"][:, None]], axis=1)
+    if task.replicas == 1:
+        return rows
+    return tf.distribute.get_replica_context().all_gather(rows, axis=0)
+
+
+def _logits(task, batch):
+    with erfc_in_graphs():
+        return task.model(batch["images"], training=False)
 
 
 def share_statistics(task):
@@ -167,7 +182,15 @@ class Engine:
             yield
 
     def build(
-        self, model, optimizer, train_statistics, test_statistics, *, batch_size, accumulation_steps
+        self,
+        model,
+        optimizer,
+        train_statistics,
+        test_statistics,
+        *,
+        batch_size,
+        accumulation_steps,
+        teacher=None,
     ):
         """See `engines.Engine`."""
         self._task = task = Task(
@@ -178,6 +201,7 @@ class Engine:
             batch_size,
             accumulation_steps,
             self.replicas,
+            teacher,
         )
         self._variables = named_variables(model, optimizer)
         if self.replicas > 1:
@@ -194,12 +218,17 @@ class Engine:
         def run_evaluation(batch):
             return self._sum(functools.partial(evaluation_step, task), batch)
 
+        @tf.function(reduce_retracing=True, autograph=False)
+        def run_prediction(batch):
+            rows = self.strategy.run(functools.partial(prediction_step, task), args=(batch,))
+            return self.strategy.experimental_local_results(rows)[0]  # all have the same
+
         @tf.function(autograph=False)
         def run_sharing():
             self.strategy.run(functools.partial(share_statistics, task))
 
         self._run_steps, self._run_evaluation = run_steps, run_evaluation
-        self._run_sharing = run_sharing
+        self._run_prediction, self._run_sharing = run_prediction, run_sharing
 
     def _sum(self, function, argument):
         """Returns the sum of what a function returns on all replicas."""
@@ -238,6 +267,19 @@ class Engine:
                 sums = sums + self._run_evaluation(batch).numpy().astype("float64")
                 deadline.restart()
         return sums
+
+    def predict(self, batches):
+        """See `engines.Engine`."""
+        found = []
+        with self._others() as deadline:
+            if self.replicas > 1:
+                self._run_sharing()
+            for batch in self._distribute(batches):
+                rows = self._run_prediction(batch).numpy()
+                found.append(rows[rows[:, -1] > 0, :-1])
+                deadline.restart()
+        labels, logits = np.split(np.concatenate(found), 2, axis=1)
+        return labels, logits
 
     def any(self, flag):
         """See `engines.Engine`."""

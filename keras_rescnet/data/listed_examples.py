@@ -1,0 +1,57 @@
+"""The examples of pictures that were listed, from a folder or from a table."""
+
+import dataclasses
+
+import numpy as np
+
+from keras_rescnet.console import say
+from keras_rescnet.data.encoded_examples import EncodedExamples
+from keras_rescnet.data.folder_facts import folder_facts
+from keras_rescnet.data.folder_listing import show
+from keras_rescnet.mistake import Mistake, shorten
+
+
+def listed_examples(dataset, listing, split, unreadable_share):
+    """Returns the pictures of a split as `EncodedExamples`, in the order of the listing.
+
+    Args:
+        dataset: The `Dataset`; its classes, and statistics that it lacks, are filled in.
+        listing: The `Listing`.
+        split: `"train"` or `"test"`.
+        unreadable_share: Share of the pictures that may be unreadable; they are left out.
+
+    Raises:
+        Mistake: if too many are unreadable, or a class has no picture to train on.
+    """
+    facts = folder_facts(listing, unreadable_share)
+    unreadable = set(facts["unreadable"])
+    pairs = zip(listing.files[split], listing.labels[split], strict=True)
+    kept = [(file, label) for file, label in pairs if file not in unreadable]
+    labels = np.array([label for _, label in kept])
+    _check_every_class(listing, split, labels)
+
+    def fetch(indices):
+        pictures = [(listing.root / kept[index][0]).read_bytes() for index in indices]
+        return np.array(pictures, object), labels[indices]
+
+    dataset = dataclasses.replace(
+        dataset,
+        classes=len(listing.class_names),
+        class_names=tuple(listing.class_names),
+        mean=dataset.mean or tuple(facts["mean"]),
+        std=dataset.std or tuple(facts["std"]),
+    )
+    return EncodedExamples(dataset, len(kept), fetch, listing.class_names)
+
+
+def _check_every_class(listing, split, labels):
+    """Says which classes cannot be tested; raises `Mistake` if one cannot be learned."""
+    there = set((labels if labels.ndim == 1 else np.nonzero(labels)[1]).tolist())
+    lacking = [name for i, name in enumerate(listing.class_names) if i not in there]
+    if lacking and split == "test":
+        say(f"No picture to test with in {show(listing.root)} of: {shorten(lacking, ascii)}.")
+    elif lacking:
+        raise Mistake(
+            "Every class must have pictures that can be read. "
+            f"Received: none of {shorten(lacking, ascii)} in {show(listing.root)}."
+        )
