@@ -112,10 +112,10 @@ def categorical_focal_crossentropy(labels, logits, *, gamma=2.0, class_weights=N
     Example:
 
     >>> labels = np.eye(2, dtype="float32")
-    >>> logits = np.array([[3.0, 0.0], [3.0, 0.0]], "float32")
+    >>> logits = np.array([[1.0, 0.0], [1.0, 0.0]], "float32")
     >>> losses = kr.losses.categorical_focal_crossentropy(labels, logits)
     >>> keras.ops.convert_to_numpy(losses).round(4)
-    array([1.000e-04, 2.766e+00], dtype=float32)
+    array([0.0227, 0.7019], dtype=float32)
     """
     terms = _modulation(1.0 - ops.softmax(logits), gamma) * labels * ops.log_softmax(logits)
     if class_weights is not None:
@@ -150,7 +150,7 @@ def binary_focal_crossentropy(labels, logits, *, gamma=2.0, class_weights=None):
     >>> logits = np.array([[2.0, -1.0, -3.0]], "float32")
     >>> losses = kr.losses.binary_focal_crossentropy(labels, logits)
     >>> keras.ops.convert_to_numpy(losses).round(4)
-    array([0.9305], dtype=float32)
+    array([0.9302], dtype=float32)
     """
     # 1 - q without the cancellation of 1 - (y p + (1 - y) (1 - p))
     wrong = labels * ops.sigmoid(-logits) + (1.0 - labels) * ops.sigmoid(logits)
@@ -192,7 +192,7 @@ class Distillation:
     >>> keras.ops.convert_to_numpy(loss(labels, logits)).round(4)
     array([0.6931, 0.6931], dtype=float32)
     >>> keras.ops.convert_to_numpy(loss(labels, logits, 4 * labels)).round(4)
-    array([1.2345, 1.2345], dtype=float32)
+    array([1.2341, 1.2341], dtype=float32)
     """
 
     def __init__(
