@@ -33,6 +33,7 @@ FAMILIES = (
     "basic_block",
     "bottleneck_block",
     "feature_extractor",
+    "pretrained",
 )
 NAMES = {"kr": kr, "keras": keras, "np": np}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

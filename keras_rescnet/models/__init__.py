@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from keras_rescnet.models.swin import Swin, SwinTiny
     from keras_rescnet.models.vgg import VGG, VGG16
     from keras_rescnet.models.vit import ViT, ViTTiny
+    from keras_rescnet.models.weights import pretrained
 
 _MODULES = {
     "alexnet": ("AlexNet",),
@@ -98,6 +99,7 @@ _MODULES = {
         "ViT",
         "ViTTiny",
     ),
+    "weights": ("pretrained",),
 }
 __all__ = [name for names in _MODULES.values() for name in names]
 

@@ -17,8 +17,10 @@ from keras_rescnet.models.blocks import (
     image_input,
     logits,
 )
+from keras_rescnet.models.weights import takes_weights
 
 
+@takes_weights
 def AlexNet(
     *,
     widths: Sequence[int] = (64, 192, 384, 256, 256),

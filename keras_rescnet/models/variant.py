@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import keras
 
+from keras_rescnet.models.weights import takes_weights
+
 
 def variant(
     builder: Callable[..., keras.Model], *arguments: object, **changes: object
@@ -14,7 +16,7 @@ def variant(
     """Makes the decorated function a builder with some arguments given and other defaults.
 
     The function has a name and a docstring and nothing else. Its signature becomes the builder's,
-    with the new defaults, and its docstring goes on with the builder's arguments.
+    with the new defaults and with `weights`, and its docstring goes on with its arguments.
 
     Args:
         builder: A function that returns a `keras.Model`.
@@ -32,7 +34,7 @@ def variant(
         size.__signature__ = signature  # type: ignore[attr-defined]
         given = list(inspect.signature(builder).parameters)[: len(arguments)]
         size.__doc__ = f"{inspect.getdoc(documented)}\n\n{_argument_section(builder, given)}"
-        return size
+        return takes_weights(size)
 
     return decorate
 
