@@ -1,6 +1,9 @@
 """ResNet-8 with GCLU on CIFAR-10 (a row of the paper's Table 5).
 
-python train.py --recipe recipes/cifar10_gclu_resnet8.py
+    python train.py --recipe recipes/cifar10_gclu_resnet8.py
+
+Cost and score: about 1.7 hours on two CPU cores (1,599 images/s); not run at full length. 5 epochs
+(`--set epochs=5 --set warmup_epochs=1`) took 12 minutes beside other work and gave 69.86 %, seed 0.
 """
 
 from functools import partial

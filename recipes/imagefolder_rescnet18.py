@@ -2,6 +2,8 @@
 
     python train.py --recipe recipes/imagefolder_rescnet18.py --data_dir ~/pictures
 
+Cost and score: those of your pictures; not run.
+
 Classes, mean and standard deviation are computed from the folder. The recipe is a shorter form of
 the paper's for ImageNet. For pictures smaller than 224 pixels, use `size=96` in both places.
 """

@@ -2,6 +2,8 @@
 
     python train.py --recipe recipes/table2.py:imagenet-rescnet18
 
+Cost and score: docs/imagenet.md projects the time; none of the 7 has been run at full length.
+
 90 epochs of SGD. The learning rate falls by a factor of 10 every 30 epochs after the 5 of warm-up:
 at epochs 35 and 65, as the authors' scheduler counts them, not at 30 and 60. Weight decay 1e-4 and
 mixed precision come from the scripts; the paper does not mention them. The paper quotes SENet-50
