@@ -2,6 +2,7 @@
 
     python -m keras_rescnet.report
     python -m keras_rescnet.report --update docs/results.md --summary README.md
+    python -m keras_rescnet.report --claims docs/reproduction.md
 
 Reads the records of finished runs in --results, which `train.py --record` writes, and the tables
 of recipes, `table*.py`, in --recipes.
@@ -43,13 +44,26 @@ def main(arguments):
         "<!-- summary --> and <!-- /summary -->.",
         flag_values=values,
     )
+    claims_file = flags.DEFINE_string(
+        "claims",
+        None,
+        "File to write what speaks for and against each claim of the paper into, between its lines "
+        "<!-- claims --> and <!-- /claims -->.",
+        flag_values=values,
+    )
 
     def command(_):
+        from keras_rescnet.analysis import claims
         from keras_rescnet.analysis.marked import split_at_marks, update
         from keras_rescnet.analysis.summary import render_summary
         from keras_rescnet.analysis.tables import find_tables, render
 
-        for name, file in (("report", update_file.value), ("summary", summary_file.value)):
+        written = {
+            "report": update_file.value,
+            "summary": summary_file.value,
+            "claims": claims_file.value,
+        }
+        for name, file in written.items():
             if file is not None:
                 split_at_marks(file, name)
         find_tables(recipes.value)
@@ -58,9 +72,11 @@ def main(arguments):
         report = render(results.value, recipes.value)
         if summary_file.value is not None:
             update(summary_file.value, "summary", render_summary(results.value))
+        if claims_file.value is not None:
+            update(claims_file.value, "claims", claims.render(results.value, recipes.value))
         if update_file.value is not None:
             update(update_file.value, "report", report)
-        elif summary_file.value is None:
+        elif not any(written.values()):
             print(report, end="")
 
     run_command("report", __doc__, arguments, values, command)

@@ -1,0 +1,187 @@
+"""The paper's claims about accuracy, each with what the paper and our runs say, in Markdown."""
+
+import dataclasses
+import itertools
+import math
+import statistics
+
+from keras_rescnet.analysis.records import group_runs, percentages, read_records
+from keras_rescnet.analysis.tables import find_tables, read_table
+
+NOTE = """\
+Differences of test accuracy in points. The paper's are of the best epochs of one run each. Ours are
+of the last epochs, of the means over seeds, with the 95 % confidence interval of Welch's test where
+both have at least two seeds."""
+
+_SMALL = ("cifar10", "cifar100", "svhn")
+_TRICKS = (
+    *("baseline", "resnetd", "long", "autoaugment", "erasing"),
+    *("mixup", "cutmix", "batch256", "distributed"),
+)
+_NETWORKS = ("alexnet", "vgg16", "resnet8", "resnet32", "vit-tiny", "swin-tiny", "cait-xxs24")
+
+# Student's t for 95 %, of 1, 2, ... degrees of freedom; beyond, a normal distribution is near
+_T = (
+    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
+    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """A claim, as pairs of runs that differ in what it is about.
+
+    Args:
+        text: The claim.
+        pairs: Names of runs, `(with, without)`.
+    """
+
+    text: str
+    pairs: tuple[tuple[str, str], ...]
+
+
+def _pairs(products, one, other):
+    return tuple((one.format(*values), other.format(*values)) for values in products)
+
+
+CLAIMS = (
+    Claim(
+        "RC Layers make a ResNet more accurate on small images (Table 1)",
+        _pairs(
+            itertools.product(_SMALL, (32, 56, 50)), "table1-{}-rescnet{}", "table1-{}-resnet{}"
+        ),
+    ),
+    Claim(
+        "... and on ImageNet (Table 2)",
+        _pairs([(18,), (34,), (50,)], "table2-imagenet-rescnet{}", "table2-imagenet-resnet{}"),
+    ),
+    Claim(
+        "RC Layers do more than squeeze and excitation (Tables 1 and 2)",
+        (
+            *_pairs(
+                itertools.product(_SMALL, (32, 56, 50)), "table1-{}-rescnet{}", "table1-{}-senet{}"
+            ),
+            ("table2-imagenet-rescnet50", "table2-imagenet-senet50"),
+        ),
+    ),
+    Claim(
+        "The gain of RC Layers adds to that of tricks of training (Table 3)",
+        _pairs(
+            [(trick,) for trick in _TRICKS],
+            "table3-cifar100-rescnet50-{}",
+            "table3-cifar100-resnet50-{}",
+        ),
+    ),
+    Claim(
+        "Three dense layers with a reduction of 4 and no activation between them are the best RC "
+        "Layer (Table 4)",
+        _pairs(
+            [("two-fc",), ("r2",), ("r4-relu",), ("r4-sigmoid",)],
+            "table4-cifar100-rescnet32-r4",
+            "table4-cifar100-rescnet32-{}",
+        ),
+    ),
+    Claim(
+        "GCLU is more accurate than ReLU (Table 5)",
+        _pairs(
+            itertools.product(("cifar10", "cifar100"), _NETWORKS),
+            "table5-{}-{}-gclu",
+            "table5-{}-{}-relu",
+        ),
+    ),
+    Claim(
+        "... and than GELU (Table 5)",
+        _pairs(
+            itertools.product(("cifar10", "cifar100"), _NETWORKS),
+            "table5-{}-{}-gclu",
+            "table5-{}-{}-gelu",
+        ),
+    ),
+    Claim(
+        "The sigmoid and the tanh form lose nothing to the exact GCLU (Table 6)",
+        _pairs(
+            itertools.product(("cifar10", "cifar100"), ("sigmoid", "tanh")),
+            "table6-{0}-resnet32-gclu-{1}",
+            "table6-{0}-resnet32-gclu-exact",
+        ),
+    ),
+)
+
+
+def render(results, recipes) -> str:
+    """Returns all claims with their evidence as Markdown.
+
+    Args:
+        results: Folder of records.
+        recipes: Folder of recipe files, which are executed.
+
+    Raises:
+        Mistake: if a folder is missing, or a file in it is not what it must be.
+    """
+    tables = [read_table(file) for file in find_tables(recipes)]
+    known = {
+        f"{table.file.stem}-{name}": recipe
+        for table in tables
+        for name, recipe in table.recipes.items()
+    }
+    records = read_records(results)
+    return "\n\n".join([NOTE, *(_render(claim, known, records) for claim in CLAIMS)]) + "\n"
+
+
+def _render(claim, recipes, records):
+    differences = [recipes[one].reference - recipes[other].reference for one, other in claim.pairs]
+    rows, missing = [], []
+    for (one, other), difference in zip(claim.pairs, differences, strict=True):
+        measured = _compare(records.get(one, []), records.get(other, []), recipes[one].epochs)
+        rows += [f"| {one} - {other} | {difference:+.2f} | {text} |" for text in measured]
+        if not measured:
+            missing.append(one)
+    higher = sum(difference > 0 for difference in differences)
+    lines = [
+        f"### {claim.text}",
+        "",
+        f"The paper: {higher} of {len(differences)} differences are above 0, their median is "
+        f"{statistics.median(differences):+.2f}, they lie between {min(differences):+.2f} and "
+        f"{max(differences):+.2f}.",
+    ]
+    if rows:
+        head = ("comparison", "paper", "measured", "reading", "seeds", "epochs")
+        rule = ("---", "--:", "--:", "---", "--:", "---")
+        lines += ["", *(f"| {' | '.join(cells)} |" for cells in (head, rule)), *rows]
+    if missing:
+        lines += ["", f"Not run: {len(missing)} of {len(differences)} comparisons."]
+    return "\n".join(lines)
+
+
+def _compare(with_it, without, epochs):
+    """Returns cells of all comparisons of runs of two recipes with equal epochs and overrides."""
+    groups, others = group_runs(with_it), group_runs(without)
+    texts = []
+    for key in groups.keys() & others.keys():
+        ours, theirs = (percentages(runs[key], "test_accuracy") for runs in (groups, others))
+        difference = statistics.mean(ours) - statistics.mean(theirs)
+        interval = _half_interval(ours, theirs)
+        if interval is None:
+            measured, reading = f"{difference:+.2f}", "none: a single seed"
+        else:
+            measured = f"{difference:+.2f} ± {interval:.2f}"
+            reading = "higher" if difference > interval else "no difference is shown"
+            reading = "lower" if difference < -interval else reading
+        length, changes = key
+        where = f"{length}" if length == epochs else f"{length} of {epochs}"
+        where += "".join(f", `{change}`" for change in changes)
+        texts.append(f"{measured} | {reading} | {len(ours)}, {len(theirs)} | {where}")
+    return sorted(texts)
+
+
+def _half_interval(ours, theirs):
+    """Returns half of Welch's 95 % interval of a difference of means; `None` with single values."""
+    if min(len(ours), len(theirs)) < 2:
+        return None
+    parts = [statistics.variance(values) / len(values) for values in (ours, theirs)]
+    if not any(parts):
+        return 0.0
+    freedom = sum(parts) ** 2 / sum(
+        part**2 / (len(values) - 1) for part, values in zip(parts, (ours, theirs), strict=True)
+    )
+    return _T[min(int(freedom), len(_T)) - 1] * math.sqrt(sum(parts))
