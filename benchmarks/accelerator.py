@@ -1,0 +1,134 @@
+"""What one accelerator does in 25 minutes, with Keras on JAX and PyTorch beside it.
+
+    python benchmarks/accelerator.py --json accelerator.json --data cifar10.npz [--minutes 25]
+    python benchmarks/accelerator.py --json accelerator.json step/ResNet-32  # these parts again
+    python benchmarks/accelerator.py --json try.json --small                 # on a CPU, on noise
+    python benchmarks/accelerator.py --pack cifar10 --data_dir ~/tensorflow_datasets
+
+In this order: time of GCLU and of the RC Layer against what a copy of their bytes takes; images/s
+of training steps of five networks in float32 and bfloat16, in Keras on JAX and compiled by
+torch.compile; training with CIFAR-10 in the memory of the device; the time of the fast recipe; rows
+of Tables 5 and 1 at full length, as long as time is left.
+
+Every part runs in a process of its own. Its figures are in the JSON file as soon as they are there;
+what fails is recorded with its last line, what runs out of time as stopped, and the next call, with
+the same file, goes on with what has no figures yet.
+
+It needs this checkout (4 MB), Python 3.11, jax with its accelerator, keras, h5py, numpy, absl-py;
+for the comparison torch 2.9 or newer, and torchvision for ResNet-50. A machine without a network
+gets CIFAR-10 as one file of about 150 MB that `--pack` makes elsewhere (`split -b 60m` cuts it,
+`cat` joins it). The trainer reads its batches by TensorFlow: where tensorflow-cpu (a wheel of
+270 MB), tensorflow-datasets, keras-cv and a prepared `--data_dir` are, the rows are runs of
+`train.py` with records in --records; elsewhere `resident.py` trains them, without records.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+from accelerator_parts import ROOT, parts
+
+HERE = pathlib.Path(__file__).resolve()
+LEAST = 15  # seconds that a part is started with
+
+
+def run_part(name, words, seconds, note):
+    """Runs a part in a process of its own.
+
+    Args:
+        name: Its name.
+        words: The command line, for the process.
+        seconds: After which it is stopped.
+        note: Called with what is known of it, whenever more is.
+    """
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": "jax",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    }
+    start, known = time.monotonic(), {"figures": {}}
+    command = ["timeout", "--kill-after=20", f"{seconds:.0f}", sys.executable, HERE, *words]
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(
+            [*command, "--part", name],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        ) as process,
+    ):
+        for line in process.stdout:
+            if line.startswith("{"):
+                known = {"figures": json.loads(line)}
+                note(known)
+        code = process.wait()
+        errors.seek(0)
+        last = errors.read().strip().rpartition("\n")[2]
+    known["seconds"] = round(time.monotonic() - start, 1)
+    if code in (124, 137):
+        known["stopped"] = f"after {seconds:.0f} s"
+    elif code:
+        known["failed"] = last[:300] or f"exit code {code}"
+    note(known)
+    return known
+
+
+def main():
+    """Runs the parts that have no figures yet, as long as there is time."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="parts to run, also again; or how they begin")
+    parser.add_argument("--json", help="file of the figures")
+    parser.add_argument("--minutes", type=float, default=25)
+    parser.add_argument("--batch", type=int, default=128, help="images per step of the networks")
+    parser.add_argument("--data", nargs="*", default=[], help="cifar10.npz and cifar100.npz")
+    parser.add_argument("--data_dir", help="where TensorFlow Datasets keeps its data, for train.py")
+    parser.add_argument("--records", default="accelerator_runs", help="folder of records and runs")
+    parser.add_argument("--small", action="store_true", help="tiny sizes, to try it on a CPU")
+    parser.add_argument("--pack", help="cifar10 or cifar100: writes its file, and does no more")
+    parser.add_argument("--part", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.pack:
+        from resident import pack
+
+        return pack(arguments.pack, arguments.data_dir, f"{arguments.pack}.npz")
+    if arguments.part:
+        function, *rest = parts()[arguments.part]
+        for figures in function(arguments, *rest):
+            print(json.dumps(figures), flush=True)
+        return None
+    if not arguments.json:
+        parser.error("--json FILE is missing")
+    file = pathlib.Path(arguments.json)
+    found = json.loads(file.read_text()) if file.is_file() else {}
+    end = time.monotonic() + 60 * arguments.minutes
+    words = [word for word in sys.argv[1:] if word not in arguments.names]
+    for name in parts():
+        if arguments.names and not name.startswith(tuple(arguments.names)):
+            continue
+        done = name in found and "stopped" not in found[name]
+        left = end - time.monotonic()
+        if (done and not arguments.names) or left < LEAST:
+            continue
+
+        def note(known, name=name):
+            found[name] = known
+            aside = file.with_suffix(".tmp")
+            aside.write_text(json.dumps(found, indent=1) + "\n")
+            aside.replace(file)
+
+        known = run_part(name, words, left, note)
+        print(f"{name}: {json.dumps(known)}", flush=True)
+    left_out = [name for name in parts() if "figures" not in found.get(name, {})]
+    print(f"Not run: {', '.join(left_out) or 'nothing'}.")
+    return None
+
+
+if __name__ == "__main__":
+    main()
