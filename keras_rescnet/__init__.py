@@ -1,8 +1,8 @@
 """Response calibration and reproducible image-classifier training for Keras.
 
 `gclu` is an activation, `layers` has the RC Layer, `models` has builders of whole networks,
-`convert` sets their weights from PyTorch's, and `losses` has what a recipe can minimize. These need
-Keras alone, on any backend.
+`convert` sets their weights from PyTorch's, `calibrate` changes models that are built, and
+`losses` has what a recipe can minimize. These need Keras alone, on any backend.
 
 `data`, `augment`, `Recipe` and `train` make a trained model, `evaluate` measures one and `export`
 writes it in other formats. These need TensorFlow.
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from keras_rescnet.analysis.evaluation import evaluate
     from keras_rescnet.mistake import Mistake
     from keras_rescnet.recipe import Recipe, load_recipe
+    from keras_rescnet.surgery import calibrate, calibration_report
     from keras_rescnet.training import train
 
 __version__ = "0.1.0"
@@ -41,6 +42,8 @@ __all__ = [
     "Recipe",
     "__version__",
     "augment",
+    "calibrate",
+    "calibration_report",
     "convert",
     "data",
     "evaluate",
@@ -60,6 +63,8 @@ __all__ = [
 _MODULE_OF = {
     "Mistake": "mistake",
     "Recipe": "recipe",
+    "calibrate": "surgery",
+    "calibration_report": "surgery",
     "evaluate": "analysis.evaluation",
     "gclu": "activations",
     "gclu_sigmoid": "activations",

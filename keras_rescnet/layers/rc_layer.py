@@ -29,13 +29,15 @@ class RCLayer(keras.layers.Layer):
         h          = f(W0 avgpool(x) + b0)                   (N, C // reduction)
         mu, l      = W1 h + b1, W2 h + b2                    (N, C) each
         z          = (x - mu) / (exp(l / 2) + epsilon)       (N, H, W, C)
-        y          = x + x Phi(-|z|)                         (N, H, W, C)
+        y          = x + a x Phi(-|z|)                       (N, H, W, C)
 
-    where `Phi(-|z|) = min(Phi(z), 1 - Phi(z))` lies in (0, 1/2] and `f` is `hidden_activation`.
-    With `reduction=None`, the paper's two-layer form, `h = avgpool(x)`. Nothing is averaged over
-    the batch, so training and inference are the same. Statistics and gate are computed in
+    where `a = 1`, `Phi(-|z|) = min(Phi(z), 1 - Phi(z))` lies in (0, 1/2] and `f` is
+    `hidden_activation`. With `reduction=None`, the paper's two-layer form, `h = avgpool(x)`.
+    With `gated=True`, which is not of the paper, `a` is a weight of each channel that starts at 0:
+    a layer put into a trained network changes nothing at first, to the bit. Nothing is averaged
+    over the batch, so training and inference are the same. Statistics and gain are computed in
     float32 under every dtype policy (float64 under float64). The gradient is written out:
-    backpropagation keeps `x`, `mu` and the standard deviation. At `z = 0`, where `|z|` has no
+    backpropagation keeps `x`, `mu`, the standard deviation and `a`. At `z = 0`, where `|z|` has no
     slope, it takes 0. JAX refuses forward-mode differentiation (`jax.jvp`), as of `kr.gclu`.
 
     Reference:
@@ -50,6 +52,8 @@ class RCLayer(keras.layers.Layer):
         kernel_initializer: Initializer of the kernels. Defaults to `None`, PyTorch's default
             as in the reference: uniform on +-1 / sqrt(fan_in).
         bias_initializer: Initializer of the biases. Defaults to `None`, the same.
+        gated: Whether the gain has a trainable weight per channel, 0 at first. Defaults to `False`,
+            as in the paper.
         **kwargs: Base layer arguments, such as `name` and `dtype`.
 
     Input shape: `(N, H, W, C)`, channels last, `C >= reduction`; `N`, `H` and `W` may be
@@ -73,6 +77,7 @@ class RCLayer(keras.layers.Layer):
         epsilon: float = 1e-5,
         kernel_initializer: keras.initializers.Initializer | str | None = None,
         bias_initializer: keras.initializers.Initializer | str | None = None,
+        gated: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -89,6 +94,7 @@ class RCLayer(keras.layers.Layer):
         self.epsilon = epsilon
         self.kernel_initializer = initializer_of("kernel_initializer", kernel_initializer)
         self.bias_initializer = initializer_of("bias_initializer", bias_initializer)
+        self.gated = gated
 
     def build(self, input_shape):
         """Makes the dense layers for the channels of `input_shape`."""
@@ -100,6 +106,14 @@ class RCLayer(keras.layers.Layer):
             self.hidden = self._dense(units, channels, "hidden", self.hidden_activation)
         self.mean = self._dense(channels, units, "mean")
         self.log_variance = self._dense(channels, units, "log_variance")
+        if self.gated:
+            self.gate = self.add_weight(
+                shape=(channels,),
+                initializer="zeros",
+                dtype=statistics_dtype(self),
+                autocast=False,
+                name="gate",
+            )
 
     def _dense(self, units, fan_in, name, activation=None):
         own = {
@@ -124,7 +138,8 @@ class RCLayer(keras.layers.Layer):
         if self.reduction is not None:
             hidden = self.hidden(hidden)
         stddev = ops.exp(0.5 * self.log_variance(hidden)) + self.epsilon
-        return _calibrate(inputs, self.mean(hidden), stddev)
+        gate = [ops.reshape(self.gate, (1, 1, 1, -1))] if self.gated else []
+        return _calibrate(inputs, self.mean(hidden), stddev, *gate)
 
     def compute_output_shape(self, input_shape):
         """Returns `input_shape`, for which Keras would else trace `call`."""
@@ -139,23 +154,30 @@ class RCLayer(keras.layers.Layer):
             "epsilon": self.epsilon,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+            "gated": self.gated,
         }
 
 
-def _value(x, mean, inverse, tail):
+def _value(x, mean, inverse, gate=None, *, tail):
     wide = ops.cast(x, mean.dtype)
     z = (wide - mean) * inverse
-    return ops.cast(wide + wide * tail(ops.abs(z)), x.dtype)
+    share = tail(ops.abs(z))
+    return ops.cast(wide + wide * (share if gate is None else gate * share), x.dtype)
 
 
-def _pull_back(x, mean, inverse, upstream, tail):
+def _pull_back(x, mean, inverse, upstream, gate=None, *, tail):
     """The gradients, those of the statistics still to be summed: XLA is slow at that on CPUs."""
     wide, upstream = ops.cast(x, mean.dtype), ops.cast(upstream, mean.dtype)
     z = (wide - mean) * inverse
     distance = ops.abs(z)
     by_z = upstream * wide * normal_density(distance) * ops.sign(z) * inverse
-    by_x = upstream * (1.0 + tail(distance)) - by_z
-    return ops.cast(by_x, x.dtype), by_z, by_z * z
+    share = tail(distance)
+    if gate is None:
+        by_x = upstream * (1.0 + share) - by_z
+        return ops.cast(by_x, x.dtype), by_z, by_z * z
+    by_z = gate * by_z
+    by_x = upstream * (1.0 + gate * share) - by_z
+    return ops.cast(by_x, x.dtype), by_z, by_z * z, upstream * wide * share
 
 
 _fused_value = fused(
@@ -167,14 +189,16 @@ _fused_pull_back = fused(
 
 
 @ops.custom_gradient
-def _calibrate(x, mean, stddev):
-    """`x + x Phi(-|z|)`, `z = (x - mean) / stddev`; keeps its three arguments."""
+def _calibrate(x, mean, stddev, *gate):
+    """`x + gate x Phi(-|z|)`, `z = (x - mean) / stddev`; keeps its arguments."""
     inverse = 1.0 / stddev  # once per channel: in the loops it would be a division per response
 
     def gradient(*args, upstream=None):
         upstream = args[0] if upstream is None else upstream
-        by_x, by_mean, by_stddev = _fused_pull_back(x, mean, inverse, upstream)
-        by_mean = ops.sum(by_mean, axis=(1, 2), keepdims=True)
-        return by_x, by_mean, ops.sum(by_stddev, axis=(1, 2), keepdims=True)
+        by_x, *others = _fused_pull_back(x, mean, inverse, upstream, *gate)
+        axes = ((1, 2), (1, 2), (0, 1, 2))  # of the mean, the standard deviation and the gate
+        return by_x, *(
+            ops.sum(by, axis=axis, keepdims=True) for by, axis in zip(others, axes, strict=False)
+        )
 
-    return _fused_value(x, mean, inverse), gradient
+    return _fused_value(x, mean, inverse, *gate), gradient

@@ -57,10 +57,67 @@ def test_rc_layer_equals_the_reference(name, dtype, tolerance, golden):
         )
 
 
+@pytest.mark.parametrize(
+    "name, compiled", [*((name, False) for name in RC_GOLDEN), ("rclayer_C16_r4", True)]
+)
+def test_gates_weight_the_gain_of_the_reference(name, compiled, golden):
+    """With gates `a` and the gradient `u / a` from above, the statistics get the reference's."""
+    arrays = golden(name)
+    keys = [key for key in RC_WEIGHTS if f"param_{key}" in arrays]
+    float64 = keras.backend.backend() == "tensorflow" and not compiled
+    dtype, tolerance = ("float64", 1e-12) if float64 else ("float32", 2e-5)
+    layer = layers.RCLayer(**RC_GOLDEN[name], gated=True, dtype=dtype)
+    x, upstream, y_reference, by_x_reference = (
+        arrays[key].transpose(0, 2, 3, 1) for key in ("x", "upstream", "out_residual", "grad_res_x")
+    )
+    gate = np.random.default_rng(5).uniform(0.5, 2.0, x.shape[-1])
+    layer.build(x.shape)
+    layer.set_weights([gate, *(arrays[f"param_{key}"].T for key in keys)])
+    y, by_x, by_weights = pull_back_layer(
+        layer, x.astype(dtype), (upstream / gate).astype(dtype), compiled=compiled
+    )
+    close = {"rtol": tolerance, "atol": tolerance}
+    gain = y_reference - x
+    np.testing.assert_allclose(y, x + gate * gain, **close)
+    np.testing.assert_allclose(by_x, upstream / gate + by_x_reference - upstream, **close)
+    by_gate = np.sum(upstream / gate * gain, axis=(0, 1, 2))
+    expected = [by_gate, *(arrays[f"grad_res_{key}"].T for key in keys)]
+    for gradient, reference in zip(by_weights, expected, strict=True):
+        scale = np.abs(reference).max()
+        np.testing.assert_allclose(gradient / scale, reference / scale, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    "policy, compiled",
+    [("float32", False), ("mixed_bfloat16", False), ("float16", False), ("float32", True)],
+)
+def test_a_gated_layer_starts_as_the_identity_to_the_bit(policy, compiled):
+    layer = layers.RCLayer(reduction=4, gated=True, dtype=policy)
+    scales = np.geomspace(1e-6, 10.0, IMAGES.size).reshape(IMAGES.shape)
+    x = keras.ops.cast(IMAGES * scales, layer.compute_dtype)
+    ones = np.ones(x.shape, "float32")
+    y, by_x, by_weights = pull_back_layer(layer, x, ones, compiled=compiled)
+    np.testing.assert_array_equal(y, keras.ops.convert_to_numpy(x))
+    np.testing.assert_array_equal(by_x.astype("float32"), ones)
+    assert layer.gate.dtype == "float32" and np.all(by_weights[0] != 0.0)
+    assert not any(np.any(gradient) for gradient in by_weights[1:])
+
+
+def test_gated_layers_are_saved(tmp_path):
+    layer = layers.RCLayer(reduction=4, gated=True, name="gated")
+    model = keras.Sequential([keras.Input(IMAGES.shape[1:]), layer])
+    layer.gate.assign(np.linspace(-1.0, 1.0, 16))
+    model.save(tmp_path / "model.keras")
+    restored = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(restored(IMAGES), model(IMAGES))
+    assert restored.get_layer("gated").gated
+
+
 @tensorflow_only
-def test_rc_layer_second_derivative():
+@pytest.mark.parametrize("gated", [False, True])
+def test_rc_layer_second_derivative(gated):
     """Of the layer in its input, against a central difference of the first, in float64."""
-    layer = layers.RCLayer(reduction=4, dtype="float64")
+    layer = layers.RCLayer(reduction=4, gated=gated, dtype="float64")
     layer.build(IMAGES.shape)
     generator = np.random.default_rng(3)
     layer.set_weights([generator.normal(size=weight.shape) for weight in layer.weights])

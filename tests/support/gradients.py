@@ -61,30 +61,33 @@ def hessian_product(function, x, direction):
     return _numpy(outer.gradient(slope, x, direction))
 
 
-def pull_back_layer(layer, x, upstream):
+def pull_back_layer(layer, x, upstream, *, compiled=False):
     """Returns `layer(x)`, the gradient by `x` and the list of gradients by trainable weight."""
     x, upstream = keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(upstream)
     if not layer.built:
         layer(x)
+    weights = [weight.value for weight in layer.trainable_variables]
     if keras.backend.backend() == "jax":
         import jax
 
-        def function(x, weights):
-            fixed = [weight.value for weight in layer.non_trainable_variables]
-            return layer.stateless_call(weights, fixed, x)[0]
+        fixed = [weight.value for weight in layer.non_trainable_variables]
 
-        weights = [weight.value for weight in layer.trainable_variables]
-        y, gradient = jax.vjp(function, x, weights)
-        by_x, by_weights = gradient(upstream.astype(y.dtype))
+        def both(x, weights, upstream):
+            y, gradient = jax.vjp(lambda x, w: layer.stateless_call(w, fixed, x)[0], x, weights)
+            return y, gradient(upstream.astype(y.dtype))
+
+        y, (by_x, by_weights) = (jax.jit(both) if compiled else both)(x, weights, upstream)
     else:
         import tensorflow as tf
 
-        weights = [weight.value for weight in layer.trainable_variables]
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            y = layer(x)
-        zero = tf.UnconnectedGradients.ZERO
-        by_x, *by_weights = tape.gradient(y, [x, *weights], tf.cast(upstream, y.dtype), zero)
+        def both(x, upstream):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = layer(x)
+            zero = tf.UnconnectedGradients.ZERO
+            return y, tape.gradient(y, [x, *weights], tf.cast(upstream, y.dtype), zero)
+
+        y, (by_x, *by_weights) = (tf.function(both) if compiled else both)(x, upstream)
     return _numpy(y), _numpy(by_x), [_numpy(gradient) for gradient in by_weights]
 
 
