@@ -10,10 +10,8 @@ from typing import Any
 
 import keras
 
-Operation = keras.Operation
 
-
-def is_graph(operation: Operation) -> bool:
+def is_graph(operation: keras.Operation) -> bool:
     """Returns whether an operation is a model whose inner calls are known."""
     if isinstance(operation, keras.Sequential):
         return operation._functional is not None
@@ -28,10 +26,10 @@ def functional(model: keras.Model) -> keras.Model:
     return keras.Model(inner.input, inner.output, name=model.name)
 
 
-def weighted_layers(operation: Operation) -> int:
+def weighted_layers(operation: keras.Operation) -> int:
     """Returns how many layers with a kernel an operation has: those that tell a branch."""
     if is_graph(operation):
-        return sum(map(weighted_layers, operation.layers))
+        return sum(weighted_layers(layer) for layer in operation.layers)
     if not isinstance(operation, keras.Layer):
         return 0
     return int(any(len(weight.shape) > 1 for weight in operation.weights))
@@ -57,7 +55,7 @@ class Graph:
         self._makers = {id(x): node for node in nodes for x in node.outputs}
         self._above = self._weighted_layers_above()
 
-    def address(self, operation: Operation) -> str:
+    def address(self, operation: keras.Operation) -> str:
         """Returns the name of an operation, after the names of the models around it."""
         return f"{self.prefix}{operation.name}"
 
@@ -78,8 +76,9 @@ class Graph:
 
     def _weighted_layers_above(self):
         """Returns the weighted layers that lead to each tensor, as the bits of an integer."""
-        bits, used = {}, 0
-        above = {}
+        bits: dict[int, int] = {}
+        used = 0
+        above: dict[int, int] = {}
         for node in self._makers.values():
             if id(node.operation) not in bits:
                 count = weighted_layers(node.operation)

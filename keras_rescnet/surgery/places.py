@@ -92,7 +92,8 @@ def _end_of_branch(graph: Graph, reader: keras.Operation, tensors: list) -> list
         )
     index = own.index(max(own))
     shortcut = graph.maker(tensors[1 - index]).operation
-    x, last = tensors[index], []
+    x = tensors[index]
+    last: list[keras.Operation] = []
     while _stays_last(graph, graph.maker(x), x):
         last.insert(0, graph.maker(x).operation)
         x = graph.maker(x).input_tensors[0]

@@ -56,19 +56,13 @@ class Choice:
     def __init__(self, where: Where):
         self.where = where
         self.kind = where if isinstance(where, str) else None
-        if self.kind not in PLACES:
+        self.names = tuple(where) if isinstance(where, list | tuple | set | frozenset) else None
+        listed = bool(self.names) and all(isinstance(name, str) for name in self.names or ())
+        fits = self.kind in PLACES if where is None or isinstance(where, str) else callable(where)
+        if not (fits or listed):
             raise Mistake(
-                '`where` must be "concat", "activation", a list of names or a predicate. '
-                f"Received: where={shorten(where)}. Write a list for one name: [{shorten(where)}]."
-            )
-        self.names = None if isinstance(where, str) or callable(where) else where
-        listed = isinstance(where, list | tuple | set | frozenset)
-        if self.names is not None and not (
-            listed and where and all(isinstance(name, str) for name in where)
-        ):
-            raise Mistake(
-                '`where` must be "concat", "activation", a list of names or a predicate. '
-                f"Received: where={shorten(where)}."
+                '`where` must be "concat", "activation", a predicate, or a list of names such as '
+                f'["conv1_relu"]. Received: where={shorten(where)}.'
             )
         self.known: set[str] = set()
         self.used: set[str] = set()

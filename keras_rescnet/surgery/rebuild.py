@@ -1,6 +1,5 @@
 """A model made again with the changes of a plan, and the weights carried over."""
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -31,7 +30,7 @@ class Rebuild:
         self.calibration = calibration
         self._new: dict[int, keras.Operation] = {}  # by the id of the old
         self._old: dict[int, keras.Operation] = {}  # by the id of the new
-        self._last: dict[int, Callable[..., Any] | None] = {
+        self._last: dict[int, Any] = {  # calls to make after a calibration
             id(operation): None
             for places in plan.places.values()
             for place in places

@@ -236,7 +236,7 @@ refused = {
     ),
     "a name without a list": (
         calibrate(PLAIN, calibration=RC, where="sum"),
-        r"Write a list for one name: \['sum'\]",
+        r"a list of names such as .* Received: where='sum'",
     ),
     "a number for places": (calibrate(PLAIN, calibration=RC, where=3), "Received: where=3"),
     "numbers for names": (calibrate(PLAIN, calibration=RC, where=[3]), r"where=\[3\]"),

@@ -62,8 +62,8 @@ def calibrate(
     >>> images = np.random.default_rng(0).normal(size=(2, 32, 32, 3))
     >>> bool(keras.ops.all(model(images) == base(images)))
     True
-    >>> model.get_layer("stage3_block1_add_calibration").gate.shape
-    (64,)
+    >>> model.get_layer("stage3_block1_add_calibration").count_params()
+    3280
     """
     plan = _plan(model, activation, calibration, where)
     _check_compiled(model)
@@ -100,7 +100,7 @@ def calibration_report(
 
     Example:
 
-    >>> images = keras.Input((8, 8, 16))
+    >>> images = keras.Input((8, 8, 16), name="images")
     >>> x = keras.layers.Conv2D(16, 3, padding="same", activation="relu", name="conv")(images)
     >>> x = keras.layers.Add(name="add")([images, x])
     >>> x = keras.layers.ReLU(6, name="relu6")(x)
@@ -108,7 +108,7 @@ def calibration_report(
     1 activations replaced, 1 calibrations added, 1 left
       conv   relu is replaced
       relu6  left: ReLU(max_value=6) is not plain ReLU
-      add    conv is calibrated; the shortcut is input_layer
+      add    conv is calibrated; the shortcut is images
     """
     return str(_plan(model, activation, calibration, where))
 
