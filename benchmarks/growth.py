@@ -16,8 +16,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import tensorflow as tf
+from keras_step import keras_step
 from measurement import alternate, arguments_of, publish, table
-from step import keras_step
 
 from keras_rescnet import Recipe, gclu, models
 from keras_rescnet.data import CIFAR10

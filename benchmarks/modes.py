@@ -16,8 +16,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import tensorflow as tf
 from growth import noise, replicated
+from keras_step import keras_step
 from measurement import alternate, arguments_of, milliseconds, publish, ratio, table
-from step import keras_step
 
 from keras_rescnet import export, gclu, models
 from keras_rescnet.optimizers import SGD

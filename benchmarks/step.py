@@ -23,32 +23,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 import torch
+from keras_step import keras_step
 from measurement import alternate, arguments_of, publish, ratio, table
 from torch_models import GCLU, RCLayer, ViT, cifar_resnet, training_step, vgg16
 
-from keras_rescnet import gclu, models, optimizers
+from keras_rescnet import gclu, models
 from keras_rescnet.gaussian import fused
 from keras_rescnet.layers import RCLayer as CalibrationLayer
-
-
-def keras_step(build, images, labels):
-    """Returns a function that makes one step of a bare `tf.function`."""
-    model = build()
-    optimizer = optimizers.SGD(0.01, momentum=0.9, weight_decay=5e-4)
-    optimizer.build(model.trainable_variables)
-    values = [variable.value for variable in model.trainable_variables]
-    images, labels = tf.constant(images), tf.constant(labels)
-
-    @tf.function(autograph=False)
-    def step():
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(values)
-            logits = model(images, training=True)
-            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
-        optimizer.apply(tape.gradient(loss, values), model.trainable_variables)
-        return loss
-
-    return lambda: float(step())
 
 
 class Square(keras.layers.Layer):

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from keras_rescnet.analysis.evaluation import evaluate
     from keras_rescnet.mistake import Mistake
     from keras_rescnet.recipe import Recipe, load_recipe
+    from keras_rescnet.self_gated import golu, serf, telu
     from keras_rescnet.surgery import calibrate, calibration_report
     from keras_rescnet.training import train
 
@@ -51,12 +52,15 @@ __all__ = [
     "gclu",
     "gclu_sigmoid",
     "gclu_tanh",
+    "golu",
     "layers",
     "load_recipe",
     "losses",
     "models",
     "optimizers",
     "schedules",
+    "serf",
+    "telu",
     "train",
 ]
 
@@ -69,7 +73,10 @@ _MODULE_OF = {
     "gclu": "activations",
     "gclu_sigmoid": "activations",
     "gclu_tanh": "activations",
+    "golu": "self_gated",
     "load_recipe": "recipe",
+    "serf": "self_gated",
+    "telu": "self_gated",
     "train": "training",
 }
 
@@ -86,4 +93,9 @@ def __dir__() -> list[str]:
     return __all__
 
 
-import_with_keras("keras_rescnet.activations", "keras_rescnet.layers", "keras_rescnet.optimizers")
+import_with_keras(
+    "keras_rescnet.activations",
+    "keras_rescnet.layers",
+    "keras_rescnet.optimizers",
+    "keras_rescnet.self_gated",
+)

@@ -26,6 +26,8 @@ MODULES = (
 FAMILIES = (
     "AlexNet",
     "CaiT",
+    "CifarWideResNet",
+    "PreActivationResNet",
     "ResNet",
     "Swin",
     "VGG",

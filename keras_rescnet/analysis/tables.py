@@ -158,7 +158,7 @@ def _render_table(table, records):
             runs = records.pop(f"{table.file.stem}-{name}", [])
             figure = _figure(recipe)
             paper = [f"paper {figure}"] if figure else []
-            cells.append("<br>".join([*paper, *_describe_runs(runs, recipe)]))
+            cells.append("<br>".join([*paper, *describe_runs(runs, recipe)]))
         lines.append(_line(row.name, *cells))
     return "\n".join(lines)
 
@@ -174,7 +174,7 @@ def _render_others(records, folder):
             recipe = load_recipe(folder / name)
         except Mistake:  # a recipe from elsewhere, or one that was removed
             recipe = None
-        lines.append(_line(f"`{name}`", _figure(recipe), "<br>".join(_describe_runs(runs, recipe))))
+        lines.append(_line(f"`{name}`", _figure(recipe), "<br>".join(describe_runs(runs, recipe))))
     return "\n".join(lines)
 
 
@@ -191,7 +191,7 @@ def _line(*cells):
     return "| " + " | ".join(cell.replace("|", r"\|").replace("\n", " ") for cell in cells) + " |"
 
 
-def _describe_runs(records, recipe):
+def describe_runs(records, recipe):
     """Returns what runs of one recipe measured, one text for each set of overrides."""
     texts = []
     for (epochs, changes), group in group_runs(records).items():

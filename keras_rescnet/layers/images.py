@@ -29,3 +29,14 @@ def check_images(layer, input_shape, channels):
             f"{name} expects images of shape (N, H, W, C) with a known C >= {channels}. "
             f"Received: input_shape={tuple(input_shape)}."
         )
+
+
+def check_branches(layer, residual_shape, identity_shape, channels):
+    """Raises a `Mistake` unless both are images of as many channels, at least `channels`."""
+    check_images(layer, residual_shape, channels)
+    if tuple(identity_shape)[1:] != tuple(residual_shape)[1:]:
+        raise Mistake(
+            f"{type(layer).__name__} expects images of one shape as residual and identity. "
+            f"Received: residual_shape={tuple(residual_shape)}, "
+            f"identity_shape={tuple(identity_shape)}."
+        )

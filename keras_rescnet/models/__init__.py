@@ -7,6 +7,14 @@ if TYPE_CHECKING:
     from keras_rescnet.models.alexnet import AlexNet
     from keras_rescnet.models.cait import CaiT, CaiTXXS24
     from keras_rescnet.models.features import feature_extractor
+    from keras_rescnet.models.preactivation import (
+        CifarResNet164,
+        CifarWideResNet,
+        CifarWideResNet16x8,
+        CifarWideResNet22x10,
+        CifarWideResNet28x10,
+        PreActivationResNet,
+    )
     from keras_rescnet.models.residual_blocks import basic_block, bottleneck_block
     from keras_rescnet.models.resnet import (
         ResCNet18,
@@ -53,6 +61,14 @@ _MODULES = {
         "CaiTXXS24",
     ),
     "features": ("feature_extractor",),
+    "preactivation": (
+        "CifarResNet164",
+        "CifarWideResNet",
+        "CifarWideResNet16x8",
+        "CifarWideResNet22x10",
+        "CifarWideResNet28x10",
+        "PreActivationResNet",
+    ),
     "residual_blocks": ("basic_block", "bottleneck_block"),
     "resnet": (
         "ResCNet18",

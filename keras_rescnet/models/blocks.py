@@ -70,12 +70,29 @@ def conv_bn(
     Returns:
         Symbolic images.
     """
+    x = convolution(
+        x,
+        filters,
+        kernel_size,
+        strides,
+        use_bias=use_bias,
+        kernel_initializer=kernel_initializer,
+        name=name,
+    )
+    x = made_layer("normalization", normalization, f"{name}_bn")(x)
+    return x if activation is None else activated(x, activation, f"{name}_activation")
+
+
+def convolution(
+    x, filters, kernel_size, strides=1, *, use_bias=False, kernel_initializer=None, name
+):
+    """Convolution alone; the arguments are those of `conv_bn`, the layer is `name_conv`."""
     if strides > 1:  # "same" would pad (0, 1) where PyTorch pads (1, 1)
         x = layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
     initializers = fan_in_uniform(kernel_size**2 * x.shape[-1])
     if kernel_initializer is not None:
         initializers["kernel_initializer"] = _clone("kernel_initializer", kernel_initializer)
-    x = layers.Conv2D(
+    return layers.Conv2D(
         filters,
         kernel_size,
         strides=strides,
@@ -84,8 +101,6 @@ def conv_bn(
         name=f"{name}_conv",
         **initializers,
     )(x)
-    x = made_layer("normalization", normalization, f"{name}_bn")(x)
-    return x if activation is None else activated(x, activation, f"{name}_activation")
 
 
 def activated(x, activation, name):
@@ -103,21 +118,37 @@ def activated(x, activation, name):
     return layers.Activation(activation, name=name)(x)
 
 
-def calibrated(x, calibration, name):
+def calibrated(x, calibration, name, identity=None):
     """Returns `x`, calibrated.
 
+    A calibration reads the identity branch too if the `call` of its layer has an argument of that
+    name, as in `call(self, residual, identity)`. Both are images of one shape; what it returns is
+    the calibrated residual branch, which the identity branch is then added to.
+
     Args:
-        x: Symbolic images `(N, H, W, C)`.
+        x: Symbolic images `(N, H, W, C)`, of the residual branch where there are two.
         calibration: `None`, or what makes the layer, called with a `name`.
         name: Prefix of the layer's name, `name_calibration`.
+        identity: Function of no arguments that returns the identity branch, `(N, H, W, C)` too. It
+            is called only if the calibration reads it, so that the layers of a shortcut are made
+            (and draw their weights) after the calibration wherever they can. `None` where there is
+            one branch.
 
     Raises:
         Mistake: If `calibration` is something else, such as a layer, which can stand in one place
-            only.
+            only, or reads an identity branch that is not there.
     """
     if calibration is None:
         return x
-    return made_layer("calibration", calibration, f"{name}_calibration")(x)
+    layer = made_layer("calibration", calibration, f"{name}_calibration")
+    if "identity" not in inspect.signature(layer.call).parameters:
+        return layer(x)
+    if identity is None:
+        raise Mistake(
+            "`calibration` must read one branch where a network has no residual blocks. "
+            f"Received: calibration={shorten(calibration)}, which reads the identity branch too."
+        )
+    return layer(x, identity())
 
 
 def made_layer(argument, maker, name):

@@ -45,9 +45,10 @@ def multiplications(model: keras.Model) -> tuple[int, int]:
     """Counts the multiply-accumulates for one image.
 
     Every convolution and dense layer is counted at all positions where it is called, those within
-    calibration and attention layers too. Adaptive pooling that repeats values counts as the
-    reference computes it, once per repeat, though `PooledDense` computes it once. Biases,
-    normalizations, activations and the elementwise part of calibration are not counted.
+    calibration and attention layers too. A layer of its own that calls one more than once per image
+    has a method `multiplications(input_shape)` for its count. Adaptive pooling that repeats values
+    counts as the reference computes it, once per repeat, though `PooledDense` computes it once.
+    Biases, normalizations, activations and the elementwise part of calibration are not counted.
 
     Args:
         model: A model of these builders, of a known input size.
@@ -67,7 +68,9 @@ def _count(layer):
     kernels = sum(math.prod(w.shape) for w in layer.weights if w.path.endswith("/kernel"))
     if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense | PatchMerging):
         return _positions(layer.output) * kernels, 0
-    return kernels, 0  # calibration layers and PooledDense multiply once per image
+    if hasattr(layer, "multiplications"):
+        return layer.multiplications(layer.output.shape), 0
+    return kernels, 0  # other calibration layers and PooledDense multiply once per image
 
 
 def _count_attention(layer):

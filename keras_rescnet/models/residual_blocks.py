@@ -1,5 +1,7 @@
 """The two residual blocks: values of the argument `block` of `ResNet`."""
 
+import functools
+
 from keras import layers
 
 from keras_rescnet.models.blocks import activated, calibrated
@@ -96,18 +98,24 @@ def bottleneck_block(
 
 def _join(x, y, conv, strides, calibration, activation, drop_path, name, pooled_shortcut=False):
     """Returns `activation(shortcut(x) + drop_path(calibration(y)))`."""
-    y = calibrated(y, calibration, name)
+    # Once, and not before the calibration has drawn its weights, unless that reads it.
+    identity = functools.cache(
+        functools.partial(_shortcut, x, y.shape[-1], conv, strides, name, pooled_shortcut)
+    )
+    y = calibrated(y, calibration, name, identity)
     if drop_path:
         y = layers.Dropout(drop_path, (None, 1, 1, 1), name=f"{name}_drop_path")(y)
-    if x.shape[-1] != y.shape[-1] or strides != 1:
-        if strides != 1:
-            # Of 1x1, it picks pixels: in TensorFlow 2.21 the gradient of a strided 1x1
-            # convolution writes beyond its memory on CPUs, and the process dies.
-            size = strides if pooled_shortcut else 1
-            pool = layers.AveragePooling2D(
-                size, strides, padding="same", name=f"{name}_shortcut_pool"
-            )
-            x = pool(x)
-        x = conv(x, y.shape[-1], 1, name=f"{name}_shortcut")
-    y = layers.Add(name=f"{name}_add")([x, y])
+    y = layers.Add(name=f"{name}_add")([identity(), y])
     return activated(y, activation, f"{name}_out")
+
+
+def _shortcut(x, channels, conv, strides, name, pooled):
+    if x.shape[-1] == channels and strides == 1:
+        return x
+    if strides != 1:
+        # Of 1x1, it picks pixels: in TensorFlow 2.21 the gradient of a strided 1x1
+        # convolution writes beyond its memory on CPUs, and the process dies.
+        size = strides if pooled else 1
+        pool = layers.AveragePooling2D(size, strides, padding="same", name=f"{name}_shortcut_pool")
+        x = pool(x)
+    return conv(x, channels, 1, name=f"{name}_shortcut")

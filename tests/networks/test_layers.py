@@ -9,6 +9,7 @@ import pytest
 
 from keras_rescnet import gclu, layers
 from keras_rescnet.layers.batch_normalization import BatchNormalization
+from keras_rescnet.layers.calibration_layer import CalibrationLayer
 from keras_rescnet.layers.pooled_dense import PooledDense
 from support.gradients import pull_back_layer
 
@@ -16,6 +17,8 @@ IMAGES = np.random.default_rng(0).normal(size=(2, 5, 7, 16)).astype("float32")
 
 TOKENS = np.random.default_rng(0).normal(size=(2, 5, 12)).astype("float32")
 MAPS = np.random.default_rng(0).normal(size=(2, 8, 4, 12)).astype("float32")
+
+BRANCHES = (IMAGES, np.random.default_rng(1).normal(size=IMAGES.shape).astype("float32"))
 
 # What makes the layer, and an input for it; a new layer is one more entry.
 EXAM = {
@@ -39,6 +42,39 @@ EXAM = {
         lambda **kw: layers.SqueezeExcite(4, use_bias=True, hidden_activation=gclu, **kw),
         IMAGES,
     ),
+    "efficient_channel_attention": (layers.EfficientChannelAttention, IMAGES),
+    "sim_am": (layers.SimAM, IMAGES),
+    "style_recalibration": (layers.StyleRecalibration, IMAGES),
+    "gated_channel_transformation": (layers.GatedChannelTransformation, IMAGES),
+    "gaussian_context_transformer": (layers.GaussianContextTransformer, IMAGES),
+    "gaussian_context_transformer_learned": (
+        lambda **kw: layers.GaussianContextTransformer(standard_deviation=None, **kw),
+        IMAGES,
+    ),
+    "convolutional_block_attention": (
+        lambda **kw: layers.ConvolutionalBlockAttention(4, **kw),
+        IMAGES,
+    ),
+    "coordinate_attention": (layers.CoordinateAttention, IMAGES),
+    "gather_excite": (layers.GatherExcite, IMAGES),
+    "gather_excite_extent": (lambda **kw: layers.GatherExcite(2, **kw), IMAGES),
+    "gather_excite_weighted": (lambda **kw: layers.GatherExcite(4, weighted=True, **kw), IMAGES),
+    "gather_excite_weighted_map": (lambda **kw: layers.GatherExcite(weighted=True, **kw), IMAGES),
+    "competitive_squeeze_excite": (
+        lambda **kw: layers.CompetitiveSqueezeExcite(4, **kw),
+        BRANCHES,
+    ),
+    "pair_view_squeeze_excite": (
+        lambda **kw: layers.PairViewSqueezeExcite(2, reduction=4, **kw),
+        BRANCHES,
+    ),
+    "pair_view_squeeze_excite_1x1": (
+        lambda **kw: layers.PairViewSqueezeExcite(1, reduction=4, filters=3, **kw),
+        BRANCHES,
+    ),
+    "folded_squeeze_excite": (lambda **kw: layers.FoldedSqueezeExcite(4, 4, **kw), BRANCHES),
+    "multi_scale_recalibration": (lambda **kw: layers.MultiScaleRecalibration(4, **kw), IMAGES),
+    "acon": (layers.ACON, IMAGES),
     "batch_normalization": (BatchNormalization, IMAGES),
     "pooled_dense": (lambda **kw: PooledDense(4, pool_size=10, **kw), IMAGES[:, :, :5]),
     "class_token": (layers.ClassToken, TOKENS),
@@ -51,16 +87,40 @@ EXAM = {
     "window_attention_shifted": (lambda **kw: layers.WindowAttention(3, 4, 2, **kw), MAPS),
     "patch_merging": (layers.PatchMerging, MAPS),
 }
-OF_ONE_SIZE = {PooledDense, layers.PositionEmbedding, layers.WindowAttention}
+OF_ONE_SIZE = (PooledDense, layers.PositionEmbedding, layers.WindowAttention)
 exam = pytest.mark.parametrize("make, x", EXAM.values(), ids=EXAM.keys())
 tensorflow_only = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="SavedModel is TensorFlow's"
 )
 
 
+def inputs_of(x):
+    """The inputs of a layer, of which those that read two branches have two."""
+    return x if isinstance(x, tuple) else (x,)
+
+
+def fed(x):
+    """What a model of one layer takes."""
+    return list(x) if len(inputs_of(x)) > 1 else inputs_of(x)[0]
+
+
 def one_layer_model(make, x, *, any_size=False):
-    shape = (*(None for _ in x.shape[1:-1]), x.shape[-1]) if any_size else x.shape[1:]
-    return keras.Sequential([keras.Input(shape), make(name="layer")])
+    inputs = tuple(
+        keras.Input((*(None for _ in x.shape[1:-1]), x.shape[-1]) if any_size else x.shape[1:])
+        for x in inputs_of(x)
+    )
+    return keras.Model(fed(inputs), make(name="layer")(*inputs))
+
+
+def of_one_size(layer):
+    whole_map = isinstance(layer, layers.GatherExcite) and layer.weighted and layer.extent is None
+    return isinstance(layer, OF_ONE_SIZE) or whole_map
+
+
+def move_weights(layer):
+    """Off where some start, which other weights have no gradient at."""
+    generator = np.random.default_rng(2)
+    layer.set_weights([w + 0.1 * generator.normal(size=w.shape) for w in layer.get_weights()])
 
 
 @exam
@@ -75,8 +135,9 @@ def test_config_round_trip(make, x):
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
 def test_dtype_policies(make, x, policy):
     layer = make(dtype=policy)
-    y, by_x, by_weights = pull_back_layer(layer, x, np.ones(layer(x).shape, "float32"))
-    assert keras.backend.standardize_dtype(layer(x).dtype) == layer.compute_dtype
+    called = layer(*inputs_of(x))
+    y, by_x, by_weights = pull_back_layer(layer, x, np.ones(called.shape, "float32"))
+    assert keras.backend.standardize_dtype(called.dtype) == layer.compute_dtype
     for array in (y, by_x, *by_weights):
         assert np.all(np.isfinite(array.astype("float32")))
 
@@ -85,17 +146,20 @@ def test_dtype_policies(make, x, policy):
 @pytest.mark.parametrize("policy", ["float16", "bfloat16", "mixed_float16", "mixed_bfloat16"])
 def test_a_symbolic_call_says_what_a_call_returns(make, x, policy):
     layer = make(dtype=policy)
-    symbolic = layer(keras.Input(x.shape[1:], dtype=layer.compute_dtype))
-    y = layer(x)
+    inputs = inputs_of(x)
+    symbolic = layer(*(keras.Input(x.shape[1:], dtype=layer.compute_dtype) for x in inputs))
+    y = layer(*inputs)
     assert symbolic.dtype == keras.backend.standardize_dtype(y.dtype) == layer.compute_dtype
     assert symbolic.shape[1:] == tuple(y.shape[1:])
-    assert layer.compute_output_shape(x.shape) == tuple(y.shape)
+    assert layer.compute_output_shape(inputs[0].shape) == tuple(y.shape)
 
 
 @exam
 def test_gradient_reaches_every_weight(make, x):
+    keras.utils.set_random_seed(0)
     layer = make()
-    upstream = np.random.default_rng(1).normal(size=layer(x).shape).astype("float32")
+    upstream = np.random.default_rng(1).normal(size=layer(*inputs_of(x)).shape).astype("float32")
+    move_weights(layer)
     _, by_x, by_weights = pull_back_layer(layer, x, upstream)
     assert np.any(by_x) or isinstance(layer, layers.ClassToken)  # reads no more than the batch
     for weight, gradient in zip(layer.trainable_weights, by_weights, strict=True):
@@ -104,23 +168,25 @@ def test_gradient_reaches_every_weight(make, x):
 
 @exam
 def test_dynamic_batch_and_size(make, x):
-    model = one_layer_model(make, x, any_size=type(make()) not in OF_ONE_SIZE)
-    whole = np.asarray(model(x))
-    np.testing.assert_allclose(model(x[:1]), whole[:1], rtol=1e-5, atol=1e-6)
+    model = one_layer_model(make, x, any_size=not of_one_size(make()))
+    whole = np.asarray(model(fed(x)))
+    first = fed(tuple(x[:1] for x in inputs_of(x)))
+    np.testing.assert_allclose(model(first), whole[:1], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(
-        model.predict(x, batch_size=1, verbose=0), whole, rtol=1e-5, atol=1e-6
+        model.predict(fed(x), batch_size=1, verbose=0), whole, rtol=1e-5, atol=1e-6
     )
 
 
 @exam
 def test_fit(make, x):
-    model = keras.Sequential(
-        [one_layer_model(make, x), keras.layers.Flatten(), keras.layers.Dense(1)]
-    )
+    one = one_layer_model(make, x)
+    if isinstance(one.get_layer("layer"), CalibrationLayer):
+        move_weights(one)
+    model = keras.Model(one.inputs, keras.layers.Dense(1)(keras.layers.Flatten()(one.output)))
     compiled = isinstance(make(), layers.GCLU | layers.RCLayer | layers.BatchNormalization)
     model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=compiled)  # has loops of its own
     before = model.get_weights()
-    model.fit(x, np.ones((len(x), 1)), verbose=0)
+    model.fit(fed(x), np.ones((len(inputs_of(x)[0]), 1)), verbose=0)
     for old, new in zip(before, model.get_weights(), strict=True):
         assert np.all(np.isfinite(new)) and np.any(old != new)
 
@@ -130,17 +196,21 @@ def test_keras_file_round_trip(make, x, tmp_path):
     model = one_layer_model(make, x)
     model.save(tmp_path / "model.keras")
     restored = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(restored(x), model(x))
+    np.testing.assert_array_equal(restored(fed(x)), model(fed(x)))
     cloned = keras.models.clone_model(model)
     cloned.set_weights(model.get_weights())
-    np.testing.assert_array_equal(cloned(x), model(x))
+    np.testing.assert_array_equal(cloned(fed(x)), model(fed(x)))
 
 
 def all_layers():
-    """A model of all layers side by side, each with an input of its own, and the inputs."""
-    inputs = {name: keras.Input(x.shape[1:], name=name) for name, (_, x) in EXAM.items()}
-    outputs = {name: EXAM[name][0](name=f"{name}_layer")(x) for name, x in inputs.items()}
-    return keras.Model(inputs, outputs), {name: x for name, (_, x) in EXAM.items()}
+    """A model of all layers side by side, each with inputs of its own, and the inputs."""
+    inputs, outputs, arrays = {}, {}, {}
+    for name, (make, x) in EXAM.items():
+        own = {f"{name}_{number}": array for number, array in enumerate(inputs_of(x))}
+        inputs |= {key: keras.Input(array.shape[1:], name=key) for key, array in own.items()}
+        outputs[name] = make(name=f"{name}_layer")(*(inputs[key] for key in own))
+        arrays |= own
+    return keras.Model(inputs, outputs), arrays
 
 
 def test_a_keras_file_in_a_fresh_process(tmp_path):
@@ -182,8 +252,12 @@ def test_saved_model_in_a_fresh_process_without_this_package(tmp_path):
     np.savez(tmp_path / "inputs.npz", **inputs)
     subprocess.run([sys.executable, "-c", FRESH_PROCESS], check=True, cwd=tmp_path)
     outputs, gradients = np.load(tmp_path / "outputs.npz"), np.load(tmp_path / "gradients.npz")
-    for name, x in inputs.items():
+    for name, (_, x) in EXAM.items():
         layer = model.get_layer(f"{name}_layer")
         y, by_x, _ = pull_back_layer(layer, x, np.ones_like(outputs[name]))
+        by_inputs = by_x if isinstance(x, tuple) else [by_x]
         np.testing.assert_allclose(outputs[name], y, rtol=1e-6, atol=1e-6, err_msg=name)
-        np.testing.assert_allclose(gradients[name], by_x, rtol=1e-5, atol=1e-6, err_msg=name)
+        for number, by_input in enumerate(by_inputs):
+            np.testing.assert_allclose(
+                gradients[f"{name}_{number}"], by_input, rtol=1e-5, atol=1e-6, err_msg=name
+            )

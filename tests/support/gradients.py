@@ -61,34 +61,44 @@ def hessian_product(function, x, direction):
     return _numpy(outer.gradient(slope, x, direction))
 
 
-def pull_back_layer(layer, x, upstream, *, compiled=False):
-    """Returns `layer(x)`, the gradient by `x` and the list of gradients by trainable weight."""
-    x, upstream = keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(upstream)
+def pull_back_layer(layer, x, upstream, *, compiled=False, **options):
+    """Returns `layer(x)`, the gradient by `x` and the list of gradients by trainable weight.
+
+    A tuple `x` of inputs of one shape has the gradients stacked. `options` go to the layer.
+    """
+    inputs = [keras.ops.convert_to_tensor(array) for array in (x if isinstance(x, tuple) else (x,))]
+    upstream = keras.ops.convert_to_tensor(upstream)
     if not layer.built:
-        layer(x)
+        layer(*inputs)
     weights = [weight.value for weight in layer.trainable_variables]
     if keras.backend.backend() == "jax":
         import jax
 
         fixed = [weight.value for weight in layer.non_trainable_variables]
 
-        def both(x, weights, upstream):
-            y, gradient = jax.vjp(lambda x, w: layer.stateless_call(w, fixed, x)[0], x, weights)
+        def function(inputs, weights):
+            return layer.stateless_call(weights, fixed, *inputs, **options)[0]
+
+        def both(inputs, weights, upstream):
+            y, gradient = jax.vjp(function, inputs, weights)
             return y, gradient(upstream.astype(y.dtype))
 
-        y, (by_x, by_weights) = (jax.jit(both) if compiled else both)(x, weights, upstream)
+        both = jax.jit(both) if compiled else both
+        y, (by_inputs, by_weights) = both(inputs, weights, upstream)
     else:
         import tensorflow as tf
 
-        def both(x, upstream):
+        def both(inputs, upstream):
             with tf.GradientTape() as tape:
-                tape.watch(x)
-                y = layer(x)
+                tape.watch(inputs)
+                y = layer(*inputs, **options)
             zero = tf.UnconnectedGradients.ZERO
-            return y, tape.gradient(y, [x, *weights], tf.cast(upstream, y.dtype), zero)
+            return y, tape.gradient(y, [inputs, weights], tf.cast(upstream, y.dtype), zero)
 
-        y, (by_x, *by_weights) = (tf.function(both) if compiled else both)(x, upstream)
-    return _numpy(y), _numpy(by_x), [_numpy(gradient) for gradient in by_weights]
+        y, (by_inputs, by_weights) = (tf.function(both) if compiled else both)(inputs, upstream)
+    by_inputs = [_numpy(gradient) for gradient in by_inputs]
+    by_x = np.stack(by_inputs) if isinstance(x, tuple) else by_inputs[0]
+    return _numpy(y), by_x, [_numpy(gradient) for gradient in by_weights]
 
 
 def _numpy(tensor):
