@@ -91,7 +91,7 @@ def test_activation_bytes():
 
 
 def test_every_builder_is_listed():
-    families = {"ResNet", "VGG", "ViT", "Swin", "CaiT"}
+    families = {"ResNet", "PreActivationResNet", "CifarWideResNet", "VGG", "ViT", "Swin", "CaiT"}
     others = {"basic_block", "bottleneck_block", "feature_extractor", "pretrained"}
     assert set(catalogue.builders()) == set(models.__all__) - families - others
     assert len(catalogue.builders()) == 33

@@ -187,8 +187,12 @@ def test_fit(make, x):
     model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=compiled)  # has loops of its own
     before = model.get_weights()
     model.fit(fed(x), np.ones((len(inputs_of(x)[0]), 1)), verbose=0)
-    for old, new in zip(before, model.get_weights(), strict=True):
-        assert np.all(np.isfinite(new)) and np.any(old != new)
+    for weight, old in zip(model.weights, before, strict=True):
+        new = keras.ops.convert_to_numpy(weight)
+        undone = weight.path == "layer/hidden/bias" and isinstance(
+            one.get_layer("layer"), layers.CoordinateAttention
+        )  # by the normalization behind it
+        assert np.all(np.isfinite(new)) and (np.any(old != new) or undone), weight.path
 
 
 @exam
