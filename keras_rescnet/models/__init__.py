@@ -24,8 +24,11 @@ if TYPE_CHECKING:
         ResCNet152,
         ResNet,
         ResNet18,
+        ResNet18D,
         ResNet34,
+        ResNet34D,
         ResNet50,
+        ResNet50D,
         ResNet101,
         ResNet152,
         SENet18,
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
         CifarSENet50,
         CifarSENet56,
     )
+    from keras_rescnet.models.stems import deep_stem
     from keras_rescnet.models.swin import Swin, SwinTiny
     from keras_rescnet.models.vgg import VGG, VGG16
     from keras_rescnet.models.vit import ViT, ViTTiny
@@ -78,8 +82,11 @@ _MODULES = {
         "ResCNet152",
         "ResNet",
         "ResNet18",
+        "ResNet18D",
         "ResNet34",
+        "ResNet34D",
         "ResNet50",
+        "ResNet50D",
         "ResNet101",
         "ResNet152",
         "SENet18",
@@ -103,6 +110,7 @@ _MODULES = {
         "CifarSENet50",
         "CifarSENet56",
     ),
+    "stems": ("deep_stem",),
     "swin": (
         "Swin",
         "SwinTiny",

@@ -7,7 +7,18 @@ from keras import layers
 from keras_rescnet.models.blocks import activated, calibrated
 
 
-def basic_block(x, width, *, conv, strides, calibration, activation, drop_path, name):
+def basic_block(
+    x,
+    width,
+    *,
+    conv,
+    strides,
+    calibration,
+    activation,
+    drop_path,
+    pooled_shortcut=False,
+    name,
+):
     """Adds a block of two 3x3 convolutions.
 
         y = activation(shortcut(x) + drop_path(calibration(conv2(activation(conv1(x))))))
@@ -25,6 +36,8 @@ def basic_block(x, width, *, conv, strides, calibration, activation, drop_path, 
         calibration: `None`, or what makes the calibration layer, called with a `name`.
         activation: A Keras activation.
         drop_path: Rate at which the branch is dropped from an image in training.
+        pooled_shortcut: Whether a shortcut that shrinks averages before its 1x1 convolution, as in
+            ResNet-D, or skips pixels; `functools.partial` sets it. Defaults to `False`.
         name: Prefix of the names of all layers.
 
     Returns:
@@ -40,7 +53,7 @@ def basic_block(x, width, *, conv, strides, calibration, activation, drop_path, 
     """
     y = conv(x, width, 3, strides=strides, activation=activation, name=f"{name}_1")
     y = conv(y, width, 3, name=f"{name}_2")
-    return _join(x, y, conv, strides, calibration, activation, drop_path, name)
+    return _join(x, y, conv, strides, calibration, activation, drop_path, name, pooled_shortcut)
 
 
 def bottleneck_block(
@@ -70,8 +83,7 @@ def bottleneck_block(
         drop_path: As for `basic_block`.
         activate_branch: Whether the branch is activated before its calibration. Defaults to
             `False`.
-        pooled_shortcut: Whether a shortcut that shrinks averages before its 1x1 convolution, as in
-            ResNet-D, or skips pixels. Defaults to `False`.
+        pooled_shortcut: As for `basic_block`.
         name: As for `basic_block`.
 
     Returns:
@@ -96,7 +108,7 @@ def bottleneck_block(
     return _join(x, y, conv, strides, calibration, activation, drop_path, name, pooled_shortcut)
 
 
-def _join(x, y, conv, strides, calibration, activation, drop_path, name, pooled_shortcut=False):
+def _join(x, y, conv, strides, calibration, activation, drop_path, name, pooled_shortcut):
     """Returns `activation(shortcut(x) + drop_path(calibration(y)))`."""
     # Once, and not before the calibration has drawn its weights, unless that reads it.
     identity = functools.cache(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import keras
-from keras import layers, ops
+from keras import layers
 from keras.initializers import VarianceScaling
 
 from keras_rescnet.layers import BatchNormalization, RCLayer, SqueezeExcite
@@ -22,6 +22,7 @@ from keras_rescnet.models.blocks import (
     logits,
 )
 from keras_rescnet.models.residual_blocks import basic_block, bottleneck_block
+from keras_rescnet.models.stems import deep_stem, plain_stem, small_stem
 from keras_rescnet.models.variant import variant
 
 HE_FAN_OUT = VarianceScaling(2.0, "fan_out", "untruncated_normal")
@@ -34,6 +35,7 @@ def ResNet(
     widths: Sequence[int] = (64, 128, 256, 512),
     strides: Sequence[int] | None = None,
     small_images: bool = False,
+    stem: Callable[..., keras.KerasTensor] | None = None,
     calibration: Calibration | Sequence[Calibration | None] | None = None,
     activation: Activation = "relu",
     normalization: Callable[..., keras.layers.Layer] = BatchNormalization,
@@ -62,6 +64,8 @@ def ResNet(
         strides: Stride of each stage. Defaults to `None`: 1 in the first, 2 in the others.
         small_images: Whether the stem is a 3x3 convolution at full resolution (CIFAR) or a 7x7
             at half resolution followed by max pooling (ImageNet).
+        stem: What adds another stem: `kr.models.deep_stem`, or a function of the same arguments.
+            Defaults to `None`, that of `small_images`.
         calibration: `None`, or what makes the layer that ends every residual branch, called
             with a `name`: `RCLayer`, `partial(SqueezeExcite, reduction=8)`, ... A list or tuple
             has one such entry per stage.
@@ -123,13 +127,14 @@ def ResNet(
         normalization=normalization,
     )
     x = inputs = image_input(input_shape)
-    if small_images:
-        x = conv(x, widths[0], 3, activation=activation, name="stem")
-    else:
-        x = conv(x, widths[0], 7, strides=2, activation=activation, name="stem")
-        # Not zeros, which would win over the negative values that GCLU and GELU have.
-        x = ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=float("-inf"))
-        x = layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
+    if stem is None:
+        stem = small_stem if small_images else plain_stem
+    elif small_images:
+        raise Mistake(
+            "`small_images` must be False with a `stem` of its own. "
+            f"Received: small_images={small_images!r}, stem={shorten(stem)}."
+        )
+    x = stem(x, widths[0], conv=conv, activation=activation)
     rates = iter(linear_rates(drop_path, sum(depths)))
     for stage, depth in enumerate(depths):
         for number in range(depth):
@@ -170,6 +175,25 @@ def ResNet101():
 @variant(ResNet, (3, 8, 36, 3), block=bottleneck_block, name="resnet152")
 def ResNet152():
     """ResNet-152 for ImageNet: 50 bottlenecks, torchvision's `resnet152`."""
+
+
+_pooled_basic = partial(basic_block, pooled_shortcut=True)
+_pooled_bottleneck = partial(bottleneck_block, pooled_shortcut=True)
+
+
+@variant(ResNet18, stem=deep_stem, block=_pooled_basic, name="resnet18d")
+def ResNet18D():
+    """ResNet-18-D for ImageNet: a deep stem, and shortcuts that average; timm's `resnet18d`."""
+
+
+@variant(ResNet34, stem=deep_stem, block=_pooled_basic, name="resnet34d")
+def ResNet34D():
+    """ResNet-34-D for ImageNet: a deep stem, and shortcuts that average; timm's `resnet34d`."""
+
+
+@variant(ResNet50, stem=deep_stem, block=_pooled_bottleneck, name="resnet50d")
+def ResNet50D():
+    """ResNet-50-D for ImageNet: a deep stem, and shortcuts that average; timm's `resnet50d`."""
 
 
 @variant(ResNet18, calibration=SqueezeExcite, name="senet18")
