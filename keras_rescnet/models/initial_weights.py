@@ -1,38 +1,41 @@
-"""Weights to start from: a Keras model, Keras weights, or a PyTorch state dict."""
+"""Weights to start from: of a run, of a Keras file, or of PyTorch."""
 
+import collections
 import contextlib
+import functools
 import io
 import pathlib
 import re
+import tempfile
 import zipfile
-from collections.abc import Callable
 
 import h5py
 import keras
+import ml_dtypes
 import numpy as np
 
-from keras_rescnet.convert import load_torch_weights
+from keras_rescnet.convert.torch_weights import to_keras, torch_arrays, unwrapped
 from keras_rescnet.mistake import Mistake, shorten
+from keras_rescnet.models.parts import automatic_stems, parts_of, split_number
 
 
 def load_initial_weights(
     model: keras.Model,
     path,
-    build: Callable[..., keras.Model],
     *,
     argument: str = "initial_weights",
     other_classes: bool = True,
 ) -> None:
     """Sets the weights of `model` from a file.
 
-    Weights are matched by the names of their layers, and by their shapes. Numbers that Keras gave
-    to layers without a name (`conv2d_7`) count from the first such layer of the model.
+    Weights are matched by the names of the layers that lead to them and by their shapes, never by
+    order. Names that Keras gave (`conv2d_7`) count from the first such layer of a model; both
+    models must have as many. Arrays that are no Keras file's have the `variable.path` of a weight
+    as their name, or PyTorch's name.
 
     Args:
-        model: A model whose last layer gives the logits.
-        path: A `.keras` or `.weights.h5` file, or an `.npz` file of a PyTorch state dict:
-            `np.savez(path, **{name: tensor.numpy() for name, tensor in state_dict.items()})`.
-        build: Makes the same model for other classes, called as `build(classes=...)`.
+        model: A functional or Sequential model, whose last layer with weights gives the logits.
+        path: A file of one of the kinds in `_READERS`, or the folder of a finished run.
         argument: What the file was given as, for the messages.
         other_classes: Whether a last layer for other classes keeps its own weights, or is refused.
 
@@ -41,78 +44,147 @@ def load_initial_weights(
             changed then.
     """
     file = pathlib.Path(path)
+    if file.is_dir():
+        file = file / "model.keras"
     if not file.is_file():
-        raise Mistake(f"`{argument}` must be a file. Received: {path}, which is none.")
-    if file.name.endswith(".keras"):
-        with _readable(file, argument), zipfile.ZipFile(file) as archive:
-            found = _read_h5(io.BytesIO(archive.read("model.weights.h5")))
-    elif file.name.endswith(".weights.h5"):
-        with _readable(file, argument):
-            found = _read_h5(file)
-    elif file.name.endswith(".npz"):
-        found = _read_torch(file, build, argument)
-    else:
         raise Mistake(
-            f"`{argument}` must be a .keras or .weights.h5 file, or an .npz file of a PyTorch "
-            f"state dict. Received: {path}."
+            f"`{argument}` must be a file, or the folder of a finished run. Received: {path}, "
+            "which is none."
         )
-    variables = _named(model)
-    if found.keys() != variables.keys():
-        found, variables = _renumbered(found), _renumbered(variables)
-    head = {id(variable) for variable in model.layers[-1].weights} if other_classes else set()
-    fits = {
-        name: name in found and found[name].shape == tuple(variable.shape)
-        for name, variable in variables.items()
-    }
-    unfit = [
-        variable.path
-        for name, variable in variables.items()
-        if not fits[name] and id(variable) not in head
-    ]
-    unfit += [name for name in found if name not in variables]
+    reader = next((suffix for suffix in _READERS if file.name.endswith(suffix)), None)
+    if reader is None:
+        raise Mistake(
+            f"`{argument}` must be a file of {', '.join(_READERS)}, or the folder of a finished "
+            f"run. Received: {path}."
+        )
+    with _readable(file, argument):
+        found = _READERS[reader](file)
+    head = _head(model) if other_classes else []
+    choose = functools.partial(_choose, model, path, argument)
+    if reader in (".keras", ".weights.h5"):
+        _load_by_layers(model, found, head, choose)
+    else:
+        _load_by_paths(model, found, head, choose)
+
+
+def _head(model):
+    """Returns the layers, one within the other, that lead to the last one with weights."""
+    layer = next(layer for layer in reversed(model.layers) if layer.weights)
+    inner = isinstance(layer, keras.Model) and getattr(layer, "inputs", None)
+    return [layer, *_head(layer)] if inner else [layer]
+
+
+def _choose(model, path, argument, found, shapes, head):
+    """Returns the arrays that fit, by key; all must, but those of a head."""
+    fits = {key for key, shape in shapes.items() if key in found and found[key].shape == shape}
+    if not head <= fits:
+        fits -= head
+    unfit = [key for key in shapes if key not in fits | head]
+    unfit += [key for key in found if key not in shapes]
     if unfit:
-        exception = " but those of its head" if other_classes else ""
+        names = dict.fromkeys(re.sub(r"/\d+$", "", key) for key in unfit)
+        exception = " but those of its head" if head else ""
         raise Mistake(
             f"`{argument}` must hold every weight of {model.name}{exception}, and no other. "
-            f"Received: {path}, with {len(found)} weights for {len(variables)}, of which "
-            f"these do not fit: {shorten(', '.join(unfit), str, 150)}."
+            f"Received: {path}, with {len(found)} weights for {len(shapes)}, of which "
+            f"{len(unfit)} do not fit: {shorten(', '.join(names), str, 150)}."
         )
-    for name, variable in variables.items():
-        if fits[name]:
-            variable.assign(found[name])
+    return {key: found[key] for key in shapes if key in fits}
 
 
-def _named(model):
-    """Returns the weights by the names of their layers and their number in the layer."""
-    found = {}
-    counts: dict[str, int] = {}
-    for variable in model.weights:
-        layer = variable.path.rpartition("/")[0].removeprefix(f"{model.name}/")
-        counts[layer] = counts.get(layer, -1) + 1
-        found[f"{layer}/{counts[layer]}"] = variable
-    return found
+def _load_by_layers(model, found, head, choose):
+    """Sets weights from arrays by the names of their layers and their number in the layer.
+
+    Keras writes the model's weights into a file, which says how it names them; those that were
+    found take their places, and Keras reads them again.
+    """
+    stems = automatic_stems(parts_of(model))
+    start = tuple(layer.name for layer in head)
+    with tempfile.TemporaryDirectory() as folder:
+        file = pathlib.Path(folder) / "own.weights.h5"
+        model.save_weights(file)
+        with h5py.File(file, "r+") as root:
+            own = list(_datasets(root))
+            addresses = [address for address, _ in own]
+            datasets = {
+                key: dataset for key, (_, dataset) in zip(_keys(addresses, stems), own, strict=True)
+            }
+            of_head = {
+                key
+                for key, address in zip(datasets, addresses, strict=True)
+                if start and address[: len(start)] == start
+            }
+            arrays = choose(
+                dict(zip(_keys([a for a, _ in found], stems), (a for _, a in found), strict=True)),
+                {key: dataset.shape for key, dataset in datasets.items()},
+                of_head,
+            )
+            for key, array in arrays.items():
+                datasets[key][...] = array.astype(_dtype(datasets[key]))
+        model.load_weights(file)
 
 
-def _renumbered(named):
-    """Returns `named` with the numbers of each name counted from 0, as `conv2d_7` -> `conv2d_0`."""
-    numbers: dict[str, set[int]] = {}
-    for name in named:
-        for part in name.split("/")[:-1]:
-            base, number = _numbered(part)
-            numbers.setdefault(base, set()).add(number)
-    order = {base: sorted(found) for base, found in numbers.items()}
+def _load_by_paths(model, found, head, choose):
+    """Sets weights from arrays by `variable.path`, or by PyTorch's names."""
+    stems = automatic_stems(parts_of(model))
+    weights = model.weights
+    keys = _keys([weight.path.split("/") for weight in weights], stems)
+    variables = dict(zip(keys, weights, strict=True))
+    of_head = {id(weight) for layer in head[-1:] for weight in layer.weights}
+    named = dict(zip(_keys([name.split("/") for name in found], stems), found, strict=True))
+    if named.keys() & variables.keys():
+        arrays = {key: np.asarray(found[name]) for key, name in named.items()}
+    else:
+        _, translated, left = torch_arrays(model, found)
+        arrays = {
+            key: to_keras(translated[weight.path], weight.path, tuple(weight.shape))
+            for key, weight in variables.items()
+            if weight.path in translated
+        }
+        arrays |= {name: np.empty(0) for name in left}
+    arrays = choose(
+        arrays,
+        {key: tuple(weight.shape) for key, weight in variables.items()},
+        {key for key, weight in variables.items() if id(weight) in of_head},
+    )
+    for key, array in arrays.items():
+        variables[key].assign(array)
+
+
+def _keys(addresses, stems):
+    """Returns what addresses are matched by: without the numbers that Keras gave to names.
+
+    Of a model's three layers `dense_4`, `dense_7` and `dense_9`, these are `dense (1 of 3)` and so
+    on: a model of four is another one.
+
+    Args:
+        addresses: Names of layers, one within the other, and of a weight at last.
+        stems: Names without numbers, of layers that Keras named.
+
+    Raises:
+        Mistake: If two weights have one address.
+    """
+    numbers: dict[str, set[int]] = {stem: set() for stem in stems}
+    for *names, _ in addresses:
+        for stem, number in map(split_number, names):
+            numbers.get(stem, set()).add(number)
+    order = {stem: sorted(given) for stem, given in numbers.items()}
 
     def rename(name):
-        *parts, index = name.split("/")
-        pairs = map(_numbered, parts)
-        return "/".join([*(f"{base}_{order[base].index(n)}" for base, n in pairs), index])
+        stem, number = split_number(name)
+        given = order.get(stem, [])
+        if len(given) > 1:
+            return f"{stem} ({given.index(number) + 1} of {len(given)})"
+        return stem if given else name
 
-    return {rename(name): value for name, value in named.items()}
-
-
-def _numbered(part):
-    match = re.fullmatch(r"(.+)_(\d+)", part)
-    return (match[1], int(match[2])) if match else (part, -1)
+    keys = ["/".join([*map(rename, names), last]) for *names, last in addresses]
+    for key, count in collections.Counter(keys).items():
+        if count > 1:
+            raise Mistake(
+                "Weights are matched by the names of their layers, which must differ. "
+                f"Received: {count} weights named {key}."
+            )
+    return keys
 
 
 @contextlib.contextmanager
@@ -122,34 +194,44 @@ def _readable(file, argument):
         yield
     except Mistake:
         raise
-    except Exception as error:  # zipfile, h5py and NumPy raise nine kinds of them
+    except Exception as error:  # zipfile, h5py, NumPy and PyTorch raise a dozen kinds of them
         reason = shorten(f"{type(error).__name__}: {error}", str)
         raise Mistake(
             f"`{argument}` must be a file of weights that can be read. Received: {file} ({reason})."
         ) from error
 
 
+def _read_keras(file):
+    with zipfile.ZipFile(file) as archive:
+        return _read_h5(io.BytesIO(archive.read("model.weights.h5")))
+
+
 def _read_h5(file):
-    """Returns the arrays of a Keras file by the names of their layers and numbers in the layer."""
-    found = {}
-
-    def read(group, names):
-        if "vars" in group:
-            name = group["vars"].attrs.get("name")
-            if name is None:
-                raise ValueError("without names of layers: save it again with Keras 3.10 or newer")
-            names = (*names, str(name))
-            for number, array in group["vars"].items():
-                found["/".join([*names[1:], number])] = _numbers(np.asarray(array))
-        for key, part in group.items():
-            if key not in ("vars", "optimizer", "seed_generator") and isinstance(part, h5py.Group):
-                read(part, names)
-
     with h5py.File(file, "r") as root:
         if "vars" not in root:
             raise ValueError("no weights of a Keras model")
-        read(root, ())
-    return found
+        return [
+            (address, _numbers(np.asarray(dataset).view(_dtype(dataset))))
+            for address, dataset in _datasets(root)
+        ]
+
+
+def _datasets(group, names=()):
+    """Yields the arrays of a Keras file with their addresses: layers' names, and a number."""
+    if "vars" in group:
+        name = group["vars"].attrs.get("name")
+        if name is None:
+            raise ValueError("without names of layers: save it again with Keras 3.10 or newer")
+        names = (*names, str(name))
+        for number, dataset in group["vars"].items():
+            yield (*names[1:], number), dataset
+    for key, part in group.items():
+        if key not in ("vars", "optimizer", "seed_generator") and isinstance(part, h5py.Group):
+            yield from _datasets(part, names)
+
+
+def _dtype(dataset):
+    return ml_dtypes.bfloat16 if dataset.attrs.get("dtype") == "bfloat16" else dataset.dtype
 
 
 def _numbers(array):
@@ -158,13 +240,40 @@ def _numbers(array):
     return array
 
 
-def _read_torch(file, build, argument):
-    with _readable(file, argument), np.load(file) as arrays:
-        state_dict = {name: _numbers(arrays[name]) for name in arrays.files}
-    biases = [name for name in state_dict if name.endswith("bias")]  # the last is the classifier's
-    if not biases or state_dict[biases[-1]].ndim != 1:
-        raise Mistake(f"`{argument}` must hold a PyTorch state dict. Received: {file}.")
-    source = build(classes=len(state_dict[biases[-1]]))
-    load_torch_weights(source, state_dict)
-    named = _named(source)
-    return {name: keras.ops.convert_to_numpy(variable) for name, variable in named.items()}
+def _read_npz(file):
+    with np.load(file) as arrays:
+        return {name: _numbers(arrays[name]) for name in arrays.files}
+
+
+def _read_safetensors(file):
+    try:
+        from safetensors.numpy import load_file
+    except ImportError as error:
+        raise _missing("safetensors", file) from error
+    return load_file(file)
+
+
+def _read_torch(file):
+    try:
+        import torch
+    except ImportError as error:
+        raise _missing("torch", file) from error
+    # Only arrays: a pickled file may hold any program
+    return unwrapped(torch.load(file, map_location="cpu", weights_only=True))
+
+
+def _missing(package, file):
+    return Mistake(
+        f"A {file.suffix} file is read by {package}, which is not installed. Install it with "
+        f"pip install {package}. Received: {file}."
+    )
+
+
+_READERS = {
+    ".keras": _read_keras,
+    ".weights.h5": _read_h5,
+    ".npz": _read_npz,
+    ".safetensors": _read_safetensors,
+    ".pth": _read_torch,
+    ".pt": _read_torch,
+}

@@ -1,0 +1,76 @@
+"""The layers within a model, and the names that they would have in a new process."""
+
+import collections
+from collections.abc import Callable
+
+import keras
+
+_PARTS = (keras.layers.Layer, keras.random.SeedGenerator, keras.optimizers.Optimizer)
+
+
+def parts_of(whole) -> list:
+    """Returns a model, layer or optimizer and all layers, generators and optimizers within it.
+
+    Found through the objects' attributes, so that layers within nested models and within layers
+    of a user's own are among them.
+    """
+    found = {}
+    seen = set()
+
+    def visit(value):
+        if id(value) in seen:
+            return
+        if isinstance(value, _PARTS):
+            found[id(value)] = value
+            inner = vars(value).values()
+        elif isinstance(value, dict):
+            inner = value.values()
+        elif isinstance(value, list | tuple | set):
+            inner = value
+        else:
+            return
+        seen.add(id(value))
+        for item in list(inner):
+            visit(item)
+
+    visit(whole)
+    return list(found.values())
+
+
+def lasting_path(parts) -> Callable[[str], str]:
+    """Returns a function from a path to the one that a process gives which has built nothing.
+
+    Keras numbers layers without a name over the whole life of a process, so that the second model
+    of a notebook has a `dense_1` where the first has `dense`; here they are numbered within the
+    parts.
+
+    Args:
+        parts: What `parts_of` returns, of all that the paths belong to.
+    """
+    numbers = collections.defaultdict(set)  # of "dense", "dense_7": 0 and 7
+    for part in parts:
+        stem, number = split_number(part.name)
+        if stem in automatic_stems([part]):
+            numbers[stem].add(number)
+    fresh = {
+        _numbered(stem, number): _numbered(stem, place)
+        for stem, given in numbers.items()
+        for place, number in enumerate(sorted(given))
+    }
+    return lambda path: "/".join(fresh.get(part, part) for part in path.split("/"))
+
+
+def automatic_stems(parts) -> set[str]:
+    """Returns the names without numbers that Keras gave parts which were given none."""
+    stems = {(split_number(part.name)[0], type(part).__name__.lower()) for part in parts}
+    return {stem for stem, kind in stems if stem.replace("_", "") == kind}
+
+
+def split_number(name: str) -> tuple[str, int]:
+    """Returns `("dense", 7)` of `"dense_7"`, and `("dense", 0)` of `"dense"`."""
+    stem, _, number = name.rpartition("_")
+    return (stem, int(number)) if stem and number.isdecimal() else (name, 0)
+
+
+def _numbered(stem, number):
+    return f"{stem}_{number}" if number else stem
