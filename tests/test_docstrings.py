@@ -34,6 +34,7 @@ FAMILIES = (
     "ViT",
     "basic_block",
     "bottleneck_block",
+    "deep_stem",
     "feature_extractor",
     "pretrained",
 )

@@ -41,7 +41,7 @@ _FREE = frozenset(
 _ENTRY = """
     weights: The name of a dataset, such as `"cifar10"`, for the weights of this network that
         come with the package, which `kr.models.pretrained()` lists; or a file: `.keras`,
-        `.weights.h5`, or `.npz`. Defaults to `None`, random weights."""
+        `.weights.h5`, `.npz`, `.safetensors` or `.pth`. Defaults to `None`, random weights."""
 
 
 def pretrained() -> dict[str, dict[str, Any]]:
@@ -134,13 +134,7 @@ def _build(build, weights, options):
         _check_network(build, [card], weights, options)
     else:
         model = build(**options)
-        load_initial_weights(
-            model,
-            file,
-            lambda classes: build(**{**options, "classes": classes}),
-            argument="weights",
-            other_classes=False,
-        )
+        load_initial_weights(model, file, argument="weights", other_classes=False)
         return model
     classes = options.get("classes", card["classes"])
     if classes != card["classes"]:

@@ -38,7 +38,7 @@ FREE_FIELDS = frozenset(
 
 # Fields of later versions. At their default a description leaves them out, so that recipes from
 # before keep their digests.
-LATER_FIELDS = frozenset({"class_weights", "loss"})
+LATER_FIELDS = frozenset({"class_weights", "loss", "trainable"})
 
 _PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 _POLICIES = ("stop", "rollback")
@@ -104,9 +104,14 @@ class Recipe:
         nan_policy: What a loss or weight that is not finite does to the run: `"stop"`, or
             `"rollback"`, which goes back to the last checkpoint, once, and on with another order
             of the images. Defaults to `"stop"`.
-        initial_weights: File to take weights from before training: `.keras`, `.weights.h5`, or
-            `.npz` of a PyTorch state dict. A last layer of other classes keeps its own. Defaults
-            to `None`, random weights.
+        initial_weights: What to take weights from before training: the folder of a finished run,
+            or a `.keras`, `.weights.h5`, `.npz`, `.safetensors` or `.pth` file, with Keras's or
+            PyTorch's names. A last layer of other classes keeps its own. Defaults to `None`,
+            random weights.
+        trainable: Regular expressions; weights whose `variable.path` has a match, such as
+            `"^logits/"` or `"stage4_"`, are trained, and all others are frozen. Or a function
+            from a path to whether it is trained. A layer of frozen weights alone keeps its batch
+            statistics, too, and normalizes by them. Defaults to `None`, all.
         reference: The paper's top-1 accuracy in %, to report beside what was measured; decides no
             number. Defaults to `None`.
         reference_top5: The paper's top-5 accuracy in %, likewise.
@@ -167,6 +172,7 @@ class Recipe:
     checkpoint_minutes: float = 10.0
     nan_policy: str = "stop"
     initial_weights: str | None = None
+    trainable: tuple[str, ...] | Callable[[str], bool] | None = None
 
     reference: float | None = None
     reference_top5: float | None = None
@@ -212,7 +218,8 @@ class Recipe:
             self._check(name, lambda value: 0 <= value <= 100, "be a percentage")
         self._check("reference_hours", lambda value: 0 < value < math.inf, "be positive and finite")
         check_loss(self)
-        self._check_excluded()
+        self._check_patterns("exclude_from_weight_decay")
+        self._check_patterns("trainable")
         if self.warmup_epochs >= self.epochs:
             raise Mistake(
                 "`warmup_epochs` must be smaller than `epochs`. "
@@ -256,13 +263,14 @@ class Recipe:
         if value is not None and not holds(value):
             raise Mistake(f"`{name}` must {what}. Received: {name}={shorten(value)}.")
 
-    def _check_excluded(self):
-        for part in self.exclude_from_weight_decay:
+    def _check_patterns(self, name):
+        patterns = getattr(self, name)
+        for part in patterns if isinstance(patterns, tuple) else ():
             try:
                 re.compile(part)
             except (TypeError, re.error, OverflowError, RecursionError) as error:
                 raise Mistake(
-                    "`exclude_from_weight_decay` must be a tuple of regular expressions. "
+                    f"`{name}` must be a tuple of regular expressions. "
                     f"Received: {shorten(part)} ({error})."
                 ) from None
 

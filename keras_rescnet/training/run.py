@@ -15,6 +15,7 @@ from keras_rescnet.schedules import learning_rate_at
 from keras_rescnet.training.checkpoint import Checkpoints, match
 from keras_rescnet.training.data import RunData
 from keras_rescnet.training.events import Events
+from keras_rescnet.training.freezing import freeze
 from keras_rescnet.training.losses import build_losses, build_teacher
 from keras_rescnet.training.metrics import (
     ClassMetrics,
@@ -74,6 +75,8 @@ class Run:
         try:
             with engine.scope():
                 self.model = build_model(recipe, engine.replicas, initialize=fresh)
+                self.parameters = count_parameters(self.model)
+                freeze(self.model, recipe.trainable)
                 self.optimizer = build_optimizer(recipe, self.model)
                 teacher = build_teacher(recipe)
         finally:
@@ -247,7 +250,7 @@ class Run:
             self.engine.average_weights()
         results = {
             **results_of(self.state.history, self.metrics.best),
-            "parameters": count_parameters(self.model),
+            "parameters": self.parameters,
             "recipe_digest": self.digest,
             **self.metrics.at_end(self.engine, self.data),
         }
@@ -280,14 +283,16 @@ class Run:
         stateful = data.stateful_transforms()
         self.folder.update_run(
             name=recipe.name,
-            parameters=count_parameters(self.model),
+            parameters=self.parameters,
             data=data.facts(),
             data_dir=None if data_dir is None else str(data_dir),
             steps_per_epoch=self.steps_per_epoch,
             reproducible=not stateful,
         )
+        trained = count_parameters(self.model)
+        frozen = f"{trained:,} trainable of " if trained != self.parameters else ""
         self._say(
-            f"{self.model.name}: {count_parameters(self.model):,} parameters, {recipe.precision}, "
+            f"{self.model.name}: {frozen}{self.parameters:,} parameters, {recipe.precision}, "
             f"on {', '.join(self.engine.devices)}.\n"
             f"{recipe.dataset.name}: {len(data.train):,} training and "
             f"{len(data.test):,} test images; {recipe.epochs} epochs of "

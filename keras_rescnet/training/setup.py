@@ -10,8 +10,8 @@ import keras
 
 from keras_rescnet.mistake import Mistake, shorten
 from keras_rescnet.models.initial_weights import load_initial_weights
+from keras_rescnet.models.parts import parts_of
 from keras_rescnet.recipe import calling
-from keras_rescnet.training.variables import parts_of
 
 # Layers and operations that pass probabilities on as they are
 _PASSING = ("Identity", "Dropout", "Flatten", "Reshape", "Cast")
@@ -84,7 +84,7 @@ def build_model(recipe, replicas, initialize=True):
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = True
     if initialize and recipe.initial_weights is not None:
-        load_initial_weights(model, recipe.initial_weights, build)
+        load_initial_weights(model, recipe.initial_weights)
     return model
 
 

@@ -19,6 +19,7 @@ from keras_rescnet.training.data import RunData
 from keras_rescnet.training.engines import make_engine
 from keras_rescnet.training.engines import tensorflow as tensorflow_engine
 from keras_rescnet.training.engines.addresses import meet
+from keras_rescnet.training.freezing import freeze
 from keras_rescnet.training.state import RunState
 from support import noise
 
@@ -282,6 +283,37 @@ def test_optimizer(case, assert_refused):
     def call():
         recipe = dataclasses.replace(noise.recipe, **changes)  # some are refused here already
         return setup.build_optimizer(recipe, noise.model((32, 32, 3), 10, 0.5))
+
+    assert_refused(call, pattern)
+
+
+def failing(path):
+    raise KeyError(path)
+
+
+TRAINABLE = {
+    "a text": ("logits", "`trainable` must be tuple or a function or None.*='logits'"),
+    "a number": ((3,), "tuple of regular expressions. Received: 3"),
+    "a bracket": (("logits/", "("), r"tuple of regular expressions. Received: '\('"),
+    "no such name": (
+        ("logits/", "logit$"),
+        r"found in paths of .*'small/logits/bias'; none has 'logit\$'. Received: .*logits/",
+    ),
+    "empty": (("",), "found in paths of weights, .* none has ''"),
+    "none": ((), r"must leave weights to train. .*small/conv2d/kernel.*Received: trainable=\(\)"),
+    "statistics": (("moving_",), "must leave weights to train. .*Received: trainable=.'moving_'"),
+    "a function": (lambda path: False, "must leave weights to train. .*Received: .*function"),
+    "that fails": (failing, "`trainable` failed in .*test_training.py:.*KeyError"),
+}
+
+
+@pytest.mark.parametrize("case", TRAINABLE)
+def test_trainable(case, assert_refused):
+    value, pattern = TRAINABLE[case]
+
+    def call():
+        recipe = dataclasses.replace(noise.recipe, trainable=value)  # some are refused here already
+        freeze(noise.model((32, 32, 3), 10, 0.5), recipe.trainable)
 
     assert_refused(call, pattern)
 

@@ -92,9 +92,9 @@ def test_activation_bytes():
 
 def test_every_builder_is_listed():
     families = {"ResNet", "PreActivationResNet", "CifarWideResNet", "VGG", "ViT", "Swin", "CaiT"}
-    others = {"basic_block", "bottleneck_block", "feature_extractor", "pretrained"}
+    others = {"basic_block", "bottleneck_block", "deep_stem", "feature_extractor", "pretrained"}
     assert set(catalogue.builders()) == set(models.__all__) - families - others
-    assert len(catalogue.builders()) == 33
+    assert len(catalogue.builders()) == 36
 
 
 @pytest.mark.parametrize("name", ["ResNet50", "CifarResCNet50DV2", "VGG16", "CaiTXXS24"])

@@ -36,9 +36,12 @@ PARAMETERS_CIFAR = {
     "SwinTiny": (27_505_300, 27_574_510),
     "CaiTXXS24": (11_601_610, 11_618_980),
 }
-# With 1000 classes; ResNet-101 and 152 are torchvision's figures.
+# With 1000 classes; ResNet-101 and 152 are torchvision's figures, ResNet-D timm 1.0.31's.
 PARAMETERS_IMAGENET = {
     "ResNet18": 11_689_512,
+    "ResNet18D": 11_708_744,
+    "ResNet34D": 21_816_904,
+    "ResNet50D": 25_576_264,
     "ResNet34": 21_797_672,
     "ResNet50": 25_557_032,
     "ResNet101": 44_549_160,
@@ -248,7 +251,7 @@ EXAM = {
         (1, 1),
         widths=(4, 4),
         block=partial(models.bottleneck_block, pooled_shortcut=True),
-        small_images=True,
+        stem=models.deep_stem,
         calibration=[small_rc, partial(RCLayer, reduction=8)],
         activation=kr.gclu_tanh,
     ),

@@ -85,8 +85,9 @@ def weights_of(workdir):
         {},
         {"precision": "mixed_float16", "ema_momentum": 0.9, "global_clipnorm": 1.0},
         {"precision": "mixed_bfloat16", "gradient_accumulation_steps": 2, "evaluate_every": 2},
+        {"trainable": ("logits/",), "ema_momentum": 0.9},
     ],
-    ids=["plain", "float16", "bfloat16"],
+    ids=["plain", "float16", "bfloat16", "frozen"],
 )
 def test_a_stopped_run_goes_on_to_the_last_bit(changes, tmp_path, stop_after):
     whole = keras_rescnet.train(small_recipe(**changes), tmp_path / "whole")

@@ -169,6 +169,15 @@ def test_fields_that_decide_no_number_may_change(changes, recipe, workdir, capsy
     assert run_of(workdir)["recipe"][name] == value
 
 
+@pytest.mark.parametrize("first", [None, ("stem_",)])
+def test_another_choice_of_trained_weights_is_refused_and_named(first, recipe, workdir):
+    with WorkDir(workdir, dataclasses.replace(recipe, trainable=first)):
+        pass
+    then = ("logits/",) if first is None else None
+    with pytest.raises(Mistake, match="`trainable` was .*. Received: trainable=(.'logits/'.|None)"):
+        WorkDir(workdir, dataclasses.replace(recipe, trainable=then))
+
+
 def test_code_of_a_notebook_is_part_of_its_recipe(recipe, workdir):
     def one():
         return []
