@@ -14,9 +14,9 @@ Every part runs in a process of its own. Its figures are in the JSON file as soo
 what fails is recorded with its last line, what runs out of time as stopped, and the next call, with
 the same file, goes on with what has no figures yet.
 
-It needs this checkout (4 MB), Python 3.11, jax with its accelerator, keras, h5py, numpy, absl-py;
+It needs this checkout (9 MB), Python 3.11, jax with its accelerator, keras, h5py, numpy, absl-py;
 for the comparison torch 2.9 or newer, and torchvision for ResNet-50. A machine without a network
-gets CIFAR-10 as one file of about 150 MB that `--pack` makes elsewhere (`split -b 60m` cuts it,
+gets CIFAR-10 as one file of 170 MB that `--pack` makes elsewhere (`split -b 60m` cuts it,
 `cat` joins it). The trainer reads its batches by TensorFlow: where tensorflow-cpu (a wheel of
 270 MB), tensorflow-datasets, keras-cv and a prepared `--data_dir` are, the rows are runs of
 `train.py` with records in --records; elsewhere `resident.py` trains them, without records.

@@ -2,6 +2,8 @@
 
     python train.py --recipe recipes/tags_csv_resnet18.py --data_dir ~/shoes
 
+Cost and score: those of your pictures; not run.
+
 `~/shoes/pictures.csv` begins `path,tags,split`; a line of it reads `images/17.jpg,red|sandal,train`
 or `images/18.jpg,,test`, of a picture without tags. Paths start from the folder of the file. Tags,
 mean and standard deviation are computed from them. It is not in the paper.

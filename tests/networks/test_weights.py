@@ -48,9 +48,8 @@ def test_the_digits_are_classified_as_their_record_has_it(trained):
     assert measured["accuracy"] == results["test_accuracy"]
     assert measured["loss"] == pytest.approx(results["test_loss"], rel=1e-5)
     assert CARDS[DIGITS]["results"] == results
-    for batch_size in (50, 355):
-        again = kr.evaluate(trained, kr.data.DIGITS, batch_size=batch_size)
-        assert again["accuracy"] == results["test_accuracy"]
+    again = kr.evaluate(trained, kr.data.DIGITS, batch_size=50)
+    assert again["accuracy"] == results["test_accuracy"]
 
 
 def test_all_weights_are_small_and_have_whole_cards():
