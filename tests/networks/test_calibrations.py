@@ -9,6 +9,7 @@ import pytest
 
 from keras_rescnet import layers, models
 from keras_rescnet.mistake import Mistake
+from keras_rescnet.models.complexity import count_parameters, multiplications, outline
 from support.gradients import pull_back_layer
 
 IMAGES = np.random.default_rng(0).normal(0.2, 1.0, (3, 5, 7, 16))
@@ -425,3 +426,72 @@ def test_a_wrong_argument_gets_one_line(message):
     with pytest.raises(Mistake, match=message) as caught:
         MISTAKES[message]()
     assert "\n" not in str(caught.value)
+
+
+# Parameters of CMPE-SE, by the sizes of its kernels in the authors' code, and the millions that
+# their table has for WRN-28-10.
+WIDE = ((4, 160), (4, 320), (4, 640))  # blocks and channels of each stage
+DEEP = ((18, 64), (18, 128), (18, 256))
+FORMS = {
+    "se": (layers.SqueezeExcite, 268_800, 193_536, 36.8),
+    "double FC": (layers.CompetitiveSqueezeExcite, 537_600, 387_072, 37.0),
+    "2x1": (layers.PairViewSqueezeExcite, 269_920, 194_040, 36.8),
+    "1x1": (partial(layers.PairViewSqueezeExcite, 1), 404_040, 290_682, 36.9),
+    "3x3": (layers.FoldedSqueezeExcite, 369_320, 253_386, None),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_parameters_of_cmpe_se(form, outlined):
+    make, wide, deep, published = FORMS[form]
+    plain = count_parameters(outlined("CifarWideResNet28x10"))
+    assert plain == 36_479_194
+    assert published is None or abs((plain + wide) / 1e6 - published) < 0.06
+
+    def added(stages, options):
+        total = 0
+        for blocks, channels in stages:
+            layer = make(**options(channels))
+            shape = (None, None, None, channels)
+            layer.build(*[shape] * (1 if form == "se" else 2))
+            total += blocks * sum(math.prod(weight.shape) for weight in layer.trainable_weights)
+        return total
+
+    folded = form == "3x3"
+    looks = form in ("2x1", "1x1", "3x3")
+    assert added(WIDE, lambda channels: {"groups": 10} if folded else {}) == wide
+    bottleneck = {"filters": lambda c: c // 64, "groups": lambda c: c // 16}
+    names = ("filters",) * looks + ("groups",) * folded
+    assert added(DEEP, lambda channels: {n: bottleneck[n](channels) for n in names}) == deep
+
+
+def test_parameters_of_a_network_with_cmpe_se():
+    network = partial(models.CifarResNet164, calibration=layers.CompetitiveSqueezeExcite)
+    assert count_parameters(outline(network)) == 1_703_258 + 387_072  # 2.09; the table has 2.12 M
+
+
+# Multiply-accumulates of a map of 8 x 8 x 16, by hand.
+MULTIPLICATIONS = {
+    "eca": 3 * 16,
+    "sim_am": 0,
+    "srm": 2 * 16,
+    "gated_gct": 0,
+    "cbam": 2 * 2 * 16 * 4 + 64 * 98,
+    "coordinate": 16 * 16 * 8 + 16 * 8 * 16,
+    "gather_excite": 0,
+    "gather_excite_weighted": 9 * (16 + 4) * 16,
+    "gather_excite_weighted_map": 64 * 16,
+    "cmpe_double_fc": 2 * 16 * 4 + 8 * 16,
+    "cmpe_2x1": 16 * 2 * 3 + 16 * 4 + 4 * 16,
+    "cmpe_1x1": 32 * 3 + 32 * 4 + 4 * 16,
+    "cmpe_3x3": 6 * 2 * 9 * 3 + 12 * 4 + 4 * 16,
+    "ms_sar_style": (1 + 4 + 16) * 16 * 4 + 64 * 4 * 16,
+}
+
+
+@pytest.mark.parametrize("name", MULTIPLICATIONS)
+def test_multiplications_of_a_calibration(name):
+    inputs = [keras.Input((8, 8, 16)) for _ in range(1 + (name in READ_BOTH))]
+    outputs = keras.layers.Dense(1)(EQUATIONS[name][0]()(*inputs))
+    products, _ = multiplications(keras.Model(inputs, outputs))
+    assert products - 64 * 16 == MULTIPLICATIONS[name]

@@ -33,6 +33,10 @@ MACS_CIFAR = {
     "CifarResNet50D": (1989.890, 1990.074, 0.0),
     "CifarResCNet50D": (1993.663, 1993.847, 0.0),
     "CifarResCNet50DV2": (1990.615, 1990.799, 0.0),
+    "CifarResNet164": (247.647, 247.670, 0.0),  # these four of networks/cifar of ZjjConan/SimAM
+    "CifarWideResNet28x10": (5243.329, 5243.386, 0.0),
+    "CifarWideResNet22x10": (3827.751, 3827.809, 0.0),
+    "CifarWideResNet16x8": (1548.146, 1548.192, 0.0),
     "AlexNet": (96.297, 96.666, 0.0),
     "VGG16": (432.775, 433.144, 0.0),
     "ViTTiny": (345.639, 345.656, 365.108 - 345.639),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import keras_rescnet as kr
-from keras_rescnet import models
+from keras_rescnet import layers, models
 from keras_rescnet.layers import RCLayer, SqueezeExcite
 from keras_rescnet.models.complexity import count_parameters, outline
 
@@ -30,6 +30,10 @@ PARAMETERS_CIFAR = {
     "CifarResNet50D": (23_520_842, 23_705_252),
     "CifarResCNet50D": (27_324_410, 27_508_820),
     "CifarResCNet50DV2": (24_276_298, 24_460_708),
+    "CifarResNet164": (1_703_258, 1_726_388),  # these four of networks/cifar of ZjjConan/SimAM
+    "CifarWideResNet28x10": (36_479_194, 36_536_884),
+    "CifarWideResNet22x10": (26_797_914, 26_855_604),
+    "CifarWideResNet16x8": (10_961_370, 11_007_540),
     "AlexNet": (56_826_698, 57_195_428),
     "VGG16": (134_309_962, 134_678_692),
     "ViTTiny": (5_362_762, 5_380_132),
@@ -254,6 +258,17 @@ EXAM = {
         stem=models.deep_stem,
         calibration=[small_rc, partial(RCLayer, reduction=8)],
         activation=kr.gclu_tanh,
+    ),
+    "preactivation": partial(
+        models.PreActivationResNet,
+        (2, 1),
+        bottleneck=True,
+        widths=(4, 8),
+        calibration=[
+            partial(layers.PairViewSqueezeExcite, reduction=4),
+            partial(layers.FoldedSqueezeExcite, reduction=8),
+        ],
+        drop_path=0.1,
     ),
     "vgg": partial(
         models.VGG,

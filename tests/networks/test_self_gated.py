@@ -1,0 +1,105 @@
+"""GoLU, TeLU and Serf against their closed forms, ACON against its own, and their limits."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+
+import keras_rescnet as kr
+from support.gradients import double_precision, hessian_product, pull_back
+
+X = np.concatenate([np.linspace(-40.0, 40.0, 801), [-6.5, -1e-3, 1e-3]])
+
+
+def golu(x):
+    gate = math.exp(-math.exp(-x)) if x > -7.0 else 0.0
+    return x * gate, gate * (1.0 + x * math.exp(-x))
+
+
+def telu(x):
+    power = math.exp(min(x, 40.0))
+    share = 4.0 / (math.exp(-power) + math.exp(min(power, 300.0))) ** 2  # 1 / cosh^2
+    return x * math.tanh(power), math.tanh(power) + x * power * share
+
+
+def serf(x):
+    softplus = math.log1p(math.exp(-abs(x))) + max(x, 0.0)
+    density = 2.0 / math.sqrt(math.pi) * math.exp(-(softplus**2))
+    return x * math.erf(softplus), math.erf(softplus) + x * density / (1.0 + math.exp(-x))
+
+
+FORMS = {kr.golu: golu, kr.telu: telu, kr.serf: serf}
+functions = pytest.mark.parametrize("function", FORMS, ids=lambda function: function.__name__)
+compiled_too = pytest.mark.parametrize("compiled", [False, True])
+
+
+@functions
+@compiled_too
+def test_value_and_slope_are_those_of_the_closed_form(function, compiled):
+    expected = np.array([FORMS[function](x) for x in X]).T
+    with double_precision():
+        exact = pull_back(function, X, np.ones_like(X), compiled=compiled)
+    single = pull_back(function, X.astype("float32"), np.ones(len(X), "float32"), compiled=compiled)
+    rounded = np.array([FORMS[function](x) for x in X.astype("float32").astype("float64")]).T
+    for got, close, narrow, wide in zip(exact, expected, single, rounded, strict=True):
+        assert (got.dtype, narrow.dtype) == (np.float64, np.float32)
+        np.testing.assert_allclose(got, close, rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(narrow, wide, rtol=5e-6, atol=1e-6)
+
+
+@functions
+@compiled_too
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_limits_are_numbers(function, dtype, compiled):
+    largest = {"float16": 6e4, "bfloat16": 3e38, "float32": 3e38, "float64": 1e308}[dtype]
+    with double_precision():
+        x = keras.ops.cast(np.array([-np.inf, -largest, -0.0, 0.0, 900.0, largest, np.inf]), dtype)
+        y, slope = pull_back(function, x, keras.ops.ones_like(x), compiled=compiled)
+        x = keras.ops.convert_to_numpy(x)
+    np.testing.assert_allclose(y, np.where(x > 0, x, np.zeros_like(x)), rtol=3e-7)
+    middle = FORMS[function](0.0)[1]
+    expected = [0.0, 0.0, middle, middle, 1.0, 1.0, 1.0]
+    np.testing.assert_allclose(
+        slope.astype("float64"), expected, rtol=4e-3 if x.itemsize < 4 else 1e-6
+    )
+
+
+@functions
+def test_second_derivative(function):
+    x, step = np.array([-3.0, -1.0, -0.1, 0.1, 1.0, 3.0]), 1e-5
+    with double_precision():
+        curvature = hessian_product(function, x, np.ones_like(x))
+    right, left = (np.array([FORMS[function](v)[1] for v in x + s]) for s in (step, -step))
+    np.testing.assert_allclose(curvature, (right - left) / (2.0 * step), rtol=1e-7, atol=1e-9)
+
+
+@functions
+def test_a_model_with_the_activation_is_restored(function, tmp_path):
+    inputs = keras.Input((3,))
+    x = keras.layers.Dense(4, activation=function)(inputs)
+    model = keras.Model(inputs, function(keras.layers.Activation(function)(x)))
+    model.save(tmp_path / "model.keras")
+    restored = keras.models.load_model(tmp_path / "model.keras")
+    x = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
+    y = keras.ops.convert_to_numpy(model(x))
+    np.testing.assert_array_equal(restored(x), y)
+    assert np.any(y)
+
+
+@functions
+def test_integers_and_nan(function):
+    with pytest.raises(kr.Mistake, match=f"{function.__name__} takes .*Received: dtype=int32"):
+        function(np.array([1, 2], "int32"))
+    assert np.isnan(float(function(np.float32(np.nan))))
+
+
+def test_acon_between_silu_and_a_line():
+    x = np.linspace(-4.0, 4.0, 24, dtype="float32").reshape(2, 3, 4)
+    layer = kr.layers.ACON()
+    layer.build(x.shape)
+    ones, zeros = np.ones(4, "float32"), np.zeros(4, "float32")
+    layer.set_weights([ones, zeros, ones])
+    np.testing.assert_allclose(layer(x), x / (1.0 + np.exp(-x)), rtol=1e-5, atol=1e-7)
+    layer.set_weights([ones, zeros, zeros])
+    np.testing.assert_allclose(layer(x), x / 2.0, rtol=1e-6)
