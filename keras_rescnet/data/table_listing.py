@@ -5,7 +5,7 @@ import dataclasses
 import math
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from keras_rescnet.data.folder_listing import TEST, VALIDATION, Listing, divide,
 from keras_rescnet.mistake import Mistake, nearest, shorten
 
 BETWEEN_TAGS = "|"
+_KINDS = ("label", "tags")
 _COLUMNS = "path, and label or tags; split is a third one"
 
 
@@ -56,7 +57,7 @@ def read_csv(file: pathlib.Path) -> Table:
                 if row and len(row) != len(header):
                     raise Mistake(
                         f"A row must have the {len(header)} cells of the first line. Received: "
-                        f"{show(file)}, line {reader.line_num}: {shorten(','.join(row))}."
+                        f"{show(file)}, line {reader.line_num}: {shorten(','.join(row), str)}."
                     )
                 rows.append(row or [""] * len(header))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -80,23 +81,18 @@ def table_of(columns: Mapping) -> Table:
     Raises:
         Mistake: if it is none, or lacks a column.
     """
+    header = list(getattr(columns, "columns", columns if isinstance(columns, Mapping) else ()))
     try:
-        header = list(columns)
-        if hasattr(columns, "columns"):
-            header = list(columns.columns)
         found = {name: list(columns[name]) for name in header if name in ("path", *_KINDS, "split")}
         lengths = {len(column) for column in found.values()}
-    except (TypeError, KeyError, ValueError):
-        header, found, lengths = None, {}, set()
-    if header is None or len(lengths) > 1:
+    except TypeError:  # a column is no sequence
+        header = []
+    if not header or len(lengths) > 1:
         raise Mistake(
             "`table` must be a CSV file, a DataFrame or a dict of columns of one length. "
             f"Received: table={shorten(columns)}."
         )
     return _table("the table", 1, header, found)
-
-
-_KINDS = ("label", "tags")
 
 
 def _table(name, first, header, columns):
@@ -124,7 +120,7 @@ def _table(name, first, header, columns):
 
 
 def _labels(cell, multi_label):
-    if multi_label and isinstance(cell, list | tuple | set | np.ndarray):
+    if multi_label and isinstance(cell, Iterable) and not isinstance(cell, str):
         parts = [_text(item) for item in cell]
     else:
         text = _text(cell)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from support import pictures
+from support import pictures, tagged
 from support.commands import run_command
 
 
@@ -31,4 +31,30 @@ def folder_run(tmp_path_factory):
     )
     arguments = [f"--recipe={folder / 'recipe.py'}", f"--data_dir={folder / 'pictures'}"]
     run_command("training", *arguments, f"--workdir={folder / 'run'}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tag_run(tmp_path_factory):
+    """A finished run on tags of a CSV file, in `run`; the table and pictures in `shoes`.
+
+    For reading only. Its record lies in `results`.
+    """
+    folder = tmp_path_factory.mktemp("tag_run")
+    tagged.write_csv(folder / "shoes")
+    (folder / "recipe.py").write_text(
+        "import dataclasses\nfrom keras.optimizers import Adam\n"
+        "from keras_rescnet.data import image_table\nfrom support import tagged\n"
+        "recipe = dataclasses.replace(\n"
+        "    tagged.recipe, dataset=image_table('pictures.csv', size=32), optimizer=Adam,\n"
+        "    augment=None, epochs=8, warmup_epochs=0, learning_rate=0.005\n"
+        ")\n"
+    )
+    run_command(
+        "training",
+        f"--recipe={folder / 'recipe.py'}",
+        f"--data_dir={folder / 'shoes'}",
+        f"--workdir={folder / 'run'}",
+        f"--record={folder / 'results'}",
+    )
     return folder
