@@ -2,6 +2,8 @@
 
     python train.py --recipe recipes/rivals.py:cifar10-resnet32-eca --set seed=0
 
+Cost and score: docs/choosing.md has both; none of the 51 has been run at full length.
+
 The recipe is that of table1.py. All calibrations with a reduction have 4 channels per hidden unit,
 and are else as their authors publish them; coordinate attention has 8 units at least. Nothing was
 tuned, for none of them. docs/choosing.md has what was run, beside what each costs.

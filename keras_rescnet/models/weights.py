@@ -7,7 +7,6 @@ its `variable.path`, and `<recipe>.json`, its card.
 import functools
 import hashlib
 import inspect
-import io
 import json
 import os
 import pathlib
@@ -16,7 +15,6 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_rescnet.layers.arguments import activation_of
 from keras_rescnet.mistake import Mistake, nearest, shorten
@@ -40,8 +38,9 @@ _FREE = frozenset(
 )
 _ENTRY = """
     weights: The name of a dataset, such as `"cifar10"`, for the weights of this network that
-        come with the package, which `kr.models.pretrained()` lists; or a file: `.keras`,
-        `.weights.h5`, `.npz`, `.safetensors` or `.pth`. Defaults to `None`, random weights."""
+        come with the package, which `kr.models.pretrained()` lists; or the folder of a finished
+        run, or a file: `.keras`, `.weights.h5`, `.npz`, `.safetensors` or `.pth`. Defaults to
+        `None`, random weights."""
 
 
 def pretrained() -> dict[str, dict[str, Any]]:
@@ -49,8 +48,9 @@ def pretrained() -> dict[str, dict[str, Any]]:
 
     A card says how to build the network (`"call"`), how its images are normalized (`"mean"` and
     `"std"`, of pixels divided by 255), what its logits stand for (`"class_names"`), how it was
-    trained and measured, under which licences it is, and the SHA-256 of the file of weights.
-    docs/pretrained.md shows all of them.
+    trained and measured, under which licences it is, and the SHA-256 of the file of weights,
+    whose path is `"file"`: a recipe fine-tunes it as `initial_weights`, which keeps a last layer
+    for other classes. docs/pretrained.md shows all of them.
 
     Returns:
         A dict of dicts.
@@ -73,7 +73,10 @@ def pretrained() -> dict[str, dict[str, Any]]:
     kr.models.CifarResNet8(activation=kr.gclu, weights="digits").
     Received: weights='digits' for CifarResNet8, activation='relu'.
     """
-    return {file.stem: _read_card(file) for file in sorted(FOLDER.glob("*.json"))}
+    return {
+        file.stem: {**_read_card(file), "file": str(file.with_suffix(".npz"))}
+        for file in sorted(FOLDER.glob("*.json"))
+    }
 
 
 def takes_weights(build: Callable[..., keras.Model]) -> Callable[..., keras.Model]:
@@ -127,8 +130,8 @@ def _build(build, weights, options):
     file = pathlib.Path(weights)
     is_name = isinstance(weights, str) and file.name == weights and not file.suffix
     if is_name:
-        stem, card = _choose(build, weights, options)
-        file = FOLDER / f"{stem}.npz"
+        card = _choose(build, weights, options)
+        file = pathlib.Path(card["file"])
     elif file.suffix == ".npz" and file.with_suffix(".json").is_file():
         card = _read_card(file.with_suffix(".json"))
         _check_network(build, [card], weights, options)
@@ -143,35 +146,18 @@ def _build(build, weights, options):
             'a layer of your own behind kr.models.feature_extractor(model, "features"). '
             f"Received: classes={shorten(classes)}, weights={shorten(str(weights))}."
         )
-    arrays = _read_arrays(file, card)
+    _check_digest(file, card)
     shape = tuple(card["input_shape"])
     model = build(**{"classes": classes, "input_shape": shape, **options})
-    variables = {
-        variable.path.removeprefix(f"{model.name}/"): variable for variable in model.weights
-    }
-    unfit = [
-        name
-        for name in {**variables, **arrays}
-        if name not in variables
-        or name not in arrays
-        or tuple(variables[name].shape) != arrays[name].shape
-    ]
-    if unfit:
-        raise Mistake(
-            f"`weights` must hold every weight of {model.name}, and no other. "
-            f"Received: weights={shorten(str(weights))}, of which these do not fit: "
-            f"{shorten(', '.join(unfit), str, 150)}."
-        )
-    for name, variable in variables.items():
-        variable.assign(arrays[name].astype("float32"))
+    load_initial_weights(model, file, argument="weights", other_classes=False)
     return model
 
 
 def _choose(build, weights, options):
-    """Returns the name and the card of weights of this package."""
+    """Returns the card of weights of this package."""
     name = build.__name__
-    cards = {stem: card for stem, card in pretrained().items() if card["builder"] == name}
-    known = sorted({card["weights"] for card in cards.values()})
+    cards = [card for card in pretrained().values() if card["builder"] == name]
+    known = sorted({card["weights"] for card in cards})
     if not known:
         raise Mistake(
             f"`weights` of {name} must be a file: kr.models.pretrained() lists what comes with "
@@ -182,9 +168,8 @@ def _choose(build, weights, options):
             f"`weights` of {name} must be a file, or one of {shorten(', '.join(known), str)}. "
             f"Received: weights={shorten(weights)}. Nearest: {nearest(weights, known)}."
         )
-    cards = {stem: card for stem, card in cards.items() if card["weights"] == weights}
-    fitting = _check_network(build, list(cards.values()), weights, options)
-    return next((stem, card) for stem, card in cards.items() if card is fitting)
+    cards = [card for card in cards if card["weights"] == weights]
+    return _check_network(build, cards, weights, options)
 
 
 def _check_network(build, cards, weights, options):
@@ -222,22 +207,19 @@ def _read_card(file):
     return card
 
 
-def _read_arrays(file, card):
+def _check_digest(file, card):
     try:
-        data = file.read_bytes()
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError as error:
         raise Mistake(
             "The file of weights must lie beside its card. "
             f"Received: {shorten(str(file), str, 200)} ({error.strerror})."
         ) from None
-    digest = hashlib.sha256(data).hexdigest()
     if digest != card["sha256"]:
         raise Mistake(
             "The file of weights must have the SHA-256 of its card; this one is damaged, get it "
             f"again. Received: {shorten(str(file), str, 200)}, with {digest[:16]}..."
         )
-    with np.load(io.BytesIO(data)) as arrays:
-        return dict(arrays)
 
 
 def _text(name, value):
