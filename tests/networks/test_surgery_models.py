@@ -168,3 +168,25 @@ def test_kerashub_resnet():
     np.testing.assert_array_equal(new(x), backbone(x))
     assert_same_state(backbone, new)
     assert changes(backbone, activation=kr.gclu, calibration=GATED) == (9, 4)
+
+
+@pytest.mark.slow
+def test_a_trained_network_with_gates_stays_as_good_while_it_is_fine_tuned():
+    """The digits' network: its outputs to the bit before, its accuracy after every epoch."""
+    base = kr.models.CifarResNet8(activation=kr.gclu, weights="digits")
+    model = kr.calibrate(base, calibration=partial(GATED, reduction=4))
+    (x, y), (x_test, y_test) = (
+        ((read.images / 255.0 - kr.data.DIGITS.mean) / kr.data.DIGITS.std, np.asarray(read.labels))
+        for read in (kr.data.DIGITS.read(kr.data.DIGITS, split) for split in ("train", "test"))
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    start = np.mean(np.argmax(base.predict(x_test, verbose=0), axis=-1) == y_test)
+    np.testing.assert_array_equal(model(x_test), base(x_test))
+    keras.utils.set_random_seed(0)
+    model.compile(kr.optimizers.SGD(0.01, momentum=0.9), loss, metrics=["accuracy"])
+    history = model.fit(x, y, 32, epochs=4, validation_data=(x_test, y_test), verbose=0).history
+    noise = np.sqrt(start * (1.0 - start) / len(y_test))  # one standard deviation, 2 of 355 images
+    assert start > 0.98 and min(history["val_accuracy"]) >= start - 2.0 * noise
+    gates = [weight for weight in model.trainable_weights if weight.name == "gate"]
+    assert len(gates) == 3
+    assert all(np.all(keras.ops.convert_to_numpy(gate) != 0.0) for gate in gates)
