@@ -1,9 +1,8 @@
 """Which activation an operation has, and the same operation with another."""
 
-from collections.abc import Callable
-from typing import Any
-
 import keras
+
+from keras_rescnet.models.blocks import Activation
 
 # What does nothing but activate. `Activation` has the activation in its config, as `Conv2D` has.
 LAYERS = (
@@ -12,6 +11,21 @@ LAYERS = (
     keras.layers.PReLU,
     keras.layers.ELU,
     keras.layers.Softmax,
+)
+# What activates at the end. Other layers with an argument `activation` may use it inside.
+ACTIVATE_AT_THE_END = (
+    keras.layers.Dense,
+    keras.layers.EinsumDense,
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+    keras.layers.DepthwiseConv1D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv1D,
+    keras.layers.SeparableConv2D,
 )
 
 
@@ -45,9 +59,23 @@ def only_activates(operation: keras.Operation) -> bool:
     )
 
 
-def with_activation(operation: keras.Operation, activation: Callable[..., Any]) -> keras.Operation:
-    """Returns a new operation of the same name with another activation."""
-    if only_activates(operation):
-        policy = {"dtype": operation.dtype_policy} if isinstance(operation, keras.Layer) else {}
-        return keras.layers.Activation(activation, name=operation.name, **policy)
+def activation_layer(
+    activation: Activation, like: keras.Operation, name: str
+) -> keras.layers.Layer:
+    """Returns a layer that activates; of an activation that is a layer, a copy.
+
+    Args:
+        activation: A name that Keras knows, a function, or a layer.
+        like: The operation whose activation it is or replaces, which gives the dtype policy.
+        name: Name of the layer.
+    """
+    policy = {"dtype": like.dtype_policy} if isinstance(like, keras.Layer) else {}
+    if isinstance(activation, keras.Layer):
+        config = {**activation.get_config(), "name": name, **policy}
+        return type(activation).from_config(config)
+    return keras.layers.Activation(activation, name=name, **policy)
+
+
+def with_activation(operation: keras.Operation, activation: Activation) -> keras.Operation:
+    """Returns an operation with another activation, made from its config."""
     return type(operation).from_config({**operation.get_config(), "activation": activation})

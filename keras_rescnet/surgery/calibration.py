@@ -36,8 +36,9 @@ def calibrate(
 
     Args:
         model: A functional or built sequential model, on any data.
-        activation: A name that Keras knows, a function such as `kr.gclu`, or a layer, which all
-            places share. Defaults to `None`, which leaves the activations.
+        activation: A name that Keras knows, a function such as `kr.gclu`, or a layer, such as
+            `kr.layers.ACON()`, of which every place gets a copy. Defaults to `None`, which leaves
+            the activations.
         calibration: What makes the layer, called with a `name`. Defaults to `None`, no
             calibration. `partial(kr.layers.RCLayer, gated=True)` starts as the identity, so that
             the new model gives what the old one gave, to the bit.

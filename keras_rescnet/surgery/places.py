@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_rescnet.surgery.activations import activation_name, only_activates
+from keras_rescnet.surgery.activations import ACTIVATE_AT_THE_END, activation_name, only_activates
 from keras_rescnet.surgery.graph import Graph
 
 # By the names of their classes: other packages have classes of their own, `a + b` leaves an
@@ -63,8 +63,12 @@ def before_activations(graph: Graph) -> Found:
     for call in graph.calls:
         kind, shape = activation_name(call.operation), call.outputs[0].shape
         if kind and kind not in GATES and len(shape) == 4 and shape[1:3] != (1, 1):
-            alone = only_activates(call.operation)  # `Conv2D(activation="relu")` is split
-            end = graph.maker(call.input_tensors[0]).operation if alone else call.operation
+            end = call.operation  # `Conv2D(activation="relu")` is split
+            if only_activates(end):
+                end = graph.maker(call.input_tensors[0]).operation
+            elif not isinstance(end, ACTIVATE_AT_THE_END):
+                yield call.operation, "its activation is inside of it"
+                continue
             place = Place(call.operation, 0, end)
             yield call.operation, _shared(graph, call.operation) or [place]
 

@@ -6,7 +6,12 @@ import keras
 
 from keras_rescnet.mistake import Mistake, shorten
 from keras_rescnet.models.blocks import calibrated
-from keras_rescnet.surgery.activations import with_activation
+from keras_rescnet.surgery.activations import (
+    ACTIVATE_AT_THE_END,
+    activation_layer,
+    only_activates,
+    with_activation,
+)
 from keras_rescnet.surgery.graph import functional, is_graph
 from keras_rescnet.surgery.places import Place
 from keras_rescnet.surgery.plan import Plan
@@ -30,6 +35,7 @@ class Rebuild:
         self.calibration = calibration
         self._new: dict[int, keras.Operation] = {}  # by the id of the old
         self._old: dict[int, keras.Operation] = {}  # by the id of the new
+        self._split: dict[int, keras.Layer] = {}  # activations that were arguments, by the same
         self._last: dict[int, Any] = {  # calls to make after a calibration
             id(operation): None
             for places in plan.places.values()
@@ -66,7 +72,7 @@ class Rebuild:
                     f"The layer {old.name} must make the same weights again from its config. "
                     f"Received: {shorten(_weights(new))} in place of {shorten(_weights(old))}."
                 )
-            for before, after in zip(old._flatten_layers(), new._flatten_layers(), strict=True):
+            for before, after in zip(_weighted(old), _weighted(new), strict=True):
                 state: dict[str, Any] = {}
                 before.save_own_variables(state)
                 after.load_own_variables(state)
@@ -84,6 +90,8 @@ class Rebuild:
         try:
             if self._is_split(old):
                 return with_activation(old, keras.activations.linear)
+            if id(old) in self.plan.activations and only_activates(old):
+                return activation_layer(self.activation, old, old.name)
             if id(old) in self.plan.activations:
                 return with_activation(old, self.activation)
             return type(old).from_config(old.get_config())
@@ -94,20 +102,24 @@ class Rebuild:
             ) from None
 
     def _is_split(self, old: keras.Operation) -> bool:
-        """Returns whether a calibration goes between what a layer computes and its activation."""
-        return any(place.end is old for place in self.plan.places.get(id(old), ()))
+        """Returns whether an activation that is an argument, as of `Conv2D`, becomes a layer."""
+        if not isinstance(old, ACTIVATE_AT_THE_END):
+            return False
+        replaced = id(old) in self.plan.activations and isinstance(self.activation, keras.Layer)
+        return replaced or any(place.end is old for place in self.plan.places.get(id(old), ()))
 
     def _call(self, new: keras.Operation, *args, **kwargs) -> Any:
         old = self._old[id(new)]
         places = self.plan.places.get(id(old), [])
         if self._is_split(old):
-            replaced = id(old) in self.plan.activations
-            activate = keras.layers.Activation(
-                self.activation if replaced else old.activation,
-                name=f"{old.name}_activation",
-                dtype=old.dtype_policy,
-            )
-            return activate(self._calibrated(places[0], [new(*args, **kwargs)], ""))
+            x = new(*args, **kwargs)
+            for place in places:
+                x = self._calibrated(place, [x], "")
+            if id(old) not in self._split:
+                activation = self.activation if id(old) in self.plan.activations else old.activation
+                name = f"{old.name}_activation"
+                self._split[id(old)] = activation_layer(activation, old, name)
+            return self._split[id(old)](x)
         if id(old) in self._last:
             self._last[id(old)] = lambda x: new(x, *args[1:], **kwargs)
             return args[0]
@@ -123,10 +135,11 @@ class Rebuild:
     def _calibrated(self, place: Place, tensors: list, number: str) -> keras.KerasTensor:
         """Returns a tensor calibrated, after the operations that stay last in its branch."""
         x = tensors[place.index]
+        identity = (lambda: tensors[1 - place.index]) if place.shortcut else None
         policy = keras.config.dtype_policy()
         keras.config.set_dtype_policy(getattr(place.end, "dtype_policy", policy))
         try:
-            y = calibrated(x, self.calibration, f"{place.reader.name}{number}")
+            y = calibrated(x, self.calibration, f"{place.reader.name}{number}", identity)
         except Mistake as mistake:
             raise Mistake(f"{place.reader.name} cannot be calibrated: {mistake}") from None
         finally:
@@ -143,6 +156,10 @@ class Rebuild:
 
 def _weights(layer: keras.Layer) -> list[tuple[str, tuple[int, ...]]]:
     return [(weight.name, tuple(weight.shape)) for weight in layer.weights]
+
+
+def _weighted(layer: keras.Layer) -> list[keras.Layer]:
+    return [part for part in layer._flatten_layers() if part.weights]
 
 
 def _input_like(tensor: keras.KerasTensor) -> keras.KerasTensor:

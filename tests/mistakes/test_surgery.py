@@ -207,6 +207,12 @@ refused = {
         calibrate(PLAIN, calibration=narrow),
         r"^sum cannot be calibrated: .* keep shape.*\(None, 8, 8, 4\), float32 in place of",
     ),
+    "a calibration of two branches": (
+        calibrate(
+            VGG, calibration=partial(kr.layers.CompetitiveSqueezeExcite, 4), where="activation"
+        ),
+        "^conv2d.* cannot be calibrated: .*which reads the identity branch too",
+    ),
     "already calibrated": (
         calibrate(kr.calibrate(PLAIN, calibration=RC), calibration=RC),
         "sum, RCLayer is there already",

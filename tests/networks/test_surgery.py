@@ -88,6 +88,19 @@ def test_a_calibration_ends_every_branch():
     assert_same(model, SMALL)  # gates are 0
 
 
+def test_a_calibration_may_read_the_shortcut():
+    """Which is made later than the branch where the branch ends in a dropout."""
+    double = partial(kr.layers.CompetitiveSqueezeExcite, reduction=4)
+    model = kr.calibrate(SMALL, calibration=double)
+    read = [
+        [tensor._keras_history.operation.name for tensor in layer.input]
+        for layer in model.layers
+        if isinstance(layer, kr.layers.CompetitiveSqueezeExcite)
+    ]
+    assert read == [["a_bn3", "a_shortcut_bn"], ["b_bn3", "a_out"]]
+    assert np.any(numpy(model(IMAGES)) != numpy(SMALL(IMAGES)))
+
+
 def test_weights_go_from_layer_to_layer_where_their_order_changes():
     model = kr.calibrate(SMALL, calibration=GATED)
     old, new = (
@@ -113,6 +126,14 @@ def test_every_form_of_plain_relu_is_replaced_and_no_other():
     assert set(replaced) == {"stem", *blocks, *raw} and len(raw) == 1
     assert set(replaced.values()) == {kr.gclu}
     assert model.get_layer("relu6").max_value == 6.0
+
+
+def test_every_place_gets_a_copy_of_an_activation_with_weights():
+    model = kr.calibrate(SMALL, kr.layers.ACON(beta_initializer="zeros"))
+    added = {layer.name: layer for layer in model.layers if isinstance(layer, kr.layers.ACON)}
+    assert len(added) == 8 and model.get_layer("stem").activation is keras.activations.linear
+    assert {added[name].beta.shape[0] for name in ("stem_activation", "a_relu1")} == {8, 4}
+    assert len({id(weight) for layer in added.values() for weight in layer.weights}) == 24
 
 
 def test_a_calibrated_network_is_the_one_that_the_builder_makes():
@@ -270,6 +291,15 @@ def test_maps_are_calibrated_before_their_activations():
     assert both.get_layer("inside_activation").activation is kr.gclu
     assert both.get_layer("vectors").activation is kr.gclu
     assert both.get_layer("alone").max_value == 6.0
+
+
+def test_an_activation_inside_of_a_layer_is_not_put_behind_it():
+    images = keras.Input((4, 4, 8))
+    x = layers.ConvLSTM1D(8, 3, padding="same", activation="relu", name="inside")(images)
+    x = layers.Conv1D(8, 3, activation="relu", name="end")(x)
+    new = kr.calibrate(keras.Model(images, x), kr.layers.GCLU())
+    assert isinstance(new.get_layer("inside").activation, kr.layers.GCLU)
+    assert [layer.name for layer in new.layers[1:]] == ["inside", "end", "end_activation"]
 
 
 def test_names_and_predicates_choose_places():
