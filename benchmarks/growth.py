@@ -65,7 +65,7 @@ def replicated(replicas, build_model=MODEL, batch=128):
         lambda batch: {name: tf.ensure_shape(x, batches[name].shape) for name, x in batch.items()}
     )
     engine.feed(lambda num_shards, shard_index: dataset.cache().repeat())
-    return partial(engine.steps, 1)
+    return partial(engine.steps, [recipe.learning_rate])
 
 
 def sweeps():

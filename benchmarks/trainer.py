@@ -127,7 +127,8 @@ def time_train(recipe, steps, seconds):
         run = Run(recipe, work, make_engine(), None)
         run._evaluate = lambda name: prefixed(name, dict.fromkeys(metrics.METRICS, 0.0))
         run._feed()
-        run.engine.steps(1)  # compiles; the run then starts from its own first step again
+        # Compiles; the run then starts from its own first step again
+        run.engine.steps([recipe.learning_rate])
         start = time.perf_counter()
         with StopRequest() as stop:
             run.fit(stop)

@@ -38,7 +38,7 @@ def stepping(batches):
     sizes = {"batch_size": RECIPE.batch_size, "accumulation_steps": 1}
     engine.build(model, optimizer, metrics.statistics, metrics.statistics, **sizes)
     engine.feed(lambda num_shards, shard_index: batches)
-    return partial(engine.steps, STEPS)
+    return partial(engine.steps, [RECIPE.learning_rate] * STEPS)
 
 
 def main():

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         models,
         optimizers,
         schedules,
+        views,
     )
     from keras_rescnet.activations import gclu, gclu_sigmoid, gclu_tanh
     from keras_rescnet.analysis.evaluation import evaluate
@@ -62,6 +63,7 @@ __all__ = [
     "serf",
     "telu",
     "train",
+    "views",
 ]
 
 _MODULE_OF = {
@@ -95,6 +97,7 @@ def __dir__() -> list[str]:
 
 import_with_keras(
     "keras_rescnet.activations",
+    "keras_rescnet.initializers",
     "keras_rescnet.layers",
     "keras_rescnet.optimizers",
     "keras_rescnet.self_gated",

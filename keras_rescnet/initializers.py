@@ -1,8 +1,10 @@
-"""Initial weights: PyTorch's default, and the normal one of vision transformers."""
+"""Initial weights: PyTorch's default, an identity, and the normal one of vision transformers."""
 
 import math
 
-from keras import initializers
+import keras
+import numpy as np
+from keras import initializers, ops
 
 
 def fan_in_uniform(fan_in):
@@ -29,3 +31,35 @@ def fan_in_uniform(fan_in):
 def small_normal():
     """Returns a new initializer N(0, 0.02^2): weights and embeddings of vision transformers."""
     return initializers.RandomNormal(stddev=0.02)
+
+
+@keras.saving.register_keras_serializable(package="keras_rescnet")
+class Dirac(initializers.RandomUniform):
+    """Kernels of convolutions whose first filters pass on one channel each.
+
+    Filter `i` is 1 at channel `i` in the middle, and 0 elsewhere, as long as there are channels.
+    Further filters are drawn from PyTorch's default, uniform on +-1 / sqrt(fan_in).
+
+    Reference:
+        `torch.nn.init.dirac_`, as `airbench94_muon.py` of github.com/KellerJordan/cifar10-airbench
+        applies it.
+
+    Args:
+        seed: Of the further filters. Defaults to `None`, another one for every initializer.
+    """
+
+    def __init__(self, seed=None):
+        super().__init__(-1.0, 1.0, seed)
+
+    def __call__(self, shape, dtype=None):
+        """Returns a kernel `(height, width, channels, filters)`."""
+        height, width, channels, filters = shape
+        drawn = super().__call__(shape, dtype) / math.sqrt(height * width * channels)
+        passing = min(channels, filters)
+        identity = np.zeros(shape, "float32")
+        identity[height // 2, width // 2, range(passing), range(passing)] = 1.0
+        return ops.where(np.arange(filters) < passing, ops.cast(identity, drawn.dtype), drawn)
+
+    def get_config(self):
+        """Returns the arguments of `__init__`."""
+        return {"seed": super().get_config()["seed"]}

@@ -1,4 +1,4 @@
-"""The learning rate of every epoch, as functions of numbers."""
+"""The learning rate of every epoch or step, as functions of numbers."""
 
 import math
 from typing import TYPE_CHECKING
@@ -8,7 +8,13 @@ from keras_rescnet.mistake import Mistake
 if TYPE_CHECKING:
     from keras_rescnet.recipe import Recipe
 
-__all__ = ["cosine_decay", "learning_rate_at", "step_decay"]
+__all__ = [
+    "cosine_decay",
+    "learning_rate_at",
+    "learning_rate_at_step",
+    "linear_decay",
+    "step_decay",
+]
 
 
 def cosine_decay(epoch: float, epochs: float) -> float:
@@ -30,6 +36,27 @@ def cosine_decay(epoch: float, epochs: float) -> float:
     """
     _check_positive("epochs", epochs)
     return (1.0 + math.cos(math.pi * epoch / epochs)) / 2.0
+
+
+def linear_decay(epoch: float, epochs: float) -> float:
+    """Returns the factor of a linear schedule, which falls from 1 towards 0.
+
+        1 - epoch / epochs
+
+    Args:
+        epoch: Epochs since the warm-up, counted from 0; with `schedule_per_step`, fractions too.
+        epochs: How many there are.
+
+    Raises:
+        ValueError: If `epochs` is not positive.
+
+    Example:
+
+    >>> [kr.schedules.linear_decay(epoch, 4) for epoch in (0, 0.5, 3)]
+    [1.0, 0.875, 0.25]
+    """
+    _check_positive("epochs", epochs)
+    return 1.0 - epoch / epochs
 
 
 def step_decay(epoch: float, epochs: float, *, every: int, factor: float = 0.1) -> float:
@@ -55,7 +82,7 @@ def step_decay(epoch: float, epochs: float, *, every: int, factor: float = 0.1) 
     return factor ** (epoch // every)
 
 
-def learning_rate_at(epoch: int, recipe: "Recipe") -> float:
+def learning_rate_at(epoch: float, recipe: "Recipe") -> float:
     """Returns the learning rate of an epoch, counted from 0.
 
         rate (0.01 + 0.99 epoch / warmup_epochs)             while epoch < warmup_epochs
@@ -66,7 +93,7 @@ def learning_rate_at(epoch: int, recipe: "Recipe") -> float:
         `src/classification/train.py` of github.com/tcmyxc/CV-Tutorial.
 
     Args:
-        epoch: The epoch.
+        epoch: The epoch; with `schedule_per_step`, a fraction too.
         recipe: A `Recipe`: its `epochs`, `warmup_epochs`, `learning_rate`,
             `minimum_learning_rate` and `decay` count.
 
@@ -88,6 +115,36 @@ def learning_rate_at(epoch: int, recipe: "Recipe") -> float:
         return rate * (0.01 + 0.99 * epoch / warmup)
     minimum = recipe.minimum_learning_rate
     return minimum + (rate - minimum) * recipe.decay(epoch - warmup, recipe.epochs - warmup)
+
+
+def learning_rate_at_step(step: int, steps_per_epoch: int, recipe: "Recipe") -> float:
+    """Returns the learning rate of a step, counted from 0.
+
+    It is `learning_rate_at` of the step's epoch; of `step / steps_per_epoch` if the recipe has
+    `schedule_per_step`.
+
+    Args:
+        step: The step.
+        steps_per_epoch: Steps per epoch.
+        recipe: A `Recipe`.
+
+    Example:
+
+    >>> from types import SimpleNamespace
+    >>> recipe = SimpleNamespace(
+    ...     epochs=2,
+    ...     warmup_epochs=0,
+    ...     learning_rate=1.0,
+    ...     minimum_learning_rate=0.0,
+    ...     decay=kr.schedules.linear_decay,
+    ...     schedule_per_step=True,
+    ... )
+    >>> [kr.schedules.learning_rate_at_step(step, 4, recipe) for step in range(8)]
+    [1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125]
+    """
+    if recipe.schedule_per_step:
+        return learning_rate_at(step / steps_per_epoch, recipe)
+    return learning_rate_at(step // steps_per_epoch, recipe)
 
 
 def _check_positive(name, value):

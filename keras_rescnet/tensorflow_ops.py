@@ -71,14 +71,18 @@ def batch_normalization(x, gamma, beta, epsilon):
     return outputs, mean, variance
 
 
-def apply_momentum(variable, velocity, learning_rate, gradient, momentum):
-    """Moves `velocity` to `momentum * velocity + gradient` and `variable` against it, in place."""
+def apply_momentum(variable, velocity, learning_rate, gradient, momentum, nesterov=False):
+    """Moves `velocity` to `momentum * velocity + gradient` and `variable` against it, in place.
+
+    With `nesterov`, `variable` moves against `gradient + momentum * velocity`.
+    """
     tf.raw_ops.ResourceApplyMomentum(
         var=variable.handle,
         accum=velocity.handle,
         lr=learning_rate,
         grad=gradient,
         momentum=momentum,
+        use_nesterov=nesterov,
     )
 
 

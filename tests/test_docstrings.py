@@ -21,9 +21,11 @@ MODULES = (
     ".models",
     ".optimizers",
     ".schedules",
+    ".views",
 )
 # A size of a family of networks: one line says which, and the family's example says the rest.
 FAMILIES = (
+    "Airbench94",
     "AlexNet",
     "CaiT",
     "CifarWideResNet",

@@ -30,7 +30,7 @@ def evaluate_folder(run, folder, split="test"):
     if (folder / "train").is_dir():
         dataset = data.image_folder(folder, size=run.dataset.image_shape[0])
         return evaluate(run.workdir, dataset, split=split)
-    return measure(run.model, _examples(run, folder), loss=run.loss)
+    return measure(run.model, _examples(run, folder), loss=run.loss, views=run.views)
 
 
 def _examples(run, folder):

@@ -27,6 +27,7 @@ def evaluate(
     data_dir: str | os.PathLike | None = None,
     batch_size: int = 128,
     loss: Callable | None = None,
+    views: Callable | None = None,
 ) -> dict[str, Any]:
     """Measures a trained classifier on a split of a dataset.
 
@@ -43,6 +44,8 @@ def evaluate(
         batch_size: Images per step.
         loss: The loss to report, as the `loss` of a recipe. That of the run by default, or
             cross-entropy.
+        views: Function of `kr.views` over whose views of an image the logits are averaged. That of
+            the run's recipe by default, as in the tests of the training.
 
     Returns:
         A dict of `images` (their number), `loss`, `accuracy`, `top5_accuracy` and
@@ -81,6 +84,7 @@ def evaluate(
         model, names, thresholds = finished.model, finished.class_names, finished.thresholds
         multi_label = finished.multi_label
         loss = finished.loss if loss is None else loss
+        views = finished.views if views is None else views
         chosen = finished.dataset if dataset is None else finished.normalized(dataset)
         data_dir = finished.data_dir if data_dir is None else data_dir
     elif dataset is not None and hasattr(run, "predict_on_batch"):
@@ -98,7 +102,7 @@ def evaluate(
             f"The data must have {kind} per picture, as those that the run was trained on. "
             f"Received: {examples.dataset.name} with multi_label={not multi_label}."
         )
-    return measure(model, examples, batch_size, loss, thresholds)
+    return measure(model, examples, batch_size, loss, thresholds, views)
 
 
 def check_classes(examples, model, names=()):
@@ -121,7 +125,9 @@ def check_classes(examples, model, names=()):
         )
 
 
-def measure(model, examples, batch_size=128, loss=None, thresholds=None) -> dict[str, Any]:
+def measure(
+    model, examples, batch_size=128, loss=None, thresholds=None, views=None
+) -> dict[str, Any]:
     """Returns what `evaluate` returns, of a model and examples, in one pass over them.
 
     Args:
@@ -130,19 +136,20 @@ def measure(model, examples, batch_size=128, loss=None, thresholds=None) -> dict
         batch_size: Images per step.
         loss: As the `loss` of a recipe.
         thresholds: Probabilities from which on to give each tag, by name; 0.5 if `None`.
+        views: As the `test_views` of a recipe.
     """
     from keras_rescnet.losses import binary_crossentropy, categorical_crossentropy, per_example
     from keras_rescnet.training.metrics import METRICS, statistics
 
     if examples.dataset.multi_label:
         loss = per_example(binary_crossentropy if loss is None else loss)
-        return _measure_tags(model, examples, batch_size, loss, thresholds)
+        return _measure_tags(model, examples, batch_size, loss, thresholds, views)
     loss = per_example(categorical_crossentropy if loss is None else loss)
     classes = model.output_shape[-1]
     sums = np.zeros(len(METRICS))
     confusion = np.zeros((classes, classes), int)
     calibration = Calibration()
-    for logits, labels in predictions(model, examples, batch_size):
+    for logits, labels in predictions(model, examples, batch_size, views):
         sums += np.asarray(statistics(labels, logits, loss=loss), "float64").sum(0)
         truth, predicted = labels.argmax(1), logits.argmax(1)
         np.add.at(confusion, (truth, predicted), 1)
@@ -161,10 +168,10 @@ def measure(model, examples, batch_size=128, loss=None, thresholds=None) -> dict
     }
 
 
-def _measure_tags(model, examples, batch_size, loss, thresholds):
+def _measure_tags(model, examples, batch_size, loss, thresholds, views):
     from keras_rescnet.analysis import tags
 
-    found = predictions(model, examples, batch_size)
+    found = predictions(model, examples, batch_size, views)
     logits, labels = map(np.concatenate, zip(*found, strict=True))
     names = examples.class_names
     probabilities = tags.sigmoid(logits)
@@ -185,16 +192,24 @@ def _measure_tags(model, examples, batch_size, loss, thresholds):
     }
 
 
-def predictions(model, examples, batch_size=128) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def predictions(
+    model, examples, batch_size=128, views=None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields a model's outputs `(n, ...)` and the labels `(n, classes)`, batch by batch.
 
-    Every example is there once, in order; the copies that fill the last batch are left out.
+    Every example is there once, in order; the copies that fill the last batch are left out. With
+    `views`, outputs are means over them.
     """
     from keras_rescnet import data
+    from keras_rescnet.views import averaged
+
+    def predict(images):
+        return np.asarray(model.predict_on_batch(np.asarray(images)))
 
     for batch in data.evaluation_batches(examples, batch_size=batch_size).as_numpy_iterator():
         kept = batch["weights"] > 0
-        yield np.asarray(model.predict_on_batch(batch["images"]))[kept], batch["labels"][kept]
+        logits = averaged(predict, batch["images"], views)
+        yield logits[kept], batch["labels"][kept]
 
 
 @dataclasses.dataclass

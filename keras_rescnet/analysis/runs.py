@@ -8,6 +8,7 @@ import functools
 import json
 import math
 import pathlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from keras_rescnet.mistake import Mistake, shorten
@@ -68,6 +69,23 @@ class FinishedRun:
         if self.class_names:
             dataset = dataclasses.replace(dataset, class_names=self.class_names)
         return self.normalized(dataset)
+
+    @property
+    def views(self) -> Callable | None:
+        """The recipe's `test_views`.
+
+        Raises:
+            Mistake: of a run that has some but no recipe file.
+        """
+        if "test_views" not in (self.facts.get("recipe") or {}):
+            return None
+        if self.recipe is None:
+            raise Mistake(
+                "A run that was started from Python with `test_views` is measured with them: "
+                "kr.evaluate(workdir, dataset, views=...). "
+                f"Received: {shorten(str(self.workdir), str)}."
+            )
+        return self.recipe.test_views
 
     def normalized(self, dataset: Dataset) -> Dataset:
         """Returns a dataset with the mean and standard deviation that the run was trained with."""

@@ -7,6 +7,7 @@ whatever runs beside it. Unless it says otherwise, each image has random numbers
 
 from typing import Protocol
 
+from keras_rescnet.augment.alternating_flip import AlternatingFlip
 from keras_rescnet.augment.auto_augment import AutoAugment
 from keras_rescnet.augment.color_jitter import ColorJitter
 from keras_rescnet.augment.cut_mix import CutMix
@@ -21,6 +22,7 @@ from keras_rescnet.augment.random_resized_crop import RandomResizedCrop
 from keras_rescnet.augment.rows import Rows
 
 __all__ = [
+    "AlternatingFlip",
     "AutoAugment",
     "ColorJitter",
     "CutMix",

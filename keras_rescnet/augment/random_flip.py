@@ -30,10 +30,15 @@ class RandomFlip:
     def __call__(self, batch, rows):
         """Returns the batch with some images mirrored."""
         images, rows = images_and_rows(batch, rows)
-        count, height, width, channels = images.shape
-        # TensorFlow reverses the rows of a three-axis tensor several times faster.
-        lines = tf.reshape(images, (count * height, width, channels))
-        mirrored = tf.reshape(tf.reverse(lines, [1]), images.shape)
-        flip = rows.draw((count,)) < self.probability
-        chosen = tf.range(count) + tf.where(flip, count, 0)
-        return {**batch, "images": tf.gather(tf.concat([images, mirrored], 0), chosen)}
+        flip = rows.draw((images.shape[0],)) < self.probability
+        return {**batch, "images": flipped(images, flip)}
+
+
+def flipped(images, flip):
+    """Returns images of which those are mirrored left to right for which `flip`, `(N,)`, holds."""
+    count, height, width, channels = images.shape
+    # TensorFlow reverses the rows of a three-axis tensor several times faster.
+    lines = tf.reshape(images, (count * height, width, channels))
+    mirrored = tf.reshape(tf.reverse(lines, [1]), images.shape)
+    chosen = tf.range(count) + tf.where(flip, count, 0)
+    return tf.gather(tf.concat([images, mirrored], 0), chosen)

@@ -20,6 +20,10 @@ class Rows:
         batch_size: Number of images in the whole batch.
         seed: Two integers, int32 or int64 `(2,)`.
         positions: Positions of these rows in the whole batch, int `(n,)`; `None` for all.
+        examples: Indices of these rows among the training examples, int64 `(n,)`; `None` outside of
+            `train_batches`.
+        epoch: The epoch, counted from 0, likewise.
+        run_seed: The seed of `train_batches`, the same in all epochs, likewise.
 
     Example:
 
@@ -32,6 +36,9 @@ class Rows:
     batch_size: int
     seed: Any
     positions: Any = None
+    examples: Any = None
+    epoch: Any = None
+    run_seed: int | None = None
 
     def split(self, count: int) -> "list[Rows]":
         """Returns the same rows with `count` seeds that are independent of each other."""

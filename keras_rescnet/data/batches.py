@@ -131,7 +131,7 @@ def train_batches(
             indices = tf.gather(indices, made)
 
         def rows_for(number):
-            return Rows(batch_size, fold_in(step_seed, number), made)
+            return Rows(batch_size, fold_in(step_seed, number), made, indices, epoch, seed)
 
         batch = read_batch(indices, rows_for(0))
         for number, transform in enumerate(transforms, start=1):

@@ -25,6 +25,7 @@ from keras_rescnet.layers.sim_am import SimAM
 from keras_rescnet.layers.squeeze_excite import SqueezeExcite
 from keras_rescnet.layers.style_recalibration import StyleRecalibration
 from keras_rescnet.layers.talking_heads_attention import TalkingHeadsAttention
+from keras_rescnet.layers.whitening_conv2d import WhiteningConv2D
 from keras_rescnet.layers.window_attention import WindowAttention
 
 __all__ = [
@@ -53,5 +54,6 @@ __all__ = [
     "SqueezeExcite",
     "StyleRecalibration",
     "TalkingHeadsAttention",
+    "WhiteningConv2D",
     "WindowAttention",
 ]

@@ -69,13 +69,16 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def _normalize(self, inputs, mask):
         """Returns the normalized inputs, their mean and their unbiased variance."""
-        if keras.backend.backend() == "tensorflow" and self.scale and self.center and mask is None:
+        if keras.backend.backend() == "tensorflow" and mask is None:
             from keras_rescnet import tensorflow_ops
 
             whole = self.synchronized and tensorflow_ops.replicas() > 1
             if not whole and tensorflow_ops.takes_fused_batch_normalization(inputs, self.axis):
                 return tensorflow_ops.batch_normalization(
-                    inputs, self.gamma, self.beta, self.epsilon
+                    inputs,
+                    self.gamma if self.scale else ops.ones_like(self.moving_variance),
+                    self.beta if self.center else ops.zeros_like(self.moving_mean),
+                    self.epsilon,
                 )
         x = ops.cast(inputs, self.variable_dtype)
         axes = [axis for axis in range(len(x.shape)) if axis != self.axis % len(x.shape)]

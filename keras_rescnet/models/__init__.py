@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from keras_rescnet.models.airbench import Airbench94
     from keras_rescnet.models.alexnet import AlexNet
     from keras_rescnet.models.cait import CaiT, CaiTXXS24
     from keras_rescnet.models.features import feature_extractor
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from keras_rescnet.models.weights import pretrained
 
 _MODULES = {
+    "airbench": ("Airbench94",),
     "alexnet": ("AlexNet",),
     "cait": (
         "CaiT",

@@ -3,7 +3,17 @@
 import inspect
 
 from keras_rescnet import models
-from keras_rescnet.models import alexnet, cait, preactivation, resnet, resnet_cifar, swin, vgg, vit
+from keras_rescnet.models import (
+    airbench,
+    alexnet,
+    cait,
+    preactivation,
+    resnet,
+    resnet_cifar,
+    swin,
+    vgg,
+    vit,
+)
 from keras_rescnet.models.complexity import (
     activation_bytes,
     count_parameters,
@@ -87,7 +97,17 @@ def builders():
     """Returns every builder that needs no argument, by name, in the order of the paper."""
     return {
         name: value
-        for module in (resnet, resnet_cifar, preactivation, alexnet, vgg, vit, swin, cait)
+        for module in (
+            resnet,
+            resnet_cifar,
+            preactivation,
+            airbench,
+            alexnet,
+            vgg,
+            vit,
+            swin,
+            cait,
+        )
         for name, value in vars(module).items()
         if name in models.__all__ and callable(value) and _takes_nothing(value)
     }

@@ -11,6 +11,7 @@ from keras_rescnet.layers import (
     PatchMerging,
     SelfAttention,
     TalkingHeadsAttention,
+    WhiteningConv2D,
     WindowAttention,
 )
 
@@ -66,7 +67,7 @@ def _count(layer):
     if isinstance(layer, SelfAttention):
         return _count_attention(layer)
     kernels = sum(math.prod(w.shape) for w in layer.weights if w.path.endswith("/kernel"))
-    if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense | PatchMerging):
+    if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense | PatchMerging | WhiteningConv2D):
         return _positions(layer.output) * kernels, 0
     if hasattr(layer, "multiplications"):
         return layer.multiplications(layer.output.shape), 0

@@ -38,8 +38,20 @@ FREE_FIELDS = frozenset(
 
 # Fields of later versions. At their default a description leaves them out, so that recipes from
 # before keep their digests.
-LATER_FIELDS = frozenset({"class_weights", "loss", "trainable"})
+LATER_FIELDS = frozenset(
+    {
+        "adapt",
+        "class_weights",
+        "learning_rate_multipliers",
+        "loss",
+        "schedule_per_step",
+        "test_views",
+        "trainable",
+        "weight_decay_multipliers",
+    }
+)
 
+_MULTIPLIERS = ("learning_rate_multipliers", "weight_decay_multipliers")
 _PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 _POLICIES = ("stop", "rollback")
 _LARGEST = 2**31 - 1  # of what is counted: products of two still fit into 64 bits
@@ -71,6 +83,8 @@ class Recipe:
         decay: Function of `(epoch, epochs)`, both counted after the warm-up, that returns the
             factor by which the learning rate is multiplied in that epoch; it is tried with epoch
             0. Defaults to `cosine_decay`.
+        schedule_per_step: Whether the learning rate changes with every step, not with every epoch:
+            warm-up and `decay` then count fractions of epochs. Defaults to `False`.
         loss: Function of labels and logits, `(N, classes)` each, that returns the loss of every
             picture, `(N,)`: one of `kr.losses`, one of your own, or a `keras.losses.Loss`. A test
             has the same. Defaults to `None`, the softmax cross-entropy.
@@ -82,6 +96,10 @@ class Recipe:
             `drop_path`, at least 0 and below 1. Defaults to `None`, the model's own.
         exclude_from_weight_decay: Regular expressions; a weight whose name has a match, such as
             `"bias"` or `"gamma"`, has no weight decay. Defaults to `()`.
+        learning_rate_multipliers: Factors of the learning rate by regular expressions; a weight
+            whose `path` has a match has the factor of the first one, all others 1. Needs an
+            optimizer of `kr.optimizers`. Defaults to `None`, 1 for all.
+        weight_decay_multipliers: Factors of the weight decay, likewise.
         global_clipnorm: Largest norm of all gradients together; larger ones are scaled down to it.
             Defaults to `None`, no clipping.
         gradient_accumulation_steps: Number of parts into which a batch is divided to go through
@@ -99,6 +117,9 @@ class Recipe:
             no number. Defaults to `None`, as many as take about a second.
         evaluate_every: Number of epochs from one evaluation to the next; the last epoch is always
             evaluated. Defaults to 1.
+        test_views: Function from test images to pairs of a weight and images, whose logits are
+            averaged in tests: `kr.views.mirrored`, ... Exports answer without it. Defaults to
+            `None`, the images as they are.
         checkpoint_minutes: Largest number of minutes between two checkpoints, of which every
             epoch ends with one anyway; decides no number. Defaults to 10.
         nan_policy: What a loss or weight that is not finite does to the run: `"stop"`, or
@@ -112,6 +133,10 @@ class Recipe:
             `"^logits/"` or `"stage4_"`, are trained, and all others are frozen. Or a function
             from a path to whether it is trained. A layer of frozen weights alone keeps its batch
             statistics, too, and normalizes by them. Defaults to `None`, all.
+        adapt: Function that is called once, before the first step, with the model and a
+            `tf.data.Dataset` of batches of training images, normalized and not augmented: for
+            weights that follow from the data, as those of `WhiteningConv2D` and
+            `keras.layers.Normalization`. Defaults to `None`.
         reference: The paper's top-1 accuracy in %, to report beside what was measured; decides no
             number. Defaults to `None`.
         reference_top5: The paper's top-5 accuracy in %, likewise.
@@ -152,12 +177,15 @@ class Recipe:
     learning_rate: float
     minimum_learning_rate: float = 0.0
     warmup_epochs: int = 0
-    decay: Callable[[int, int], float] = cosine_decay
+    decay: Callable[[float, float], float] = cosine_decay
+    schedule_per_step: bool = False
     loss: Callable[..., typing.Any] | None = None
     label_smoothing: float = 0.0
     class_weights: Mapping[str, float] | None = None
     drop_path: float | None = None
     exclude_from_weight_decay: tuple[str, ...] = ()
+    learning_rate_multipliers: Mapping[str, float] | None = None
+    weight_decay_multipliers: Mapping[str, float] | None = None
     global_clipnorm: float | None = None
     gradient_accumulation_steps: int = 1
     ema_momentum: float | None = None
@@ -169,10 +197,12 @@ class Recipe:
     steps_per_epoch: int | None = None
     steps_per_execution: int | None = None
     evaluate_every: int = 1
+    test_views: Callable[[typing.Any], Iterable] | None = None
     checkpoint_minutes: float = 10.0
     nan_policy: str = "stop"
     initial_weights: str | None = None
     trainable: tuple[str, ...] | Callable[[str], bool] | None = None
+    adapt: Callable[["keras.Model", typing.Any], None] | None = None
 
     reference: float | None = None
     reference_top5: float | None = None
@@ -218,8 +248,10 @@ class Recipe:
             self._check(name, lambda value: 0 <= value <= 100, "be a percentage")
         self._check("reference_hours", lambda value: 0 < value < math.inf, "be positive and finite")
         check_loss(self)
-        self._check_patterns("exclude_from_weight_decay")
-        self._check_patterns("trainable")
+        for name in ("exclude_from_weight_decay", "trainable", *_MULTIPLIERS):
+            self._check_patterns(name)
+        for name in _MULTIPLIERS:
+            self._check_multipliers(name)
         if self.warmup_epochs >= self.epochs:
             raise Mistake(
                 "`warmup_epochs` must be smaller than `epochs`. "
@@ -265,14 +297,24 @@ class Recipe:
 
     def _check_patterns(self, name):
         patterns = getattr(self, name)
-        for part in patterns if isinstance(patterns, tuple) else ():
+        for part in patterns if isinstance(patterns, tuple | Mapping) else ():
             try:
                 re.compile(part)
             except (TypeError, re.error, OverflowError, RecursionError) as error:
+                kind = "a tuple of" if isinstance(patterns, tuple) else "a dict by"
                 raise Mistake(
-                    f"`{name}` must be a tuple of regular expressions. "
+                    f"`{name}` must be {kind} regular expressions. "
                     f"Received: {shorten(part)} ({error})."
                 ) from None
+
+    def _check_multipliers(self, name):
+        for factor in (getattr(self, name) or {}).values():
+            number = isinstance(factor, numbers.Real) and not isinstance(factor, bool)
+            if not number or not 0 <= factor < math.inf:
+                raise Mistake(
+                    f"`{name}` must be a dict of numbers, at least 0. "
+                    f"Received: {name}={shorten(dict(getattr(self, name)))}."
+                )
 
     def describe(self) -> dict:
         """Returns the fields as what JSON can hold.
@@ -295,11 +337,15 @@ class Recipe:
         (0.05, 'float32')
         """
         fields = {field.name: field.default for field in dataclasses.fields(self) if field.repr}
-        return {
+        described = {
             name: describe(getattr(self, name))
             for name, default in fields.items()
             if name not in LATER_FIELDS or getattr(self, name) != default
         }
+        for name in _MULTIPLIERS:  # as pairs: the first pattern with a match wins
+            if name in described:
+                described[name] = list(map(list, described[name].items()))
+        return described
 
     def digest(self) -> str:
         """Returns 32 hexadecimal digits, the same for recipes that give the same numbers.

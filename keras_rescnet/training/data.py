@@ -112,6 +112,26 @@ class RunData:
             shard_index=shard_index,
         )
 
+    def images(self):
+        """Returns batches of training images, normalized and not augmented.
+
+        They come in the order of the first epoch; those of a folder in that of their names would be
+        of one class.
+
+        Returns:
+            A `tf.data.Dataset` of tensors `(batch_size, H, W, C)`.
+        """
+        batches = data.train_batches(
+            self.train,
+            [],
+            batch_size=self.batch_size,
+            seed=self.seed,
+            start=0,
+            stop=self.steps_per_epoch,
+            steps_per_epoch=self.steps_per_epoch,
+        )
+        return batches.map(lambda batch: batch["images"])
+
     def facts(self):
         """Returns what `run.json` keeps, and what a run that goes on must find again."""
         return {

@@ -11,7 +11,8 @@ from keras_rescnet import export
 from keras_rescnet.analysis.plots import plot_run
 from keras_rescnet.console import say
 from keras_rescnet.models.complexity import count_parameters
-from keras_rescnet.schedules import learning_rate_at
+from keras_rescnet.recipe import calling
+from keras_rescnet.schedules import learning_rate_at_step
 from keras_rescnet.training.checkpoint import Checkpoints, match
 from keras_rescnet.training.data import RunData
 from keras_rescnet.training.events import Events
@@ -75,6 +76,9 @@ class Run:
         try:
             with engine.scope():
                 self.model = build_model(recipe, engine.replicas, initialize=fresh)
+                if fresh and recipe.adapt is not None:
+                    with calling("adapt", recipe.adapt):
+                        recipe.adapt(self.model, self.data.images())
                 self.parameters = count_parameters(self.model)
                 freeze(self.model, recipe.trainable)
                 self.optimizer = build_optimizer(recipe, self.model)
@@ -89,6 +93,7 @@ class Run:
             batch_size=recipe.batch_size,
             accumulation_steps=recipe.gradient_accumulation_steps,
             teacher=teacher,
+            views=recipe.test_views,
         )
 
     def fit(self, stop):
@@ -103,11 +108,11 @@ class Run:
             while self.state.step < self.total_steps:
                 if self.engine.any(bool(stop.requested)):
                     self._leave(stop)
-                epoch, done = divmod(self.state.step, self.steps_per_epoch)
-                self.optimizer.learning_rate = learning_rate_at(epoch, self.recipe)
+                step = self.state.step
+                epoch, done = divmod(step, self.steps_per_epoch)
                 count = min(count, self.steps_per_epoch - done)
                 start = time.monotonic()
-                rows = self.engine.steps(count)
+                rows = self.engine.steps(list(map(self._learning_rate, range(step, step + count))))
                 seconds = (time.monotonic() - start) / count
                 if not np.all(np.isfinite(rows)):
                     self._handle_not_finite("loss", rows)
@@ -123,6 +128,9 @@ class Run:
         finally:
             self.checkpoints.close()
             self._note_progress()
+
+    def _learning_rate(self, step):
+        return learning_rate_at_step(step, self.steps_per_epoch, self.recipe)
 
     def _begin(self, rollbacks=0):
         """Goes to the last checkpoint if there is one, and on with its batches from there."""
@@ -158,7 +166,7 @@ class Run:
         recipe = self.recipe
         row = {
             "epoch": epoch + 1,
-            "learning_rate": learning_rate_at(epoch, recipe),
+            "learning_rate": self._learning_rate(self.state.step - 1),
             **prefixed("train", self._train_metrics()),
         }
         if (epoch + 1) % recipe.evaluate_every == 0 or epoch + 1 == recipe.epochs:
@@ -226,12 +234,11 @@ class Run:
                 that is not finite.
         """
         step = self.state.step
-        epoch = (step - (rows is None)) // self.steps_per_epoch
         if rows is not None:
             step += 1 + int(np.argmin(np.all(np.isfinite(rows), axis=1)))
         message = (
             f"The {what} is not finite at step {step}, learning rate "
-            f"{learning_rate_at(epoch, self.recipe):g}"
+            f"{self._learning_rate(step - 1):g}"
         )
         if self.engine.loss_scale() is not None:
             message += f", loss scale {self.engine.loss_scale():g}"

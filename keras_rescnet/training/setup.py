@@ -11,6 +11,7 @@ import keras
 from keras_rescnet.mistake import Mistake, shorten
 from keras_rescnet.models.initial_weights import load_initial_weights
 from keras_rescnet.models.parts import parts_of
+from keras_rescnet.optimizers.scaled_optimizer import ScaledOptimizer
 from keras_rescnet.recipe import calling
 
 # Layers and operations that pass probabilities on as they are
@@ -182,6 +183,7 @@ def build_optimizer(recipe, model):
     if recipe.exclude_from_weight_decay:
         excluded = _matching(recipe.exclude_from_weight_decay, model.trainable_variables)
         optimizer.exclude_from_weight_decay(var_list=excluded)
+    _set_multipliers(recipe, model, optimizer)
     if recipe.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(model.trainable_variables)
@@ -213,3 +215,31 @@ def _matching(patterns, variables):
         for variable in variables
         if any(re.search(pattern, variable.name) for pattern in patterns)
     ]
+
+
+def _set_multipliers(recipe, model, optimizer):
+    """Gives every weight its factors of the learning rate and the weight decay."""
+    paths = [variable.path for variable in model.trainable_variables]
+    factors = []
+    for field in ("learning_rate_multipliers", "weight_decay_multipliers"):
+        multipliers = getattr(recipe, field) or {}
+        if multipliers and not isinstance(optimizer, ScaledOptimizer):
+            raise Mistake(
+                f"`{field}` needs an optimizer of kr.optimizers. "
+                f"Received: {shorten(recipe.optimizer)}."
+            )
+        for pattern in multipliers:
+            if not any(re.search(pattern, path) for path in paths):
+                raise Mistake(
+                    f"`{field}` must have parts of paths of weights, but none has {pattern!r}. "
+                    f"There are: {shorten(', '.join(paths), str, 300)}. "
+                    f"Received: {field}={shorten(dict(multipliers))}."
+                )
+        factors.append(
+            [
+                next((value for part, value in multipliers.items() if re.search(part, path)), 1.0)
+                for path in paths
+            ]
+        )
+    if recipe.learning_rate_multipliers or recipe.weight_decay_multipliers:
+        optimizer.set_multipliers(*factors)

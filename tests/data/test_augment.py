@@ -13,6 +13,7 @@ from support.augmenting import IMAGES, LABELS, chi_square, digests, repeated, ru
 
 TRANSFORMS = [
     augment.RandomCrop(2),
+    augment.RandomCrop(2, "reflect"),
     augment.RandomFlip(),
     augment.AutoAugment("cifar10"),
     augment.RandAugment(),
@@ -63,11 +64,12 @@ def test_dtype_is_kept(transform, dtype):
     np.testing.assert_array_equal(images, run(transform)["images"])
 
 
-def test_random_crop_cuts_windows_of_the_padded_image():
+@pytest.mark.parametrize("mode", ["constant", "reflect"])
+def test_random_crop_cuts_windows_of_the_padded_image(mode):
     found = []
-    for batch in repeated(augment.RandomCrop(padding=2), 20, images=IMAGES, labels=LABELS):
+    for batch in repeated(augment.RandomCrop(2, mode), 20, images=IMAGES, labels=LABELS):
         for before, after in zip(IMAGES, batch["images"], strict=True):
-            padded = np.pad(before, [(2, 2), (2, 2), (0, 0)])
+            padded = np.pad(before, [(2, 2), (2, 2), (0, 0)], mode)
             windows = [
                 (y, x)
                 for y in range(5)
@@ -94,6 +96,7 @@ def test_random_flip_mirrors_its_share(probability):
     [
         (lambda: augment.RandomCrop(0), "positive integer.*padding=0"),
         (lambda: augment.RandomCrop(1.5), "positive integer.*padding=1.5"),
+        (lambda: augment.RandomCrop(2, "edge"), "`padding_mode` must be .*padding_mode='edge'"),
         (lambda: augment.RandomFlip(1.5), r"\[0, 1\].*probability=1.5"),
         (lambda: augment.AutoAugment("cifar"), r"\['cifar10', 'svhn', 'imagenet'\].*'cifar'"),
         (lambda: augment.RandAugment(0), "positive integer.*operations=0"),
@@ -157,3 +160,9 @@ def test_a_long_chain_is_the_same_for_any_parallel_calls():
     once = digests(batches(start=0, parallel_calls=1))
     assert len(set(once)) == 20
     assert digests(batches(start=7, parallel_calls=8)) == once[7:]
+
+
+def test_a_reflection_is_smaller_than_the_image():
+    with pytest.raises(ValueError, match=r"smaller than the images. Received: padding=10.*12, 10"):
+        run(augment.RandomCrop(10, "reflect"))
+    assert run(augment.RandomCrop(9, "reflect"))["images"].shape == IMAGES.shape

@@ -17,6 +17,7 @@ TRANSFORMS = {
     "none": [],
     "crop": [augment.RandomCrop(padding=2)],
     "flip": [augment.RandomFlip()],
+    "alternating flip": [augment.AlternatingFlip(), augment.RandomCrop(2, "reflect")],
     "resized crop": [augment.RandomResizedCrop(SIDE)],
     "jitter": [augment.ColorJitter(0.4, 0.4, 0.4, 0.1)],
     "auto": [augment.AutoAugment("cifar10")],

@@ -37,6 +37,7 @@ MACS_CIFAR = {
     "CifarWideResNet28x10": (5243.329, 5243.386, 0.0),
     "CifarWideResNet22x10": (3827.751, 3827.809, 0.0),
     "CifarWideResNet16x8": (1548.146, 1548.192, 0.0),
+    "Airbench94": (118.147, 118.170, 0.0),
     "AlexNet": (96.297, 96.666, 0.0),
     "VGG16": (432.775, 433.144, 0.0),
     "ViTTiny": (345.639, 345.656, 365.108 - 345.639),
@@ -180,6 +181,7 @@ def test_stages_and_features_of_every_family(outlined):
     shapes = {
         "ResCNet18": ["stage1", "stage2", "stage3", "stage4", "features"],
         "VGG16": ["stage1", "stage2", "stage3", "stage4", "stage5", "features"],
+        "Airbench94": ["stage1", "stage2", "stage3", "features"],
         "AlexNet": ["conv1", "conv2", "conv3", "conv4", "conv5", "features"],
         "ViTTiny": [*(f"block{i}" for i in range(1, 13)), "features"],
         "SwinTiny": ["stage1", "stage2", "stage3", "stage4", "features"],

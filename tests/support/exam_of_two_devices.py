@@ -25,6 +25,7 @@ COMPARED = {
     "adamw": {"optimizer": kr.optimizers.AdamW, "learning_rate": 0.01, "global_clipnorm": 0.1},
     "loss scale": {"precision": "mixed_float16", "global_clipnorm": 0.01},
     "overflow": {"precision": "mixed_float16", "scale": 2.0**60},
+    "muon": {"optimizer": kr.optimizers.Muon, "learning_rate_multipliers": {"bias": 0.5}},
 }
 
 
@@ -71,7 +72,7 @@ def train(devices, scale=None, **changes):
     engine.build(built, optimizer, metrics.statistics, metrics.statistics, **sizes)
     engine.feed(functools.partial(run_data.train_batches, 0, 3))
     with Reduced() as reduced:
-        sums = engine.steps(3)
+        sums = engine.steps([recipe.learning_rate] * 3)
     return {
         "sums": sums.tolist(),
         "arrays": {name: array.tolist() for name, array in engine.variables().items()},

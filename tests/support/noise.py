@@ -13,7 +13,9 @@ from keras_rescnet import Recipe, augment
 from keras_rescnet.data import DIGITS
 from keras_rescnet.data.array_examples import ArrayExamples
 from keras_rescnet.layers.batch_normalization import BatchNormalization
-from keras_rescnet.optimizers import SGD
+from keras_rescnet.models import Airbench94
+from keras_rescnet.optimizers import SGD, Muon
+from keras_rescnet.schedules import linear_decay
 
 
 def random_pictures(dataset, split, data_dir=None):
@@ -61,6 +63,16 @@ def transforms():
     return [augment.RandomCrop(padding=4), augment.RandomFlip()]
 
 
+def adapt(model, images):
+    """Computes the whitening kernel from all pictures."""
+    model.get_layer("whitening").adapt(images)
+
+
+def alternating():
+    """Returns the transforms of fast recipes."""
+    return [augment.RandomCrop(padding=2, padding_mode="reflect"), augment.AlternatingFlip()]
+
+
 def failing(batch, rows):
     """A transform that finds a broken picture where the environment has `BROKEN_PICTURE`."""
     if "BROKEN_PICTURE" in os.environ:
@@ -78,10 +90,24 @@ recipe = Recipe(
     learning_rate=0.1,
     warmup_epochs=1,
 )
+FAST = {  # all that a fast recipe has
+    "augment": alternating,
+    "model": functools.partial(Airbench94, widths=(4, 8), activation=keras_rescnet.gclu),
+    "adapt": adapt,
+    "optimizer": functools.partial(Muon, weight_decay=0.01),
+    "learning_rate": 0.2,
+    "decay": linear_decay,
+    "schedule_per_step": True,
+    "warmup_epochs": 0,
+    "learning_rate_multipliers": {"logits": 0.1, "(beta|bias)$": 3.0},
+    "weight_decay_multipliers": {"beta": 0.0},
+    "test_views": keras_rescnet.views.mirrored_and_shifted,
+}
 recipes = {
     "dropout": recipe,
     "same_everywhere": dataclasses.replace(
         recipe, model=functools.partial(model, dropout=0.0), synchronized_bn=True
     ),
     "failing": dataclasses.replace(recipe, augment=lambda: [failing]),
+    "fast": dataclasses.replace(recipe, **FAST),
 }

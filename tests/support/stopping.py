@@ -15,12 +15,12 @@ def stopping_after(count, number=signal.SIGTERM):
     engine = type(make_engine())
     steps, left = engine.steps, count
 
-    def steps_and_signal(self, count):
+    def steps_and_signal(self, learning_rates):
         nonlocal left
-        rows = steps(self, count)
-        if left > 0 >= left - count:
+        rows = steps(self, learning_rates)
+        if left > 0 >= left - len(learning_rates):
             os.kill(os.getpid(), number)
-        left -= count
+        left -= len(learning_rates)
         return rows
 
     with pytest.MonkeyPatch.context() as patch:

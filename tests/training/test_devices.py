@@ -35,6 +35,7 @@ def exam(tmp_path_factory):
         ("adamw", 1e-5),
         ("loss scale", 1e-3),
         ("overflow", 1e-3),
+        ("muon", 1e-5),
     ],
 )
 def test_steps_on_two_devices_are_those_of_one(case, tolerance, exam):

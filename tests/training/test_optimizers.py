@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_rescnet import gclu
 from keras_rescnet.convert import load_torch_weights
 from keras_rescnet.models import CifarResNet8, Swin, ViTTiny
-from keras_rescnet.optimizers import SGD, AdamW
+from keras_rescnet.optimizers import SGD, AdamW, Muon
 from keras_rescnet.schedules import cosine_decay, learning_rate_at, step_decay
 from keras_rescnet.training.engines import make_engine
 from keras_rescnet.training.metrics import statistics
@@ -43,8 +43,7 @@ def run_steps(model, optimizer, batches, learning_rates, batch_size, accumulatio
     engine.feed(lambda num_shards, shard_index: batches)
     losses = []
     for rate in learning_rates:
-        optimizer.learning_rate = rate
-        losses.append(engine.steps(1)[0, 0] / batch_size)
+        losses.append(engine.steps([rate])[0, 0] / batch_size)
     return losses
 
 
@@ -163,10 +162,9 @@ def test_averaged_weights_follow_their_equation():
     engine = make_engine()
     engine.build(model, optimizer, statistics, statistics, batch_size=6, accumulation_steps=1)
     engine.feed(lambda num_shards, shard_index: random_batches(3, 6))
-    optimizer.learning_rate = 0.5
     averages = None
     for _ in range(3):
-        engine.steps(1)
+        engine.steps([0.5])
         weights = [numpy_of(weight).astype("float64") for weight in model.weights]
         averages = averages or weights  # the first step's weights start the average
         averages = [0.75 * a + 0.25 * w for a, w in zip(averages, weights, strict=True)]
@@ -197,13 +195,28 @@ def test_excluded_variables_do_not_decay():
     np.testing.assert_array_equal(numpy_of(bias), [1.0, 1.0])
 
 
-@pytest.mark.parametrize("make", [lambda v: SGD(momentum=v), lambda v: AdamW(beta_2=v)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda v: SGD(momentum=v),
+        lambda v: AdamW(beta_2=v),
+        lambda v: Muon(momentum=v),
+        lambda v: Muon(kernel_momentum=v),
+    ],
+)
 def test_optimizers_reject_factors_out_of_range(make):
     with pytest.raises(ValueError, match=r"at least 0 and below 1.*Received: \w+=1.5"):
         make(1.5)
 
 
-@pytest.mark.parametrize("optimizer", [SGD(0.2, 0.9, 5e-4), AdamW(0.2, 0.8, 0.99, 1e-6, 0.1)])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        SGD(0.2, 0.9, 5e-4, nesterov=True),
+        AdamW(0.2, 0.8, 0.99, 1e-6, 0.1),
+        Muon(0.2, 0.9, 5e-4, 0.5, 2),
+    ],
+)
 def test_optimizers_survive_their_config(optimizer):
     again = type(optimizer).from_config(optimizer.get_config())
     assert again.get_config() == optimizer.get_config()
@@ -222,6 +235,7 @@ def embedding_model():
 OPTIMIZERS = {
     "sgd": functools.partial(SGD, 0.1),
     "sgd-momentum-decay": functools.partial(SGD, 0.1, momentum=0.9, weight_decay=0.1),
+    "muon": functools.partial(Muon, 0.1),
     "adamw": functools.partial(AdamW, 0.1),
 }
 
@@ -288,3 +302,22 @@ def test_learning_rates_follow_pytorch(name, golden):
     )
     ours = [learning_rate_at(epoch, recipe) for epoch in range(len(expected))]
     np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-15)
+
+
+def test_three_steps_of_muon_follow_the_original(golden):
+    """`Muon` of airbench94_muon.py, in float64, and PyTorch's SGD for what is no convolution."""
+    arrays = golden("muon")
+    turned = {"tall": (2, 3, 1, 0), "wide": (2, 3, 1, 0), "dense": (0, 1)}
+    names = list(turned)
+    variables = [keras.Variable(arrays[f"{n}/start"].transpose(turned[n])) for n in names]
+    optimizer = Muon(weight_decay=float(arrays["weight_decay"]))
+    optimizer.build(variables)
+    for step, rate in enumerate(arrays["rates"]):
+        optimizer.learning_rate = rate
+        gradients = [arrays[f"{n}/gradient_{step}"].transpose(turned[n]) for n in names]
+        optimizer.apply([keras.ops.cast(g, "float32") for g in gradients], variables)
+        for name, variable in zip(names, variables, strict=True):
+            expected = arrays[f"{name}/step_{step}"].transpose(turned[name])
+            np.testing.assert_allclose(
+                numpy_of(variable), expected, rtol=2e-5, atol=2e-5, err_msg=name
+            )

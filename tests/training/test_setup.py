@@ -40,7 +40,9 @@ def steps(model, optimizer, accumulation_steps):
     labels = np.eye(10, dtype="float32")[generator.integers(0, 10, (2, 8))]
     batches = tf.data.Dataset.from_tensor_slices({"images": images, "labels": labels})
     engine.feed(lambda num_shards, shard_index: batches)
-    return engine.steps(2), [keras.ops.convert_to_numpy(weight) for weight in model.weights]
+    rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+    sums = engine.steps([rate, rate])
+    return sums, [keras.ops.convert_to_numpy(weight) for weight in model.weights]
 
 
 @pytest.mark.parametrize(

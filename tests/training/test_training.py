@@ -25,6 +25,7 @@ from support import ROOT, noise
 
 PATHS = [path for path in sorted((ROOT / "recipes").glob("*.py")) if "table" not in path.stem]
 LARGE = {
+    "cifar10_fast",
     "cifar10_gclu_vgg16",
     "cifar10_kerascv_rescnet32",
     "cifar10_rescnet32",
@@ -86,8 +87,9 @@ def weights_of(workdir):
         {"precision": "mixed_float16", "ema_momentum": 0.9, "global_clipnorm": 1.0},
         {"precision": "mixed_bfloat16", "gradient_accumulation_steps": 2, "evaluate_every": 2},
         {"trainable": ("logits/",), "ema_momentum": 0.9},
+        noise.FAST,
     ],
-    ids=["plain", "float16", "bfloat16", "frozen"],
+    ids=["plain", "float16", "bfloat16", "frozen", "fast"],
 )
 def test_a_stopped_run_goes_on_to_the_last_bit(changes, tmp_path, stop_after):
     whole = keras_rescnet.train(small_recipe(**changes), tmp_path / "whole")

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -47,6 +47,7 @@ class Engine(typing.Protocol):
         batch_size: int,
         accumulation_steps: int,
         teacher: keras.Model | None = None,
+        views: Callable | None = None,
     ) -> None:
         """Sets what a step computes; it is compiled when it first runs.
 
@@ -61,6 +62,7 @@ class Engine(typing.Protocol):
                 added up before the optimizer moves the weights once.
             teacher: Images to logits; it is given the images of training, in inference mode, and
                 is not trained.
+            views: The recipe's `test_views`.
         """
 
     def feed(self, batches: Callable) -> None:
@@ -71,8 +73,11 @@ class Engine(typing.Protocol):
                 of the rows of every global batch, dicts of `"images"` and `"labels"`.
         """
 
-    def steps(self, count: int) -> np.ndarray:
-        """Trains for `count` steps; returns the sums of the statistics of each, `(count, k)`."""
+    def steps(self, learning_rates: Sequence[float]) -> np.ndarray:
+        """Makes a step with each learning rate; returns the sums of their statistics.
+
+        One row per step, `(steps, k)`.
+        """
 
     def evaluate(self, batches: Callable) -> np.ndarray:
         """Returns the sums of the statistics over all rows that have weight, `(k,)` in float64.
@@ -132,6 +137,7 @@ class Task:
     accumulation_steps: int
     replicas: int
     teacher: keras.Model | None = None
+    views: Callable | None = None
 
 
 def make_engine(devices: int | None = None, timeout: float = 300) -> Engine:

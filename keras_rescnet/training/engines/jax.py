@@ -20,6 +20,7 @@ from keras_rescnet.training.engines.addresses import listening
 from keras_rescnet.training.engines.keras_distribution import read_keras_distribution
 from keras_rescnet.training.engines.waiting import LOST, Deadline, lost
 from keras_rescnet.training.variables import named_variables
+from keras_rescnet.views import averaged
 
 _STAY = 3.0  # seconds; processes end together, after a collective operation
 
@@ -77,15 +78,20 @@ def _loss(task, trainable, others, optimizer_state, images, labels, *teacher_log
 
 def evaluation_step(task, trainable, others, batch):
     """Returns the sums of the statistics over a batch, `(k,)`, by the weights of its rows."""
-    logits = _logits(task.model, (trainable, others), batch["images"])
+    logits = _test_logits(task, (trainable, others), batch["images"])
     rows = task.test_statistics(batch["labels"], logits)
     return jnp.sum(rows * batch["weights"][:, None], axis=0)
 
 
 def prediction_step(task, trainable, others, batch):
     """Returns labels, logits and weights of the rows of a batch, `(rows, 2 classes + 1)`."""
-    logits = _logits(task.model, (trainable, others), batch["images"]).astype("float32")
+    logits = _test_logits(task, (trainable, others), batch["images"]).astype("float32")
     return jnp.concatenate([batch["labels"], logits, batch["weights"][:, None]], axis=1)
+
+
+def _test_logits(task, values, images):
+    """Returns the logits, averaged over the views of the images."""
+    return averaged(functools.partial(_logits, task.model, values), images, task.views)
 
 
 def _logits(model, values, images):
@@ -150,6 +156,7 @@ class Engine:
         batch_size,
         accumulation_steps,
         teacher=None,
+        views=None,
     ):
         """See `engines.Engine`."""
         self._task = task = Task(
@@ -161,6 +168,7 @@ class Engine:
             accumulation_steps,
             self.replicas,
             teacher,
+            views,
         )
         self._variables = named_variables(model, optimizer)
         # The state is handed over, so that its memory serves for the next
@@ -178,15 +186,17 @@ class Engine:
         """See `engines.Engine`."""
         self._iterator = self._rows_of_process(batches)
 
-    def steps(self, count):
+    def steps(self, learning_rates):
         """See `engines.Engine`."""
-        groups = self._groups()
+        groups, optimizer = self._groups(), self._task.optimizer
         state = tuple([variable.value for variable in group] for group in groups)
         teacher = _values_of(self._task.teacher)
+        place = [variable is optimizer.learning_rate for variable in groups[-1]].index(True)
         rows = []
         with self._others() as deadline:
-            for _ in range(count):
+            for rate in np.array(learning_rates, "float32"):
                 batch = self._place(next(self._iterator))
+                state[-1][place] = rate
                 state, sums = self._train_step(state, teacher, batch["images"], batch["labels"])
                 rows.append(sums)
                 self._keep_up(rows, deadline)

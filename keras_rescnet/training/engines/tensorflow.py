@@ -14,6 +14,7 @@ from keras_rescnet.training.engines.addresses import meet
 from keras_rescnet.training.engines.tf_config import read_tf_config
 from keras_rescnet.training.engines.waiting import LOST, Deadline, lost
 from keras_rescnet.training.variables import named_variables
+from keras_rescnet.views import averaged
 
 # What a collective operation, or the service that coordinates the processes, raises when another
 # process is gone. Internal is also what a defect raises, so it must name a collective.
@@ -92,8 +93,10 @@ def prediction_step(task, batch):
 
 
 def _logits(task, batch):
+    """Returns the logits, averaged over the views of the images."""
     with erfc_in_graphs():
-        return task.model(batch["images"], training=False)
+        predict = functools.partial(task.model, training=False)
+        return averaged(predict, batch["images"], task.views)
 
 
 def share_statistics(task):
@@ -191,6 +194,7 @@ class Engine:
         batch_size,
         accumulation_steps,
         teacher=None,
+        views=None,
     ):
         """See `engines.Engine`."""
         self._task = task = Task(
@@ -202,8 +206,12 @@ class Engine:
             accumulation_steps,
             self.replicas,
             teacher,
+            views,
         )
         self._variables = named_variables(model, optimizer)
+        # A variable, because another number of steps would be another shape of an argument, for
+        # which the step would be traced again
+        self._learning_rates = learning_rates = tf.Variable(np.zeros(1, "float32"), shape=[None])
         if self.replicas > 1:
             _sum_no_more(optimizer)
 
@@ -211,6 +219,7 @@ class Engine:
         def run_steps(iterator, count):
             rows = tf.TensorArray(tf.float32, size=count)
             for i in tf.range(count):
+                _set_learning_rate(optimizer, learning_rates[i])
                 rows = rows.write(i, self._sum(functools.partial(train_step, task), next(iterator)))
             return rows.stack()
 
@@ -246,14 +255,16 @@ class Engine:
         """See `engines.Engine`."""
         self._iterator = iter(self._distribute(batches))
 
-    def steps(self, count):
+    def steps(self, learning_rates):
         """See `engines.Engine`."""
         # Of several processes one by one, so that each step has the whole timeout
-        counts = [count] if self.processes == 1 else [1] * count
+        rates = np.array(learning_rates, "float32")
+        parts = [rates] if self.processes == 1 else np.split(rates, len(rates))
         rows = []
         with self._others() as deadline:
-            for each in counts:
-                rows.append(self._run_steps(self._iterator, tf.constant(each)).numpy())
+            for part in parts:
+                self._learning_rates.assign(part)
+                rows.append(self._run_steps(self._iterator, tf.constant(len(part))).numpy())
                 deadline.restart()
         return np.concatenate(rows)
 
@@ -376,3 +387,8 @@ def _sum_no_more(optimizer):
     if not hasattr(optimizer, "_all_reduce_sum_gradients"):
         raise RuntimeError("Keras's optimizers no longer sum gradients in the method known here.")
     optimizer._all_reduce_sum_gradients = list
+
+
+def _set_learning_rate(optimizer, rate):
+    """A function, for AutoGraph would make what a loop assigns to a variable of the loop."""
+    optimizer.learning_rate = rate

@@ -1,0 +1,71 @@
+"""What the optimizers here share: factors of the learning rate and weight decay of every weight."""
+
+from collections.abc import Sequence
+
+import keras
+from keras import ops
+
+from keras_rescnet.mistake import Mistake
+
+# Three methods that are used here and in the optimizers are private in Keras, whose own optimizers
+# are written with them too: `_get_variable_index` and `_use_weight_decay` find what belongs to a
+# weight, also to its copy on one of several devices, and `_apply_weight_decay` is what SGD must not
+# do. If Keras renames one, test_three_steps_of_*_follow_* and test_excluded_variables_do_not_decay
+# fail.
+
+
+class ScaledOptimizer(keras.optimizers.Optimizer):
+    """An optimizer in which every weight may have a learning rate and weight decay of its own.
+
+    Its `update_step` need not know sparse gradients, those of embeddings.
+    """
+
+    weight_decay: float | None
+
+    def set_multipliers(
+        self, learning_rates: Sequence[float], weight_decays: Sequence[float]
+    ) -> None:
+        """Sets by what the learning rate and the weight decay of every weight are multiplied.
+
+        Args:
+            learning_rates: One factor per weight, in the order that `build` is given them.
+            weight_decays: The same for the weight decay.
+        """
+        self._learning_rates = tuple(map(float, learning_rates))
+        self._weight_decays = tuple(map(float, weight_decays))
+
+    def apply(self, grads, trainable_variables=None):
+        """Moves the variables by one step."""
+        if keras.backend.backend() == "tensorflow":
+            from keras_rescnet import tensorflow_ops
+
+            grads = [tensorflow_ops.dense(gradient) for gradient in grads]
+        super().apply(grads, trainable_variables)
+
+    def learning_rate_of(self, variable, learning_rate):
+        """Returns the learning rate of a weight, where that of the step is `learning_rate`."""
+        rate = ops.cast(learning_rate, variable.dtype)
+        factor = self._multiplier("_learning_rates", variable)
+        return rate if factor == 1.0 else rate * factor
+
+    def weight_decay_of(self, variable):
+        """Returns the weight decay of a weight, a number."""
+        if not self.weight_decay or not self._use_weight_decay(variable):
+            return 0.0
+        return self.weight_decay * self._multiplier("_weight_decays", variable)
+
+    def _multiplier(self, name, variable):
+        multipliers = getattr(self, name, ())
+        return multipliers[self._get_variable_index(variable)] if multipliers else 1.0
+
+
+def check_share(name, value):
+    """Raises `Mistake` unless a value is at least 0 and below 1."""
+    if not isinstance(value, int | float) or not 0.0 <= value < 1.0:
+        raise Mistake(f"`{name}` must be at least 0 and below 1. Received: {name}={value!r}.")
+
+
+def check_decay(value):
+    """Raises `Mistake` unless a weight decay is at least 0."""
+    if value is not None and (not isinstance(value, int | float) or not value >= 0.0):
+        raise Mistake(f"`weight_decay` must be at least 0. Received: weight_decay={value!r}.")
