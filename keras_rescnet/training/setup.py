@@ -10,7 +10,7 @@ import keras
 
 from keras_rescnet.mistake import Mistake, shorten
 from keras_rescnet.models.initial_weights import load_initial_weights
-from keras_rescnet.models.parts import parts_of
+from keras_rescnet.models.parts import lasting_path, parts_of
 from keras_rescnet.optimizers.scaled_optimizer import ScaledOptimizer
 from keras_rescnet.recipe import calling
 
@@ -219,7 +219,8 @@ def _matching(patterns, variables):
 
 def _set_multipliers(recipe, model, optimizer):
     """Gives every weight its factors of the learning rate and the weight decay."""
-    paths = [variable.path for variable in model.trainable_variables]
+    rename = lasting_path(parts_of(model))
+    paths = [rename(variable.path) for variable in model.trainable_variables]
     factors = []
     for field in ("learning_rate_multipliers", "weight_decay_multipliers"):
         multipliers = getattr(recipe, field) or {}
