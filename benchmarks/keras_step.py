@@ -45,6 +45,8 @@ def bytes_kept(forward, gradients, given=()):
         seen.add(tensor.name)
         if tensor.op.name not in forward:
             pending.extend(tensor.op.inputs)
+        elif tensor.op.type == "FusedBatchNormV3" and tensor.shape.rank is None:
+            continue  # the space that cuDNN reserves, of no size elsewhere
         elif tensor.op.type not in ("Const", "ReadVariableOp") and tensor.dtype != tf.resource:
             kept[tensor.name] = tensor.shape.num_elements() * tensor.dtype.size
     return sum(kept.values())
