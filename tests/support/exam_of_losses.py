@@ -79,7 +79,7 @@ def train(recipe, devices):
         teacher=taught,
     )
     engine.feed(functools.partial(run_data.train_batches, 0, 3))
-    sums = engine.steps(3)
+    sums = engine.steps([recipe.learning_rate] * 3)
     labels, logits = engine.predict(run_data.test_batches)
     order = np.lexsort(np.round(logits, 3).T)
     before = None if taught is None else teacher((32, 32, 3), 10)

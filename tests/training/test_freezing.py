@@ -28,7 +28,8 @@ def trained(model, optimizer, images, labels, accumulation_steps=1):
     engine.build(model, optimizer, statistics, statistics, **sizes)
     batches = tf.data.Dataset.from_tensor_slices({"images": images, "labels": labels})
     engine.feed(lambda num_shards, shard_index: batches)
-    engine.steps(len(images))
+    rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+    engine.steps([rate] * len(images))
     return engine
 
 

@@ -80,7 +80,7 @@ def test_a_step_minimizes_the_weighted_loss_of_mixed_tags(parts):
     present = -weights * labels * -np.logaddexp(0, -logits)
     expected = (present + (1 - labels) * np.logaddexp(0, logits)).mean(1)
     given = logits >= 0
-    (sums,) = engine.steps(1)
+    (sums,) = engine.steps([recipe.learning_rate])
     np.testing.assert_allclose(sums[0], expected.sum(), rtol=1e-5)
     np.testing.assert_allclose(
         sums[1:], [(labels * given).sum(), given.sum(), labels.sum()], rtol=1e-5
@@ -96,8 +96,10 @@ def test_a_step_minimizes_the_loss_of_a_teacher_that_does_not_move(teacher):
     soft = log_softmax(theirs / 3)
     expected = -0.25 * (labels * log_softmax(ours)).sum(1)
     expected += 0.75 * 9 * (np.exp(soft) * (soft - log_softmax(ours / 3))).sum(1)
-    np.testing.assert_allclose(engine.steps(1)[0][0], expected.sum(), rtol=1e-5)
-    engine.steps(4)
+    np.testing.assert_allclose(
+        engine.steps([recipe.learning_rate])[0][0], expected.sum(), rtol=1e-5
+    )
+    engine.steps([recipe.learning_rate] * 4)
     for weight, array in zip(taught.weights, before, strict=True):
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(weight), array)
     count = 2 * len(model.trainable_variables) + 2  # velocities, iteration and learning rate
