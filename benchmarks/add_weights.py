@@ -91,6 +91,7 @@ def card_of(run, record, file):
         "seed": record["seed"],
         "epochs": record["epochs"],
         "precision": recipe.precision,
+        "views": None if run.views is None else f"kr.views.{run.views.__name__}",
         "hours": record["hours"],
         "machine": record["machine"],
         "backend": record["backend"],
@@ -158,8 +159,11 @@ def add(workdir, *, half=False, data_dir=None, folder=FOLDER, results=ROOT / "re
         path.write_bytes(data)
         path.with_suffix(".json").write_text(json.dumps(card))
         model = build(weights=path)
-    measured = kr.evaluate(model, run.dataset, data_dir=data_dir or run.data_dir)
+    evaluate = functools.partial(kr.evaluate, model, run.dataset, data_dir=data_dir or run.data_dir)
+    measured = evaluate()
     card["accuracy"], card["loss"] = measured["accuracy"], measured["loss"]
+    if run.views is not None:
+        card["accuracy_of_views"] = evaluate(views=run.views)["accuracy"]
     files.write(folder / f"{name}.npz", data)
     files.write(folder / f"{name}.json", json.dumps(card, indent=1) + "\n")
     return name, card
@@ -188,6 +192,10 @@ def describe(name, card):
     means, stds = (", ".join(f"{value:.4g}" for value in card[key]) for key in ("mean", "std"))
     height, width, channels = card["input_shape"]
     recorded = 100 * card["results"].get("test_ema_accuracy", card["results"]["test_accuracy"])
+    measured = f"{100 * card['accuracy']:.2f} % of these weights, as `kr.evaluate` measures them"
+    if card["views"] is not None:
+        of_views = f"{100 * card['accuracy_of_views']:.2f} % with `views={card['views']}`"
+        measured += f" without views, {of_views}, as in the record"
     rows = {
         "Network": f"`{card['call']}`, {card['parameters']:,} parameters",
         "Input": f"{height} x {width} x {channels}: `(pixels / 255 - mean) / std` with mean "
@@ -197,8 +205,7 @@ def describe(name, card):
         f"{card['epochs']} epochs, {card['precision']}, {card['hours']} hours on {card['machine']}",
         "Versions": f"Keras on {card['backend']}; {versions}",
         "Test accuracy": f"{recorded:.2f} % in the record, [{card['record']}](../results/"
-        f"{card['record']}); {100 * card['accuracy']:.2f} % of these weights, as `kr.evaluate` "
-        "measures them",
+        f"{card['record']}); {measured}",
         "Test loss": f"{card['loss']:.4f}",
         "File": f"`keras_rescnet/weights/{name}.npz`, {card['stored']}, {card['bytes']:,} bytes, "
         f"SHA-256 `{card['sha256']}`",

@@ -48,8 +48,8 @@ def test_parts_are_in_order_and_name_what_there_is(accelerator):
 
 
 def test_a_part_that_fails_is_recorded_and_the_next_call_goes_on(tmp_path):
-    found, text = run(tmp_path / "a.json", "fast")
-    assert found["fast"]["failed"] == "needs tensorflow, and a whole dataset"
+    found, text = run(tmp_path / "a.json", "fast/gclu")
+    assert found["fast/gclu"]["failed"] == "needs tensorflow, and a whole dataset"
     assert "Not run: machine, layers/float32" in text
 
 
