@@ -1,13 +1,17 @@
 """The scripts in examples/ run, on a few small pictures."""
 
+import dataclasses
 import importlib.util
+from functools import partial
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
-from support import ROOT
+import keras_rescnet as kr
+from support import ROOT, noise
 
 
 def load(name):
@@ -39,3 +43,63 @@ def test_calibrate_resnet50(pictures):
     gates = [weight for weight in model.trainable_weights if weight.name == "gate"]
     assert len(gates) == 16
     assert all(np.any(keras.ops.convert_to_numpy(gate)) for gate in gates)
+
+
+@pytest.mark.slow
+def test_fine_tune_recipe(pictures, tmp_path, capsys):
+    example = load("fine_tune_recipe")
+    recipe = dataclasses.replace(
+        example.recipe,
+        dataset=dataclasses.replace(example.PICTURES, image_shape=(32, 32, 3)),
+        augment=None,
+        model=partial(example.network, weights=None),
+        batch_size=8,
+        epochs=1,
+        warmup_epochs=0,
+    )
+    kr.train(recipe, tmp_path / "run", data_dir=pictures)
+    # 14,976,000 of conv5 in keras.applications, 2 x 2049 of the head, and the RC Layers
+    assert "trainable of 27," in capsys.readouterr().out
+    keras.utils.set_random_seed(recipe.seed)
+    first = recipe.model(input_shape=(32, 32, 3), classes=2)
+    last = keras.models.load_model(tmp_path / "run" / "model.keras")
+    moved = {
+        ours.path.partition("_")[0]
+        for ours, theirs in zip(first.weights, last.weights, strict=True)
+        if not np.array_equal(ours, theirs) and "calibration" not in ours.path
+    }
+    assert {name.partition("/")[0] for name in moved} == {"conv5", "logits"}
+
+
+def test_augment_with_fit():
+    example = load("augment_with_fit")
+    digits = noise.random_pictures(kr.data.DIGITS, "train")
+    step, labels = tf.constant(3, "int64"), digits.labels[:8]
+    images, shares = example.augmented(step, (digits.images[:8], labels))
+    assert np.abs(images).max() == 1 and images.shape == (8, 32, 32, 3)
+    again, _ = example.augmented(step, (digits.images[:8], labels))
+    np.testing.assert_array_equal(images, again)
+    np.testing.assert_allclose(np.sum(shares, axis=1), 1, rtol=1e-6)
+    tf.config.run_functions_eagerly(True)  # two steps are not worth a compilation
+    try:
+        _, history = example.train(digits.images, digits.labels, epochs=1, batch_size=20)
+    finally:
+        tf.config.run_functions_eagerly(False)
+    assert np.isfinite(history.history["loss"]).tolist() == [True]
+
+
+def test_features_to_scikit_learn(finished_run):
+    example = load("features_to_scikit_learn")
+    dataset = noise.recipe.dataset
+    accuracies = example.compare(finished_run, dataset)
+    assert set(accuracies) == {"LogisticRegression", "KNeighborsClassifier"}
+    assert all(0 <= accuracy <= 1 for accuracy in accuracies.values())
+    model = keras.models.load_model(finished_run / "model.keras")
+    examples = noise.random_pictures(dataset, "test")
+    network = kr.models.feature_extractor(model, "features")
+    found, labels = example.features(network, examples)
+    np.testing.assert_array_equal(labels, examples.labels)
+    logits = found @ np.asarray(model.layers[-1].kernel) + np.asarray(model.layers[-1].bias)
+    np.testing.assert_allclose(
+        logits, model(dataset.normalize(examples.images)), rtol=1e-5, atol=1e-5
+    )

@@ -62,7 +62,9 @@ def feature_extractor(
     chosen = {name: tensors[name] for name in names}
     if isinstance(outputs, str):
         chosen = chosen[outputs]
-    return keras.Model(model.input, chosen, name=f"{model.name}_features")
+    # A Sequential model that was loaded has no `input` before it is called
+    images = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+    return keras.Model(images, chosen, name=f"{model.name}_features")
 
 
 def _short_names(model):
