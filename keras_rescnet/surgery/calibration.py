@@ -1,12 +1,10 @@
 """`calibrate` and its report."""
 
-from typing import Any
-
 import keras
 
 from keras_rescnet.layers.arguments import activation_of
 from keras_rescnet.mistake import Mistake, shorten
-from keras_rescnet.models.blocks import Activation, Calibration, made_layer
+from keras_rescnet.models.blocks import Activation, Calibration
 from keras_rescnet.surgery.graph import is_graph
 from keras_rescnet.surgery.plan import Plan, Where, make_plan
 from keras_rescnet.surgery.rebuild import Rebuild
@@ -116,38 +114,27 @@ def calibration_report(
 
 def _plan(model, activation, calibration, where) -> Plan:
     """Checks the arguments and returns the plan."""
-    _check_model(model)
-    if activation is not None:
-        activation_of("activation", activation)
-    if activation is calibration is None and where is not None:
+    if not (isinstance(model, keras.Model) and is_graph(model)):
         raise Mistake(
-            "`where` needs an `activation` or a `calibration` to put there. "
-            f"Received: where={shorten(where)}, activation=None, calibration=None."
-        )
-    example = calibration and made_layer("calibration", calibration, "calibration")
-    return make_plan(model, activation, example, where)
-
-
-def _check_model(model: Any) -> None:
-    if not isinstance(model, keras.Model):
-        raise Mistake(
-            "`model` must be a functional or sequential Keras model. "
-            f"Received: model={shorten(model)}, of type {type(model).__name__}."
-        )
-    if not is_graph(model):
-        sequential = isinstance(model, keras.Sequential)
-        raise Mistake(
-            "`model` must be functional, or sequential with known shapes: give it a `keras.Input`. "
-            f"Received: {model.name}, of type {type(model).__name__}"
-            f"{', which is not built' if sequential else ', whose calls are not known'}."
+            "`model` must be a functional model, or a Sequential with a `keras.Input`. "
+            f"Received: {getattr(model, 'name', shorten(model))}, of type {type(model).__name__}."
         )
     for part in model._flatten_layers():
-        own_call = not type(part).call.__module__.startswith("keras.")
-        if is_graph(part) and own_call:
+        if is_graph(part) and not type(part).call.__module__.startswith("keras."):
             raise Mistake(
-                "A functional model with a `call` of its own does more than its graph says. "
+                "A functional model with a `call` of its own does more than its graph has. "
                 f"Received: {part.name}, of type {type(part).__name__}, which overrides call()."
             )
+    if activation is not None:
+        activation_of("activation", activation)
+    if activation is None and calibration is None:
+        if where is not None:
+            raise Mistake(
+                "`where` needs an `activation` or a `calibration` to put there. "
+                f"Received: where={shorten(where)}, activation=None, calibration=None."
+            )
+        return Plan()
+    return make_plan(model, activation, calibration, where)
 
 
 def _check_compiled(model: keras.Model) -> None:
@@ -155,7 +142,6 @@ def _check_compiled(model: keras.Model) -> None:
         keras.saving.deserialize_keras_object(model.get_compile_config())
     except (TypeError, ValueError) as error:
         raise Mistake(
-            f"{model.name} is compiled with what Keras cannot make again: register it with "
-            "keras.saving, or compile after kr.calibrate. "
-            f"Received: {shorten(error, str)}"
+            f"{model.name} is compiled with what Keras cannot make again: compile it after "
+            f"kr.calibrate. Received: {shorten(error, str)}"
         ) from None

@@ -36,11 +36,16 @@ def weighted_layers(operation: keras.Operation) -> int:
 
 
 class Graph:
-    """The calls of a model in an order in which they can be made.
+    """The calls of a model.
 
     Args:
         model: A functional or built sequential model.
-        prefix: What the addresses of its operations begin with, `"outer/"` for a nested model.
+        prefix: What the addresses of its operations begin with, `"outer/"` in a nested model.
+
+    Attributes:
+        calls: The calls of each operation, in an order in which they can be made.
+        maker: The call that returns a tensor, by the tensor's `id`.
+        readers: How many calls read a tensor, and outputs are one, by its `id`.
     """
 
     def __init__(self, model: keras.Model, prefix: str = ""):
@@ -48,24 +53,14 @@ class Graph:
         depths = view._nodes_by_depth
         nodes = [node for depth in sorted(depths, reverse=True) for node in depths[depth]]
         self.prefix = prefix
-        self.calls = [node for node in nodes if not node.is_input]
-        self.times = Counter(id(node.operation) for node in self.calls)
-        self._readers = Counter(id(x) for node in self.calls for x in node.input_tensors)
-        self._readers.update(map(id, view.outputs))
-        self._makers = {id(x): node for node in nodes for x in node.outputs}
-        self._above = self._weighted_layers_above()
-
-    def address(self, operation: keras.Operation) -> str:
-        """Returns the name of an operation, after the names of the models around it."""
-        return f"{self.prefix}{operation.name}"
-
-    def maker(self, tensor: keras.KerasTensor) -> Any:
-        """Returns the call that returned a tensor."""
-        return self._makers[id(tensor)]
-
-    def read_once(self, tensor: keras.KerasTensor) -> bool:
-        """Returns whether one call reads a tensor, and it is no output of the model."""
-        return self._readers[id(tensor)] == 1
+        self.calls: dict[keras.Operation, list[Any]] = {}
+        for node in nodes:
+            if not node.is_input:
+                self.calls.setdefault(node.operation, []).append(node)
+        self.maker = {id(x): node for node in nodes for x in node.outputs}
+        self.readers = Counter(id(x) for node in nodes for x in node.input_tensors)
+        self.readers.update(map(id, view.outputs))
+        self._above = self._weighted_layers_above(nodes)
 
     def own_layers(self, tensor: keras.KerasTensor, others: list[keras.KerasTensor]) -> int:
         """Returns how many weighted layers lead to `tensor` that lead to none of `others`."""
@@ -74,17 +69,17 @@ class Graph:
             above &= ~self._above[id(other)]
         return above.bit_count()
 
-    def _weighted_layers_above(self):
+    def _weighted_layers_above(self, nodes):
         """Returns the weighted layers that lead to each tensor, as the bits of an integer."""
-        bits: dict[int, int] = {}
-        used = 0
+        bits: dict[keras.Operation, int] = {}
         above: dict[int, int] = {}
-        for node in self._makers.values():
-            if id(node.operation) not in bits:
+        used = 0
+        for node in nodes:
+            if node.operation not in bits:
                 count = weighted_layers(node.operation)
-                bits[id(node.operation)] = ((1 << count) - 1) << used
+                bits[node.operation] = ((1 << count) - 1) << used
                 used += count
-            mask = bits[id(node.operation)]
+            mask = bits[node.operation]
             for x in node.input_tensors:
                 mask |= above[id(x)]
             above.update((id(x), mask) for x in node.outputs)
@@ -96,8 +91,7 @@ def graphs(model: keras.Model, prefix: str = "", seen: set[int] | None = None) -
     seen = set() if seen is None else seen
     graph = Graph(model, prefix)
     yield graph
-    for node in graph.calls:
-        inner = node.operation
+    for inner in graph.calls:
         if is_graph(inner) and id(inner) not in seen:
             seen.add(id(inner))
-            yield from graphs(inner, f"{graph.address(inner)}/", seen)
+            yield from graphs(inner, f"{prefix}{inner.name}/", seen)

@@ -135,17 +135,17 @@ calibrate = partial(partial, kr.calibrate)
 refused = {
     "a path": (
         calibrate("model.keras", kr.gclu),
-        "functional or sequential.*'model.keras', of type",
+        "functional model.*'model.keras', of type str",
     ),
     "a class of models": (calibrate(kr.models.CifarResNet8, kr.gclu), "of type function"),
     "a layer for a model": (calibrate(layers.ReLU(), kr.gclu), "of type ReLU"),
     "a subclassed model": (
         calibrate(Subclassed(name="mine"), kr.gclu),
-        "Received: mine, of type Subclassed, whose calls are not known",
+        "Received: mine, of type Subclassed.",
     ),
     "an unbuilt model": (
         calibrate(keras.Sequential([layers.ReLU()], name="line"), kr.gclu),
-        "keras.Input.*Received: line, of type Sequential, which is not built",
+        "keras.Input.*Received: line, of type Sequential",
     ),
     "a call of its own": (
         calibrate(louder(), calibration=RC),
@@ -153,17 +153,17 @@ refused = {
     ),
     "no residual branch": (
         calibrate(VGG, calibration=RC),
-        'vgg has no residual branch.*Other places are where="concat"',
+        'vgg has no residual branch.*no other place.*"concat", "activation" and names',
     ),
     "blocks in a layer": (
         calibrate(network(lambda x: Block(name="block")(x), "hidden"), calibration=RC),
-        "hidden has no residual branch.*block, the layers inside of it are out of reach",
+        "hidden has no residual branch.*block is left: the layers inside of it are out of reach",
     ),
     "two branches": (
         calibrate(
             network(lambda x: layers.Add(name="tie")([conv(8)(x), conv(8)(x)])), calibration=RC
         ),
-        "tie, its branch cannot be told from its shortcut",
+        "tie is left: its branch cannot be told from its shortcut",
     ),
     "two branches by name": (
         calibrate(network(tie), calibration=RC, where=["tie"]),
@@ -191,7 +191,7 @@ refused = {
     ),
     "a shared activation": (
         calibrate(network(shared_activation), calibration=RC, where="activation"),
-        "shared_relu, it is a shared layer, called 2 times",
+        "shared_relu is left: it is a shared layer, called 2 times",
     ),
     "too few channels": (
         calibrate(network(summed, channels=3), calibration=RC),
@@ -215,14 +215,14 @@ refused = {
     ),
     "already calibrated": (
         calibrate(kr.calibrate(PLAIN, calibration=RC), calibration=RC),
-        "sum, RCLayer is there already",
+        "sum is left: sum_calibration is there already",
     ),
     "calibrated otherwise": (
         calibrate(
             kr.calibrate(PLAIN, calibration=RC),
             calibration=partial(kr.layers.SqueezeExcite, reduction=4),
         ),
-        "sum, sum_calibration is there already",
+        "sum is left: sum_calibration is there already",
     ),
     "no concatenation": (
         calibrate(PLAIN, calibration=RC, where="concat"),
@@ -234,7 +234,7 @@ refused = {
     ),
     "no plain ReLU": (
         calibrate(network(lambda x: layers.ReLU(6, name="relu6")(x)), kr.gclu),
-        r"no plain ReLU.*relu6, ReLU\(max_value=6\) is not plain ReLU. Choose others with `where`",
+        r"no plain ReLU.*relu6 is left: ReLU\(max_value=6\) is not plain ReLU",
     ),
     "a kind of place misspelt": (
         calibrate(PLAIN, calibration=RC, where="concatenate"),
@@ -249,15 +249,15 @@ refused = {
     "no names": (calibrate(PLAIN, calibration=RC, where=[]), r"where=\[\]"),
     "an unknown name": (
         calibrate(PLAIN, calibration=RC, where=["sums"]),
-        "names no layer. Received: sums. Did you mean sum",
+        "must name .* Received: sums. Did you mean sum",
     ),
     "a name of something else": (
         calibrate(PLAIN, calibration=RC, where=["sum_conv"]),
-        "Received: sum_conv, which is neither",
+        "must name .* Received: sum_conv. Did you mean",
     ),
     "a predicate that chooses nothing": (
         calibrate(PLAIN, kr.gclu, where=lambda layer: False),
-        "plain has no activation that `where` chooses.*relu, not chosen",
+        "plain has no activation that `where` chooses.*relu is left: not chosen",
     ),
     "a place for nothing": (calibrate(PLAIN, where=["sum"]), "`where` needs an .*where="),
     "gclu by name": (calibrate(PLAIN, "gclu"), "such as kr.gclu.*activation='gclu'"),
@@ -266,11 +266,11 @@ refused = {
     "a layer for a calibration": (calibrate(PLAIN, calibration=RC()), "a layer"),
     "a layer that is not made again": (
         calibrate(network(lambda x: layers.ReLU()(Odd(2, name="odd")(x))), kr.gclu),
-        "^The layer odd cannot be made again from its config: .*Received: .* Odd",
+        "^The layer odd is not made again.*Received: .* Odd",
     ),
     "other weights": (
         calibrate(network(lambda x: layers.ReLU()(Growing(name="growing")(x))), kr.gclu),
-        "^The layer growing must make the same weights again",
+        "^The layer growing is not made again, with the same weights",
     ),
     "a shared weight": (
         calibrate(network(tied), kr.gclu),

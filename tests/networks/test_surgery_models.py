@@ -36,11 +36,10 @@ BUILDERS = {
     "CifarResNet32": (15, 31),
     "CifarResNet50": (16, 49),
     "CifarResNet50D": (16, 49),
-    "CifarSENet32": (15, 31),
+    "CifarSENet32": (0, 31),  # its branches end in a calibration already
     "ResNet18": (8, 17),
     "ResNet50": (16, 49),
     "ResNet152": (50, 151),
-    "SENet34": (16, 33),
     "VGG16": (0, 15),
     "AlexNet": (0, 7),
     "ViTTiny": (24, 0),
