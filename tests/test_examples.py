@@ -11,7 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 import keras_rescnet as kr
-from support import ROOT, noise
+from support import ROOT, noise, tagged
 
 
 def load(name):
@@ -103,3 +103,19 @@ def test_features_to_scikit_learn(finished_run):
     np.testing.assert_allclose(
         logits, model(dataset.normalize(examples.images)), rtol=1e-5, atol=1e-5
     )
+
+
+@pytest.mark.slow
+def test_tags_from_csv(tmp_path):
+    example, table = load("tags_from_csv"), tagged.write_csv(tmp_path / "set")
+    size = {"model": kr.models.CifarResNet8, "size": 32, "batch_size": 8, "epochs": 2}
+    results = example.train(table, tmp_path / "run", **size)
+    assert list(results["thresholds"]) == list(tagged.TAGS)
+    found = [
+        example.tags_of(tmp_path / "set" / "images" / f"train{i}.png", tmp_path / "run")
+        for i in range(40)
+    ]
+    assert {tag for tags in found for tag in tags} == set(tagged.TAGS)  # each is given somewhere
+    classes = kr.data.image_table(table, size=32)
+    measured = kr.evaluate(tmp_path / "run", classes, loss=kr.losses.binary_crossentropy)
+    assert measured["loss"] == pytest.approx(results["test_loss"], rel=1e-5)

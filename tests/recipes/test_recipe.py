@@ -160,6 +160,25 @@ def test_fields_are_checked_in_python_too():
         Recipe(**REQUIRED).epochs = 3
 
 
+DIGESTS = {
+    "cifar10_gclu_resnet8": "ae4e5ebb4361caf8358a13520a8bea89",
+    "cifar10_gclu_vgg16": "60f175a83d2d784aa21a3953855caf34",
+    "cifar10_kerascv_rescnet32": "305af158fc4da01901162dad31890403",
+    "cifar10_rescnet32": "ac9f1c35ba93a67bf92838e4496b6477",
+    "cifar10_resnet32": "ab6053807475708173451aed30fd5a03",
+    "digits_gclu_resnet8": "6d1c65507ea817354df4735d1c5a1161",
+    "imagefolder_rescnet18": "1d2a4ea8a72e16639b8f99387823478e",
+    "table2:imagenet-resnet18": "15711533c000e98086571f589e028376",
+    "table5:cifar10-alexnet-relu": "ed76a5d5cc112d02555dc564d088e7c5",
+}
+
+
+@pytest.mark.parametrize("name", DIGESTS)
+def test_recipes_keep_the_digests_of_earlier_versions(name):
+    """Those of commit 22f96ac: runs of before a field was added go on."""
+    assert load_recipe(name).digest() == DIGESTS[name]
+
+
 def test_a_digest_is_that_of_what_decides_numbers():
     recipe = load_recipe(FLAGSHIP)
     assert recipe.digest() == load_recipe(FLAGSHIP).digest()

@@ -500,3 +500,22 @@ def test_other_data_are_refused(recipe, workdir):
         folder.check_data({"name": "digits", "std": (0.376,)})
         with pytest.raises(Mistake, match=r"other data: `std` was \[0.376\]. Received: std=\[0.5"):
             folder.check_data({"name": "digits", "std": (0.5,)})
+
+
+def test_a_loss_that_comes_or_goes_is_another_recipe(tmp_path):
+    """The field is left out of descriptions at its default."""
+    from keras_rescnet.losses import categorical_focal_crossentropy
+    from support import noise
+
+    focal = dataclasses.replace(noise.recipe, loss=categorical_focal_crossentropy)
+    for before, now, message in (
+        (noise.recipe, focal, "`loss` was None. Received: loss='keras_rescnet.losses"),
+        (focal, noise.recipe, "`loss` was 'keras_rescnet.losses.categ.*Received: loss=None"),
+    ):
+        folder = tmp_path / str(before is focal)
+        with WorkDir(folder, before):
+            pass
+        with WorkDir(folder, before):  # the same goes on
+            pass
+        with pytest.raises(ValueError, match=message):
+            WorkDir(folder, now)
