@@ -2,7 +2,7 @@
 
 import dataclasses
 import importlib.util
-from functools import partial
+from functools import partial, partialmethod
 
 import keras
 import numpy as np
@@ -38,7 +38,9 @@ def test_every_example_is_short():
 
 
 @pytest.mark.slow
-def test_calibrate_resnet50(pictures):
+def test_calibrate_resnet50(pictures, monkeypatch):
+    eagerly = partialmethod(keras.Model.compile, run_eagerly=True)  # XLA would take minutes
+    monkeypatch.setattr(keras.Model, "compile", eagerly)
     model = load("calibrate_resnet50").fine_tune(pictures, weights=None, size=32, epochs=1)
     gates = [weight for weight in model.trainable_weights if weight.name == "gate"]
     assert len(gates) == 16

@@ -62,7 +62,7 @@ class Plan:
 
     def leave(self, address: str, reason: str, chosen: bool | None) -> None:
         """Notes why an operation stays as it is."""
-        self.lines.append((address, f"left: {'not chosen' if chosen is not None else reason}"))
+        self.lines.append((address, f"left: {'not chosen' if chosen is False else reason}"))
 
     def left(self) -> list[str]:
         """Returns the lines of what is left."""
@@ -90,7 +90,8 @@ def make_plan(model: keras.Model, activation: Any, calibration: Any, where: Wher
     for graph in graphs(model):
         for operation in graph.calls:
             address = graph.prefix + operation.name
-            chosen = where(operation) if callable(where) else address in names if names else None
+            chosen = address in names if names else None
+            chosen = bool(where(operation)) if callable(where) else chosen
             name = activation_name(operation)
             if activation is not None and name and (name == "relu" if chosen is None else chosen):
                 plan.activations.add(operation)
@@ -100,11 +101,11 @@ def make_plan(model: keras.Model, activation: Any, calibration: Any, where: Wher
             if calibration is None:
                 continue
             found = _places(graph, operation, kind)
-            if isinstance(found, list) and chosen in (None, True):
+            if isinstance(found, list) and chosen is not False:
                 plan.places[operation] = found
                 plan.lines += [(address, str(place)) for place in found]
             elif found and chosen and names:
-                raise Mistake(f"{address} cannot be calibrated: {found}. Received: where={names}.")
+                raise Mistake(f"{address} cannot be calibrated: {found}. Received: where={where}.")
             elif found:
                 plan.leave(address, str(found), chosen)
             elif _hides_blocks(operation):
@@ -117,7 +118,7 @@ def _check(plan, model, activation, calibration, where):
     """Raises a `Mistake` if there is no place for an argument, or a name is none of a place."""
     addresses = [address for address, _ in plan.lines]
     for name in where if isinstance(where, list | tuple | set) else ():
-        if name not in addresses:
+        if addresses and name not in addresses:
             raise Mistake(
                 "`where` must name layers with an activation, to replace it, or sums, to calibrate "
                 f"their branch. Received: {name}. Did you mean {nearest(name, addresses)}?"

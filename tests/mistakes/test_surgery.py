@@ -255,6 +255,14 @@ refused = {
         calibrate(PLAIN, calibration=RC, where=["sum_conv"]),
         "must name .* Received: sum_conv. Did you mean",
     ),
+    "a predicate that chooses a tie": (
+        calibrate(network(tie), calibration=RC, where=lambda layer: layer.name == "tie"),
+        "tie is left: its branch cannot be told",
+    ),
+    "names where there is no place": (
+        calibrate(network(lambda x: conv(8)(x)), calibration=RC, where=["conv"]),
+        "network has no residual branch.*where=.'conv'., and no other place",
+    ),
     "a predicate that chooses nothing": (
         calibrate(PLAIN, kr.gclu, where=lambda layer: False),
         "plain has no activation that `where` chooses.*relu is left: not chosen",

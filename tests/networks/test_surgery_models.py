@@ -124,10 +124,12 @@ def test_large_models_start_as_they_were_reload_and_train(tmp_path):
             assert np.all(np.isfinite(y)) and np.any(y != before)
         new.save(tmp_path / f"{name}.keras")
         np.savez(tmp_path / f"{name}.npz", x=x, y=keras.ops.convert_to_numpy(new(x)))
-        new.compile(keras.optimizers.SGD(1e-3), "sparse_categorical_crossentropy", run_eagerly=True)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        new.compile(keras.optimizers.SGD(1e-3), loss, run_eagerly=True)
         new.fit(x, np.array([0, 1]), verbose=0)
         gates = [weight for weight in new.trainable_weights if weight.name == "gate"]
-        assert gates and all(np.any(keras.ops.convert_to_numpy(gate)) for gate in gates), name
+        moved = [np.any(keras.ops.convert_to_numpy(gate)) for gate in gates]
+        assert np.mean(moved) > 0.8, name  # stochastic depth drops a branch for both images
         keras.backend.clear_session()
     command = [sys.executable, "-c", LOADS, json.dumps(list(APPLICATIONS))]
     done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
@@ -142,6 +144,9 @@ def perturb(model):
         shift = 0.1 * (len(weight.shape) < 2)  # of kernels, it would make outputs infinite
         factor, noise = generator.uniform(-1.0, 1.0, (2, *weight.shape))
         weight.assign(weight * (1.0 + 0.1 * factor) + shift * noise)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # as loading weights would
 
 
 def assert_same_state(old, new):
