@@ -14,12 +14,13 @@ Every part runs in a process of its own. Its figures are in the JSON file as soo
 what fails is recorded with its last line, what runs out of time as stopped, and the next call, with
 the same file, goes on with what has no figures yet.
 
-It needs this checkout (9 MB), Python 3.11, jax with its accelerator, keras, h5py, numpy, absl-py;
-for the comparison torch 2.9 or newer, and torchvision for ResNet-50. A machine without a network
-gets CIFAR-10 as one file of 170 MB that `--pack` makes elsewhere (`split -b 60m` cuts it,
-`cat` joins it). The trainer reads its batches by TensorFlow: where tensorflow-cpu (a wheel of
-270 MB), tensorflow-datasets, keras-cv and a prepared `--data_dir` are, the rows are runs of
-`train.py` with records in --records; elsewhere `resident.py` trains them, without records.
+It needs this checkout (9 MB), Python 3.11, jax with its accelerator, keras and what that installs
+(2 MB); for the comparison torch 2.9 or newer, and torchvision for ResNet-50. A machine without a
+network takes wheels from `pip download`, and CIFAR-10 as one file of 170 MB that `--pack` makes
+elsewhere (`split -b 60m` cuts it, `cat` joins it). The trainer reads its batches by TensorFlow:
+where tensorflow-cpu (a wheel of some hundred MB), tensorflow-datasets and a prepared `--data_dir`
+(140 MB) are, the rows and the fast recipe are runs of `train.py` with records in --records; else
+`resident.py` trains the rows, without records, and the fast recipe is recorded as failed.
 """
 
 import argparse
@@ -80,6 +81,34 @@ def run_part(name, words, seconds, note):
     return known
 
 
+def render(found):
+    """Returns the speeds of steps and the other figures as Markdown."""
+    lines = [
+        "| step | batch | Keras on JAX, images/s | PyTorch, compiled, images/s | ratio |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    steps = [name.removesuffix("/keras") for name in parts() if name.endswith("/keras")]
+    for step in steps:
+        ours, theirs = (
+            found.get(f"{step}/{framework}", {}).get("figures", {}).get("images/s")
+            for framework in ("keras", "torch")
+        )
+        batch = found.get(f"{step}/keras", {}).get("figures", {}).get("batch", "")
+        cells = [f"{speed:,.0f}" if speed else "" for speed in (ours, theirs)]
+        ratio = f"{ours / theirs:.2f}" if ours and theirs else ""
+        _, network, precision = step.split("/")
+        lines.append(f"| {network}, {precision} | {batch} | {' | '.join(cells)} | {ratio} |")
+    lines += ["", "| part | figures |", "| --- | --- |"]
+    for name, known in found.items():
+        if not name.startswith("step/"):
+            figures = {
+                k: round(v, 4) if isinstance(v, float) else v for k, v in known["figures"].items()
+            }
+            states = [known[state] for state in ("failed", "stopped") if state in known]
+            lines.append(f"| {name} | {'; '.join([*states, json.dumps(figures)])} |")
+    return "\n".join(lines)
+
+
 def main():
     """Runs the parts that have no figures yet, as long as there is time."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -126,7 +155,7 @@ def main():
         known = run_part(name, words, left, note)
         print(f"{name}: {json.dumps(known)}", flush=True)
     left_out = [name for name in parts() if "figures" not in found.get(name, {})]
-    print(f"Not run: {', '.join(left_out) or 'nothing'}.")
+    print(f"\n{render(found)}\n\nNot run: {', '.join(left_out) or 'nothing'}.")
     return None
 
 

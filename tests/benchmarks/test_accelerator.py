@@ -50,7 +50,20 @@ def test_parts_are_in_order_and_name_what_there_is(accelerator):
 def test_a_part_that_fails_is_recorded_and_the_next_call_goes_on(tmp_path):
     found, text = run(tmp_path / "a.json", "fast/gclu")
     assert found["fast/gclu"]["failed"] == "needs tensorflow, and a whole dataset"
+    assert "| fast/gclu | needs tensorflow, and a whole dataset; {} |" in text
     assert "Not run: machine, layers/float32" in text
+
+
+def test_speeds_stand_beside_pytorch_s(accelerator):
+    found = {
+        "step/VGG-16/bfloat16/keras": {"figures": {"images/s": 3000.0, "batch": 128}},
+        "step/VGG-16/bfloat16/torch": {"figures": {"images/s": 2000.0, "batch": 128}},
+        "step/VGG-16/float32/keras": {"figures": {"images/s": 1500.0, "batch": 128}},
+        "step/VGG-16/float32/torch": {"figures": {}, "failed": "no memory"},
+    }
+    lines = accelerator.render(found).splitlines()
+    assert "| VGG-16, bfloat16 | 128 | 3,000 | 2,000 | 1.50 |" in lines
+    assert "| VGG-16, float32 | 128 | 1,500 |  |  |" in lines
 
 
 STUB = """

@@ -74,12 +74,12 @@ def test_the_call_of_a_card_builds_its_network(name):
 
 def test_weights_add_less_than_a_second():
     CifarResNet8()
-    start = time.perf_counter()
+    start = time.process_time()
     CifarResNet8(activation=kr.gclu)
-    built = time.perf_counter() - start
-    start = time.perf_counter()
+    built = time.process_time() - start
+    start = time.process_time()
     digits()
-    assert time.perf_counter() - start < built + 1.0
+    assert time.process_time() - start < built + 1.0
 
 
 def test_a_file_beside_its_card_is_a_set_of_weights_too(trained, copy):
