@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from keras_rescnet.recipe import Recipe
@@ -17,7 +17,7 @@ def train(
     data_dir: str | os.PathLike | None = None,
     devices: int | None = None,
     timeout: float = 300,
-) -> dict[str, float | str]:
+) -> dict[str, Any]:
     """Trains what a recipe describes, in a folder of its own.
 
     The same call on the same folder goes on where it stopped: whatever ended the run, on the same
@@ -39,7 +39,8 @@ def train(
     Returns:
         The results: losses and accuracies (in [0, 1]) on the test set after the last epoch, the
         same for the training set as seen in the last epoch, the best epoch's test accuracy, the
-        number of parameters, and the digest of the recipe.
+        number of parameters, and the digest of the recipe. Of pictures with tags, F1 and mean
+        average precision in place of accuracies, and thresholds.
 
     Raises:
         Mistake: if something in the recipe or the call cannot be used.

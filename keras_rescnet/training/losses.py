@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_rescnet.analysis.runs import load_model, load_run
-from keras_rescnet.losses import categorical_crossentropy, per_example
+from keras_rescnet.losses import Distillation, categorical_crossentropy, per_example
 from keras_rescnet.mistake import Mistake, nearest, shorten
 from keras_rescnet.recipe import calling
 from keras_rescnet.training.setup import check_model
@@ -45,12 +45,12 @@ def build_losses(recipe, class_names) -> Losses:
         options["label_smoothing"] = recipe.label_smoothing
     if recipe.class_weights:
         options["class_weights"] = _weights(recipe.class_weights, class_names)
+    if recipe.dataset.multi_label and isinstance(recipe.loss, Distillation | None):
+        raise Mistake(
+            "`loss` must be one for tags, such as kr.losses.binary_crossentropy: pictures of "
+            f"{recipe.dataset.name} have any number of them. Received: loss={shorten(recipe.loss)}."
+        )
     if recipe.loss is None:
-        if recipe.dataset.multi_label:
-            raise Mistake(
-                "`loss` must be one for tags, such as kr.losses.binary_crossentropy: "
-                f"pictures of {recipe.dataset.name} have any number of them. Received: loss=None."
-            )
         train = test = categorical_crossentropy
     else:
         train = test = per_example(recipe.loss)
@@ -123,12 +123,11 @@ def _weights(weights, class_names):
 
 def _check_takes_weights(recipe):
     loss = recipe.loss
-    if isinstance(loss, keras.losses.Loss):
-        takes = False
-    else:
-        parameters = inspect.signature(loss or categorical_crossentropy).parameters
-        takes = "class_weights" in parameters
-    if not takes:
+    try:
+        takes = list(inspect.signature(loss or categorical_crossentropy).parameters)
+    except ValueError:  # Python does not know what it takes
+        takes = []
+    if "class_weights" not in takes:
         raise Mistake(
             "With `class_weights`, `loss` must take an argument class_weights, as those of "
             f"kr.losses do. Received: loss={shorten(loss)}, which has none."

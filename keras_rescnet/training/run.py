@@ -255,6 +255,8 @@ class Run:
         """Writes model, SavedModel and results; returns the results."""
         if self.recipe.ema_momentum is not None:
             self.engine.average_weights()
+        if self.recipe.dataset.multi_label:
+            self._say(f"Chooses thresholds on the {len(self.data.train):,} training images.")
         results = {
             **results_of(self.state.history, self.metrics.best),
             "parameters": self.parameters,

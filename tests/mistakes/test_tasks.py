@@ -54,6 +54,16 @@ def test_recipe(case, assert_refused):
 
 LOSSES = {
     "softmax of tags": (TAGS, {"loss": None, "class_weights": None}, "must be one for tags.*None"),
+    "a teacher of tags": (
+        TAGS,
+        {"loss": losses.Distillation("a.keras"), "class_weights": None},
+        "must be one for tags.*Received: loss=<keras_rescnet.losses.Distillation",
+    ),
+    "weights of a teacher": (
+        ONE,
+        {"loss": losses.Distillation("a.keras"), "class_weights": {"3": 2.0}},
+        "must take an argument class_weights.*Received: loss=<keras_rescnet.losses.Dist",
+    ),
     "a scalar": (ONE, {"loss": mean_over_the_batch}, r"the loss of every picture.*of shape \(\) "),
     "a map": (ONE, {"loss": elementwise}, r"shape \(N,\).*of shape \(2, 10\) for 2 pictures from"),
     "nothing": (ONE, {"loss": lambda labels, logits: None}, "every picture.*Received: None of sh"),

@@ -12,9 +12,10 @@ import time
 import keras
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score, f1_score
 
 import keras_rescnet  # registers what its models are made of
-from support import ENVIRONMENT, ROOT, noise
+from support import ENVIRONMENT, ROOT, noise, tagged
 
 TRAIN, TWO_DEVICES = ROOT / "train.py", ROOT / "tests" / "support" / "two_devices.py"
 RECIPE = "tests/support/noise.py:same_everywhere"
@@ -197,6 +198,21 @@ def test_results_of_two_processes_are_those_of_the_saved_model(tmp_path):
     losses = np.log(np.exp(logits).sum(1)) - logits[rows, examples.labels]
     assert results["test_accuracy"] == np.mean(logits.argmax(1) == examples.labels)
     np.testing.assert_allclose(results["test_loss"], losses.mean(), rtol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", [tensorflow_pair, jax_pair])
+def test_two_processes_measure_tags_of_all_pictures(pair, tmp_path):
+    """What is made of the logits of both: average precision, and thresholds."""
+    finish(*pair(f"--workdir={tmp_path}", recipe="tests/support/tagged.py"))
+    results = json.loads((tmp_path / "results.json").read_text())
+    images, labels = tagged.draw(20, 1)
+    logits = load(tmp_path).predict(tagged.dataset.normalize(images), verbose=0).astype("float64")
+    expected = average_precision_score(labels, logits, average="macro")
+    assert results["test_mean_average_precision"] == pytest.approx(expected, rel=1e-6)
+    given = 1 / (1 + np.exp(-logits)) >= list(results["thresholds"].values())
+    expected = f1_score(labels, given, average="micro")
+    assert results["test_f1_at_thresholds"] == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.slow
