@@ -5,7 +5,7 @@
 `losses` has what a recipe can minimize. These need Keras alone, on any backend.
 
 `data`, `augment`, `Recipe` and `train` make a trained model, `evaluate` measures one and `export`
-writes it in other formats. These need TensorFlow.
+writes it in other formats; `ExactResume` is for Keras's own `fit`. These need TensorFlow.
 
 A part is imported when it is first used. The classes that Keras must know in order to load a
 `.keras` file are registered as soon as both this package and Keras are imported.
@@ -36,10 +36,12 @@ if TYPE_CHECKING:
     from keras_rescnet.self_gated import golu, serf, telu
     from keras_rescnet.surgery import calibrate, calibration_report
     from keras_rescnet.training import train
+    from keras_rescnet.training.exact_resume import ExactResume
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ExactResume",
     "Mistake",
     "Recipe",
     "__version__",
@@ -67,6 +69,7 @@ __all__ = [
 ]
 
 _MODULE_OF = {
+    "ExactResume": "training.exact_resume",
     "Mistake": "mistake",
     "Recipe": "recipe",
     "calibrate": "surgery",

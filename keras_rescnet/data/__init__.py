@@ -2,6 +2,7 @@
 
 A `Dataset` names pictures, `load` reads one split of them as `Examples`, and `train_batches` and
 `evaluation_batches` make `tf.data` batches of those, for `kr.train` or for Keras's own `fit`.
+`resumable` makes any `tf.data` batches fit for `kr.ExactResume`.
 """
 
 from keras_rescnet.data.array_examples import ArrayExamples
@@ -18,6 +19,7 @@ from keras_rescnet.data.known_datasets import (
     SVHN,
     SVHN_EXTRA,
 )
+from keras_rescnet.data.resumable import resumable
 from keras_rescnet.data.table import image_table
 from keras_rescnet.data.transforms import stateful_transforms
 
@@ -36,6 +38,7 @@ __all__ = [
     "image_folder",
     "image_table",
     "load",
+    "resumable",
     "stateful_transforms",
     "train_batches",
 ]

@@ -1,7 +1,7 @@
 """Checkpoints that are whole or not there.
 
 A checkpoint is one `.npz` file, `step-00000390.<first half of its SHA-256>.npz`: an array for each
-variable, by name, and `facts`, the `RunState` and the recipe's digest as JSON. It is written
+variable, by name, and `facts`, how far the run is and the recipe's digest as JSON. It is written
 aside, synced, given its name and read back, so that a file with a name is a whole one, and a file
 that is damaged later does not fit its name.
 """
@@ -29,12 +29,15 @@ class Checkpoints:
         folder: Where they lie.
         chief: Whether this process writes them: one of a run does, the others read.
         digest: The `Recipe.digest()` of the run; checkpoints of another recipe are refused.
+        state: Class of what says how far a run is: `RunState`, or another with its `step`,
+            `to_json` and `from_json`.
     """
 
-    def __init__(self, folder, chief=True, digest=None):
+    def __init__(self, folder, chief=True, digest=None, state=RunState):
         self.folder = pathlib.Path(folder)
         self.chief = chief
         self.digest = digest
+        self._state = state
         self._writer = concurrent.futures.ThreadPoolExecutor(max_workers=1)
         self._pending = None
 
@@ -45,7 +48,7 @@ class Checkpoints:
         to those that are there.
 
         Args:
-            state: The `RunState`.
+            state: How far the run is.
             arrays: Dict of names to numpy arrays that nobody changes any more.
             keep: A step whose checkpoint stays.
         """
@@ -102,7 +105,7 @@ class Checkpoints:
                 f"--workdir, or the recipe of that run. Received: {path.name}, of the recipe "
                 f"{digest[:8]}, where this one is {self.digest[:8]}."
             )
-        return RunState.from_json(facts), arrays
+        return self._state.from_json(facts), arrays
 
     def _paths(self):
         return sorted(self.folder.glob("step-*.npz"))

@@ -1,0 +1,133 @@
+"""What Keras's callbacks keep between two epochs, as data that a checkpoint holds."""
+
+import inspect
+
+import keras
+import numpy as np
+
+# What each of Keras's callbacks changes in itself while `fit` runs
+_CHANGED = {
+    keras.callbacks.CSVLogger: ("keys", "append_header"),
+    keras.callbacks.EarlyStopping: (
+        "wait",
+        "stopped_epoch",
+        "best",
+        "best_epoch",
+        "best_weights",
+    ),
+    keras.callbacks.History: ("history", "epoch"),
+    keras.callbacks.LambdaCallback: (),
+    keras.callbacks.LearningRateScheduler: (),  # what it sets is a variable of the optimizer
+    keras.callbacks.ModelCheckpoint: (
+        "best",
+        "_batches_seen_since_last_saving",
+        "_current_epoch",
+        "_last_batch_seen",
+    ),
+    keras.callbacks.ProgbarLogger: (),
+    keras.callbacks.ReduceLROnPlateau: ("wait", "cooldown_counter", "best"),
+    keras.callbacks.RemoteMonitor: (),
+    keras.callbacks.SwapEMAWeights: ("_ema_weights_in_model",),
+    keras.callbacks.TensorBoard: ("_global_train_batch", "_global_test_batch"),
+    keras.callbacks.TerminateOnNaN: (),
+}
+_SEQUENCES = {"list": list, "tuple": tuple, "set": set}
+# What Keras sets anew in every `fit`: the last two are one fact, and `min_delta` changes its sign
+_SET_BY_FIT = {"_model", "params", "csv_file", "writer", "monitor_op", "min_delta"}
+
+
+def has_state(callback: keras.callbacks.Callback) -> bool:
+    """Returns whether a callback may keep something that a `fit` that goes on must have."""
+    return _CHANGED.get(type(callback)) != ()
+
+
+def state_of(callback: keras.callbacks.Callback) -> tuple[dict, list[str]]:
+    """Returns what a callback keeps, and the names of its attributes that are no data.
+
+    Of Keras's callbacks it is known what changes. Of others all attributes are taken that are
+    numbers, strings, arrays, or lists, tuples, sets and dicts of these.
+
+    Args:
+        callback: One of the callbacks of `fit`, not this package's.
+    """
+    kept, unknown = {}, []
+    for name in _names(callback):
+        value = getattr(callback, name, None)
+        if _is_data(value):
+            kept[name] = value
+        elif not inspect.isroutine(value) and not inspect.isclass(value):
+            unknown.append(name)
+    if isinstance(callback, keras.callbacks.CSVLogger) and callback.csv_file is not None:
+        callback.csv_file.flush()
+        with open(callback.filename, newline="") as file:
+            kept["csv_file"] = file.read()
+    return kept, unknown
+
+
+def set_state(callback: keras.callbacks.Callback, state: dict) -> None:
+    """Gives a callback whose `on_train_begin` was called what `state_of` returned."""
+    text = state.pop("csv_file", None)
+    for name, value in state.items():
+        setattr(callback, name, value)
+    if text is not None:  # rows that were written after the checkpoint are dropped
+        callback.csv_file.seek(0)
+        callback.csv_file.truncate()
+        callback.csv_file.write(text)
+        callback.csv_file.flush()
+        callback.append_header = not text
+
+
+def _names(callback):
+    if type(callback) in _CHANGED:
+        return _CHANGED[type(callback)]
+    return [name for name in vars(callback) if name not in _SET_BY_FIT]
+
+
+def _is_data(value):
+    if isinstance(value, dict):
+        return all(_is_data(part) for pair in value.items() for part in pair)
+    if isinstance(value, list | tuple | set):
+        return all(map(_is_data, value))
+    if isinstance(value, np.ndarray):
+        return value.dtype != object
+    return value is None or isinstance(value, bool | int | float | str | np.generic)
+
+
+def pack(value, arrays: dict[str, np.ndarray], name: str):
+    """Returns data as JSON can hold them, and puts their arrays into `arrays`.
+
+    Args:
+        value: What `state_of` returns.
+        arrays: Dict to put the arrays into.
+        name: What the names of these arrays begin with.
+    """
+    if isinstance(value, np.ndarray | np.generic):
+        arrays[name] = storable(value)
+        return {"array": name}
+    if isinstance(value, dict):
+        pairs = [
+            [pack(key, arrays, f"{name}/{i}.key"), pack(part, arrays, f"{name}/{i}")]
+            for i, (key, part) in enumerate(value.items())
+        ]
+        return {"dict": pairs}
+    if isinstance(value, list | tuple | set):
+        kind = next(kind for kind in _SEQUENCES if isinstance(value, _SEQUENCES[kind]))
+        return {kind: [pack(part, arrays, f"{name}/{i}") for i, part in enumerate(value)]}
+    return value
+
+
+def unpack(value, arrays: dict[str, np.ndarray]):
+    """Returns the data that `pack` was given, of what it returned and the arrays."""
+    if not isinstance(value, dict):
+        return value
+    ((kind, parts),) = value.items()
+    if kind == "array":
+        return arrays[parts][()]  # a number of NumPy, of an array without axes
+    if kind == "dict":
+        return {unpack(key, arrays): unpack(part, arrays) for key, part in parts}
+    return _SEQUENCES[kind](unpack(part, arrays) for part in parts)
+
+
+def storable(array: np.ndarray) -> np.ndarray:
+    """Returns a copy of an array, of a type that a file of NumPy can hold, with the same values."""
+    return np.array(array, "float32" if array.dtype.kind == "V" else None)  # "V": bfloat16

@@ -1,0 +1,185 @@
+"""Keras's own `fit`, stopped and started again: as if it had never stopped."""
+
+import functools
+import os
+import random
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_rescnet as kr
+from faults import trials
+
+EPOCHS, STEPS = 6, 5
+
+
+class Stop(Exception):
+    """What ends a `fit` in these tests."""
+
+
+class Counter(keras.callbacks.Callback):
+    """A callback of a user, which keeps what it has seen."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = {"steps": 0}
+        self.losses = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen["steps"] += 1
+        self.losses.append(np.float64(logs["loss"]))
+
+
+def pictures():
+    generator = np.random.default_rng(0)
+    images = generator.normal(size=(40, 4, 4, 1)).astype("float32")
+    return images, (images.mean((1, 2, 3)) > 0).astype("int32")
+
+
+def batches_of(epoch):
+    rows = tf.data.Dataset.from_tensor_slices(pictures())
+    # Keras on JAX looks at the first batch before it trains, and so reads a dataset twice
+    rows = rows.shuffle(40, seed=epoch, reshuffle_each_iteration=False)
+    return rows.batch(8).prefetch(1)
+
+
+def network(steps_per_execution=1):
+    """Random numbers, moving statistics, and an optimizer with a state of its own."""
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [
+            keras.Input((4, 4, 1)),
+            keras.layers.GaussianNoise(0.1),
+            keras.layers.Conv2D(4, 3),
+            keras.layers.BatchNormalization(),
+            kr.layers.GCLU(),
+            keras.layers.Flatten(),
+            keras.layers.Dropout(0.3),
+            keras.layers.Dense(2),
+        ]
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    optimizer = keras.optimizers.Adam(0.05)
+    model.compile(optimizer, loss, metrics=["accuracy"], steps_per_execution=steps_per_execution)
+    return model
+
+
+def callbacks_in(folder):
+    return [
+        keras.callbacks.EarlyStopping(patience=4, restore_best_weights=True),
+        keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate * 0.9),
+        keras.callbacks.ReduceLROnPlateau(patience=1, factor=0.5, min_delta=0.01),
+        keras.callbacks.ModelCheckpoint(folder / "best.keras", save_best_only=True),
+        keras.callbacks.ModelCheckpoint(folder / "step{batch}.weights.h5", "loss", 0, False, True,
+                                        save_freq=7),
+        keras.callbacks.CSVLogger(folder / "log.csv"),
+        keras.callbacks.CSVLogger(folder / "more.csv", append=True),
+        Counter(),
+    ]  # fmt: skip
+
+
+def run(folder, batches=None, extra=(), epochs=EPOCHS, model=None, **options):
+    """Calls `fit`, and returns all that it leaves."""
+    folder.mkdir(exist_ok=True)
+    model = network() if model is None else model
+    callbacks = callbacks_in(folder)
+    history = model.fit(
+        batches,
+        epochs=epochs,
+        validation_data=pictures(),
+        callbacks=[*callbacks[:3], *extra, *callbacks[3:]],
+        shuffle=False,
+        verbose=0,
+        **options,
+    )
+    return {
+        "variables": [np.array(v) for v in [*model.variables, *model.optimizer.variables]],
+        "metrics": {name: float(value) for name, value in model.get_metrics_result().items()},
+        "history": history.history,
+        "epochs": history.epoch,
+        "stopping": [callbacks[0].best, callbacks[0].wait, callbacks[0].best_epoch],
+        "plateau": [callbacks[2].best, callbacks[2].wait],
+        "best": [np.array(v) for v in keras.models.load_model(folder / "best.keras").variables],
+        "logs": [(folder / name).read_bytes() for name in ("log.csv", "more.csv")],
+        "counter": [callbacks[-1].seen, callbacks[-1].losses],
+    }
+
+
+def assert_same(ours, theirs):
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        if name in ("variables", "best"):
+            for one, other in zip(ours[name], theirs[name], strict=True):
+                np.testing.assert_array_equal(one, other, err_msg=name)
+        else:
+            assert ours[name] == theirs[name], name
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """What Keras alone does, on the batches of all epochs in a row."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    (folder / "more.csv").write_text("the log of another fit\n")
+    keras.utils.set_random_seed(1)  # which is a part of the seed of every dataset
+    every = functools.reduce(tf.data.Dataset.concatenate, map(batches_of, range(EPOCHS)))
+    return run(folder, every, steps_per_epoch=STEPS)
+
+
+def stopping(hook, count):
+    """A callback that ends `fit` when it hears of something for the given time."""
+    left = count
+
+    def stop(*_, **__):
+        nonlocal left
+        left -= 1
+        if not left:
+            raise Stop
+
+    return keras.callbacks.LambdaCallback(**{hook: stop})
+
+
+def started(folder, *extra, minutes=0.0, **options):
+    """Starts the same script again: everything is made anew."""
+    batches = kr.data.resumable(batches_of)
+    resume = kr.ExactResume(folder / "resume", batches, checkpoint_minutes=minutes)
+    return run(folder, batches, [resume, *extra], **options)
+
+
+def test_a_fit_that_is_stopped_again_and_again_ends_as_that_of_keras(undisturbed, tmp_path, capsys):
+    (tmp_path / "more.csv").write_text("the log of another fit\n")
+    places = [
+        ("on_epoch_begin", 1, 0.0),  # before the first step
+        ("on_train_batch_end", 3, 0.0),
+        ("on_test_batch_end", 2, 0.0),
+        ("on_train_batch_end", 6, 60.0),  # checkpoints of epochs alone
+        ("on_epoch_end", 2, 0.0),
+        ("on_train_end", 1, 0.0),
+    ]
+    for hook, count, minutes in places:
+        with pytest.raises(Stop):
+            started(tmp_path, stopping(hook, count), minutes=minutes)
+    with open(tmp_path / "log.csv", "a") as file:
+        file.write("a row that came too late")
+    assert_same(started(tmp_path), undisturbed)
+    assert_same(started(tmp_path), undisturbed)  # of a finished one
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "Goes on after step 0 of 5 of epoch 1 of 6.",
+        "Goes on after step 2 of 5 of epoch 1 of 6.",
+        "Goes on after step 4 of 5 of epoch 1 of 6.",
+        "Goes on after step 0 of 5 of epoch 2 of 6.",
+        "Goes on after step 4 of 5 of epoch 3 of 6.",
+        f"{tmp_path / 'resume'} holds a finished fit: nothing is trained again.",
+        f"{tmp_path / 'resume'} holds a finished fit: nothing is trained again.",
+    ]
+
+
+# KILLS=200 pytest -m slow tests/training/test_exact_resume.py is the long exam.
+@pytest.mark.slow
+def test_a_fit_of_the_digits_that_is_killed_at_random_ends_as_that_of_keras(tmp_path):
+    kills, killed = int(os.environ.get("KILLS", 3)), 0
+    generator = random.Random(0)
+    while killed < kills:
+        killed += trials.killed_fit(tmp_path, generator, kills - killed)
