@@ -121,3 +121,12 @@ def test_tags_from_csv(tmp_path):
     classes = kr.data.image_table(table, size=32)
     measured = kr.evaluate(tmp_path / "run", classes, loss=kr.losses.binary_crossentropy)
     assert measured["loss"] == pytest.approx(results["test_loss"], rel=1e-5)
+
+
+def test_resume_fit(tmp_path):
+    """The second call finds the first one finished, and returns its history."""
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (64, 28, 28), "uint8")
+    data = ((images, np.arange(64) % 10), (images[:8], np.arange(8)))
+    first, second = (load("resume_fit").train(tmp_path / "run", data, epochs=2) for _ in range(2))
+    assert first.history == second.history and second.epoch == [0, 1]

@@ -102,7 +102,7 @@ def pack(value, arrays: dict[str, np.ndarray], name: str):
         name: What the names of these arrays begin with.
     """
     if isinstance(value, np.ndarray | np.generic):
-        arrays[name] = storable(value)
+        arrays[name] = storable(np.asarray(value))
         return {"array": name}
     if isinstance(value, dict):
         pairs = [

@@ -91,9 +91,9 @@ class ExactResume(keras.callbacks.Callback):
         self.path = pathlib.Path(workdir).absolute()
         self.batches = batches
         self.checkpoint_minutes = checkpoint_minutes
-        self._list: keras.callbacks.CallbackList | None = None
+        self._list: keras.callbacks.CallbackList = None
         self._found: tuple[FitState, dict] | None = None
-        self._epoch: int | None = None
+        self._epoch, self._begun = 0, False
 
     def set_model(self, model: keras.Model) -> None:
         """Takes the first place among the callbacks: see `on_epoch_begin`."""
@@ -127,7 +127,7 @@ class ExactResume(keras.callbacks.Callback):
         except BaseException:
             self._folder.close()
             raise
-        self._epoch, self._saved = None, time.monotonic()
+        self._begun, self._saved = False, time.monotonic()
 
     def _check(self):
         """Raises a `Mistake` if this `fit` cannot be resumed exactly."""
@@ -203,14 +203,14 @@ class ExactResume(keras.callbacks.Callback):
         have made nothing yet of this one. The same holds for steps and for the end.
         """
         self._model._initial_epoch = None
-        first, self._epoch = self._epoch is None, epoch
+        first, self._begun, self._epoch = not self._begun, True, epoch
         self.batches.seek(epoch)
         if self._found is None:
             self._save()
             if first:
                 self._folder.checkpoints.wait()  # before others write what could not be undone
         elif self._found[0].batch == 0:
-            self._restore(metrics=False)
+            self._restore(*self._found, metrics=False)
         else:
             self._skip_to(self._found[0].batch)
 
@@ -248,7 +248,7 @@ class ExactResume(keras.callbacks.Callback):
                 self._save(batch)
         elif batch == self._found[0].batch:
             self._end_skipping()
-            self._restore(metrics=True)
+            self._restore(*self._found, metrics=True)
             self._list.callbacks[1:] = self._others  # which are called now, after this one
         elif batch == 0:
             self._list.callbacks[1:] = []
@@ -269,9 +269,9 @@ class ExactResume(keras.callbacks.Callback):
         """Saves what `fit` has come to, or restores it."""
         self._model._initial_epoch = None
         if self._found is not None:
-            self._build_metrics()
-            self._restore(metrics=True)
-        elif self._epoch is not None:
+            self._build_metrics(self._found[1])
+            self._restore(*self._found, metrics=True)
+        elif self._begun:
             self._epoch += 1
             self._save(finished=True)
         self._folder.close()
@@ -292,15 +292,15 @@ class ExactResume(keras.callbacks.Callback):
         self._folder.checkpoints.save(state, arrays)
         self._saved = time.monotonic()
 
-    def _build_metrics(self):
+    def _build_metrics(self, arrays):
         """Makes Keras make the variables of metrics, which it does in the first step of a test."""
-        kept = sum(name.startswith("metric/") for name in self._found[1])
+        kept = sum(name.startswith("metric/") for name in arrays)
         if len(self._model.metrics_variables) < kept:
             batch = keras.utils.unpack_x_y_sample_weight(next(iter(self.batches)))
             self._model.test_on_batch(*batch)
 
-    def _restore(self, metrics):
-        (state, arrays), self._found = self._found, None
+    def _restore(self, state, arrays, metrics):
+        self._found = None
         if keras.backend.backend() == "jax":
             self._model.jax_state_sync()  # so that `fit` takes up the variables anew
         variables = self._variables(metrics)

@@ -32,6 +32,7 @@ class FitFolder:
         Mistake: If the folder cannot be written, is in use, or belongs to something else.
     """
 
+    checkpoints: Checkpoints
     _open: dict[pathlib.Path, "FitFolder"] = {}
 
     def __init__(self, path: pathlib.Path, facts: dict):
@@ -39,7 +40,7 @@ class FitFolder:
         before = self._open.pop(path, None)
         if before is not None:
             before.checkpoints.close()
-        self._claim = before._claim if before is not None else Claim(path)
+        self._claim: Claim = before._claim if before is not None else Claim(path)
         try:
             self._start(facts)
             self.checkpoints = Checkpoints(path / "checkpoints", state=FitState)
