@@ -47,6 +47,13 @@ def main(arguments):
         "How many devices to use. Not given, all GPUs are used, or the CPU where there is none.",
         flag_values=values,
     )
+    processes = flags.DEFINE_integer(
+        "processes",
+        1,
+        "Starts so many processes of the run on this machine, which share its CPUs. One process "
+        "uses all GPUs; launchers of other machines are in docs/multi_machine.md.",
+        flag_values=values,
+    )
     timeout = flags.DEFINE_integer(
         "timeout",
         300,
@@ -61,6 +68,12 @@ def main(arguments):
     )
 
     def command(_):
+        if processes.value != 1:
+            from keras_rescnet.training.launchers.local import run_locally
+
+            words = _without(arguments[1:], "processes")
+            module = [sys.executable, "-m", "keras_rescnet.training"]
+            sys.exit(run_locally([*module, *words], processes.value))
         with quiet_imports():
             from keras_rescnet.analysis.records import check_folder, write_record
             from keras_rescnet.recipe import load_recipe, recipe_name
@@ -88,6 +101,18 @@ def main(arguments):
     name = pathlib.Path(arguments[0]).name  # train.py, or the console script's train
     name = "train" if name == "__main__.py" else name
     run_command(name, __doc__, arguments, values, command, required=["recipe"])
+
+
+def _without(words, flag):
+    """Returns the words of a command line without a flag and its value."""
+    kept, drop = [], False
+    for word in words:
+        name, equals, _ = word.partition("=")
+        if drop or name in (f"--{flag}", f"-{flag}"):
+            drop = not drop and not equals
+        else:
+            kept.append(word)
+    return kept
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import functools
+import os
 import re
 import time
 
@@ -14,10 +15,11 @@ import tensorflow as tf
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
+from keras_rescnet.console import say
 from keras_rescnet.mistake import Mistake
+from keras_rescnet.training import launchers
 from keras_rescnet.training.engines import Task
 from keras_rescnet.training.engines.addresses import listening
-from keras_rescnet.training.engines.keras_distribution import read_keras_distribution
 from keras_rescnet.training.engines.waiting import LOST, Deadline, lost
 from keras_rescnet.training.variables import named_variables
 from keras_rescnet.views import averaged
@@ -106,9 +108,8 @@ class Engine:
     of one device, statistics of batch normalization and masks of dropout too, wherever a batch's
     rows are. Every variable is whole on every device.
 
-    With `KERAS_DISTRIBUTION_NUM_PROCESSES`, `KERAS_DISTRIBUTION_PROCESS_ID` and
-    `KERAS_DISTRIBUTION_JOB_ADDRESSES` in the environment it is one process of several, and uses
-    the devices of all.
+    With several processes in the environment (`launchers.find`) it is one of them, and uses the
+    devices of all.
 
     Args:
         devices: How many devices to use; `None` for all.
@@ -116,8 +117,8 @@ class Engine:
             start, for one step, for the evaluation of one batch.
 
     Raises:
-        Mistake: if there are not that many devices, one of the three variables is wrong, or the
-            port of the first address is in use.
+        Mistake: if there are not that many devices, the environment describes the processes of
+            the run wrongly, or the port of the first address is in use.
     """
 
     def __init__(self, devices=None, timeout=300):
@@ -329,11 +330,12 @@ def _distributed(distribution):
 
 def _join(timeout):
     """Starts the service that coordinates the processes, if there are several."""
-    addresses, processes, index = read_keras_distribution()
-    if processes == 1 or jax.distributed.is_initialized():
+    found = launchers.find(os.environ)
+    if found is None or jax.distributed.is_initialized():
         return
-    if index == 0:
-        with listening(addresses[0]):
+    say(str(found))
+    if found.index == 0:
+        with listening(found.addresses[0]):
             pass  # its port is free
     with Deadline(timeout, LOST.format(f"not all started in {timeout:g} s")):
         try:
@@ -341,15 +343,18 @@ def _join(timeout):
             # that ends because of an error would wait for those that wait for it
             jax.config.update("jax_enable_recoverability", True)
             jax.distributed.initialize(
-                coordinator_address=addresses[0],
-                num_processes=processes,
-                process_id=index,
+                coordinator_address=found.addresses[0],
+                num_processes=found.count,
+                process_id=found.index,
+                local_device_ids=found.local_devices,
+                # It would take one GPU for every process of Slurm and Open MPI
+                cluster_detection_method="deactivate",
                 # Later than the deadline: at its own, JAX ends with pages of C++
                 initialization_timeout=int(timeout) + 60,
             )
         except jax.errors.JaxRuntimeError as error:
             raise lost(error) from error
-    atexit.register(_leave, first=index == 0)  # runs before JAX's own, which is older
+    atexit.register(_leave, first=found.index == 0)  # runs before JAX's own, which is older
 
 
 def _leave(first):

@@ -2,16 +2,18 @@
 
 import contextlib
 import functools
+import os
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_rescnet.console import say
 from keras_rescnet.gaussian import erfc_in_graphs
 from keras_rescnet.mistake import Mistake
+from keras_rescnet.training import launchers
 from keras_rescnet.training.engines import Task
 from keras_rescnet.training.engines.addresses import meet
-from keras_rescnet.training.engines.tf_config import read_tf_config
 from keras_rescnet.training.engines.waiting import LOST, Deadline, lost
 from keras_rescnet.training.variables import named_variables
 from keras_rescnet.views import averaged
@@ -117,25 +119,25 @@ def share_statistics(task):
 class Engine:
     """An `engines.Engine` that runs steps under a `tf.distribute` strategy.
 
-    With a cluster in `TF_CONFIG` it is one process of several, each with all of its devices.
+    With several processes in the environment (`launchers.find`) it is one of them, each with all of
+    its devices.
 
     Args:
         devices: How many devices to use; `None` for all GPUs, or else the CPU.
         timeout: Seconds after which a process that waits for the others gives up.
 
     Raises:
-        Mistake: if there are not that many devices, `TF_CONFIG` cannot be read, or the port it
-            gives this process is in use.
+        Mistake: if there are not that many devices, the environment describes the processes of
+            the run wrongly, or the port it gives this process is in use.
     """
 
     def __init__(self, devices=None, timeout=300):
         self._timeout = timeout
-        cluster, kind, index = read_tf_config()
-        self.processes = sum(map(len, cluster.values())) or 1
-        self.chief = index == 0 and (kind == "chief" or "chief" not in cluster)
-        self._index = index + (kind == "worker") * len(cluster.get("chief", ()))
-        if self.processes > 1:
-            self._join([*cluster.get("chief", ()), *cluster["worker"]], devices)
+        found = launchers.find(os.environ)
+        self.processes, self._index = (1, 0) if found is None else (found.count, found.index)
+        self.chief = self._index == 0
+        if found is not None:
+            self._join(found, devices)
         else:
             self._take_devices(devices)
         self.replicas = self.strategy.num_replicas_in_sync
@@ -146,13 +148,21 @@ class Engine:
 
         self._run_sum = run_sum
 
-    def _join(self, addresses, devices):
+    def _join(self, found, devices):
         if devices is not None:
             raise Mistake(
                 "With several processes each uses all devices that it sees (CUDA_VISIBLE_DEVICES). "
                 f"Received: devices={devices}."
             )
+        addresses = found.all_addresses()
+        say(str(found))
+        _show_devices(found.local_devices)
         meet(addresses, self._index, self._timeout)
+        resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+            tf.train.ClusterSpec({"worker": list(addresses)}),
+            task_type="worker",
+            task_id=self._index,
+        )
         kind = tf.distribute.experimental.CommunicationImplementation
         # Without `timeout_seconds`: after every collective operation TensorFlow lets a thread sleep
         # so long, hundreds for a step, until none can be started. `_others` has a deadline instead
@@ -160,7 +170,7 @@ class Engine:
             implementation=kind.AUTO if tf.config.list_physical_devices("GPU") else kind.RING,
         )
         with self._others():
-            self.strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+            self.strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver, options)
         self.devices = [f"{self.strategy.num_replicas_in_sync} in {self.processes} processes"]
 
     def _take_devices(self, devices):
@@ -374,6 +384,19 @@ class Engine:
             return mine.flat_map(of_replicas).with_options(options)
 
         return self.strategy.distribute_datasets_from_function(of_process)
+
+
+def _show_devices(numbers):
+    """Lets TensorFlow see some of this process's GPUs alone; all of them with `None`."""
+    devices = tf.config.list_physical_devices("GPU")
+    if numbers is None or not devices:
+        return
+    if max(numbers) >= len(devices):
+        raise Mistake(
+            f"The processes of a machine must share its GPUs, {len(devices)} here: start at most "
+            f"as many. Received: a process that is to have number {max(numbers)}, from 0."
+        )
+    tf.config.set_visible_devices([devices[number] for number in numbers], "GPU")
 
 
 def _sum_no_more(optimizer):

@@ -1,0 +1,163 @@
+"""What each launcher puts into the environment, and what is read from it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from keras_rescnet.training import launchers
+from keras_rescnet.training.launchers.processes import Processes
+from support import ENVIRONMENT, ROOT
+from support.launchers import KERAS, KUBEFLOW, MPI, SLURM
+
+OF_THE_JOB = {name: SLURM[name] for name in ("SLURM_JOB_ID", "SLURM_NTASKS", "SLURM_PROCID")}
+
+
+def tf_config(kind="worker", index=0, **cluster):
+    task = {"type": kind, "index": index}
+    return {"TF_CONFIG": json.dumps({"cluster": cluster, "task": task})}
+
+
+# Job 70 and step 1: the eighth part of the ports from 61440, for 71 modulo 64 is 7
+FOUND = {
+    "nothing": ({}, None),
+    "TF_CONFIG": (
+        tf_config(index=1, worker=["a:1", "b:2"]),
+        Processes("TF_CONFIG", 2, 1, ("a:1", "b:2")),
+    ),
+    "a chief comes first": (
+        tf_config("worker", 0, worker=["b:2", "c:3"], chief=["a:1"]),
+        Processes("TF_CONFIG", 3, 1, ("a:1", "b:2", "c:3")),
+    ),
+    "Keras": (KERAS, Processes("KERAS_DISTRIBUTION_*", 2, 0, ("a:1", "b:2"))),
+    "Kubeflow": (
+        KUBEFLOW,
+        Processes(
+            "JAX_NUM_PROCESSES",
+            3,
+            2,
+            (*(f"mnist-node-0-{i}.mnist:29500" for i in range(3)),),
+        ),
+    ),
+    "JAX by hand": (
+        {**KUBEFLOW, "JAX_COORDINATOR_ADDRESS": "10.0.0.1:1234"},
+        Processes("JAX_NUM_PROCESSES", 3, 2, ("10.0.0.1:1234",)),
+    ),
+    "Slurm": (
+        SLURM,
+        Processes(
+            "Slurm",
+            5,
+            3,
+            ("login:61888", "login:61889", "node08:61888", "node08:61889", "node09:61888"),
+            (1,),
+        ),
+    ),
+    "Slurm, GPUs that two tasks share": (
+        {**SLURM, "SLURM_GPUS_ON_NODE": "8", "CUDA_VISIBLE_DEVICES": "0,1,2,3,4,5,6,7"},
+        (4, 5, 6, 7),
+    ),
+    "Slurm, GPUs of the task": (
+        {**SLURM, "SLURM_GPUS_ON_NODE": "8", "CUDA_VISIBLE_DEVICES": "4,5,6,7"},
+        None,
+    ),
+    "Slurm, one task a machine": (
+        {
+            **SLURM,
+            "SLURM_STEP_NUM_TASKS": "3",
+            "SLURM_STEP_TASKS_PER_NODE": "1(x3)",
+            "SLURM_PROCID": "1",
+            "SLURM_LOCALID": "0",
+            "SLURM_GPUS_ON_NODE": "8",
+            "CUDA_VISIBLE_DEVICES": "0,1,2,3,4,5,6,7",
+        },
+        Processes("Slurm", 3, 1, ("login:61888", "node08:61888", "node09:61888")),
+    ),
+    "a shell on a machine of a job": (OF_THE_JOB, None),
+    "a step of one task": ({**SLURM, "SLURM_STEP_NUM_TASKS": "1"}, None),
+    "Open MPI": (MPI, ("Open MPI", 2, 1)),
+    "Open MPI 4 on two machines": (
+        {
+            **MPI,
+            "OMPI_COMM_WORLD_LOCAL_SIZE": "1",
+            "OMPI_COMM_WORLD_LOCAL_RANK": "0",
+            "OMPI_MCA_orte_hnp_uri": "1531576320.0;tcp://10.96.0.1,10.148.0.1:34911",
+        },
+        ("Open MPI", 2, 1),
+    ),
+    "mpirun -n 1": (
+        {**MPI, **dict.fromkeys(("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE"), "1")},
+        None,
+    ),
+    "what a user sets decides": ({**SLURM, **MPI, **KERAS}, ("KERAS_DISTRIBUTION_*", 2, 0)),
+    "TF_CONFIG decides": (
+        {**KERAS, **tf_config(index=1, worker=["a:1", "b:2"])},
+        ("TF_CONFIG", 2, 1),
+    ),
+    "alone, because a user says so": ({**SLURM, "KERAS_DISTRIBUTION_NUM_PROCESSES": "1"}, None),
+    "alone in its cluster": ({**SLURM, **tf_config("chief", 0, chief=["a:1"])}, None),
+    "no cluster": ({**SLURM, "TF_CONFIG": "{}"}, ("Slurm", 5, 3)),
+}
+
+
+@pytest.mark.parametrize("case", FOUND)
+def test_processes_are_found(case):
+    environ, expected = FOUND[case]
+    found = launchers.find(environ)
+    if isinstance(expected, Processes):
+        assert found == expected
+    elif case.startswith("Slurm, GPUs"):
+        assert found.local_devices == expected
+    else:
+        assert (found and (found.by, found.count, found.index)) == expected
+
+
+def test_processes_of_open_mpi_find_each_other():
+    """On one machine by their places; on two where mpirun runs, which only version 4 names."""
+    first, second = (
+        launchers.find({**MPI, "OMPI_COMM_WORLD_RANK": i, "OMPI_COMM_WORLD_LOCAL_RANK": i})
+        for i in "01"
+    )
+    assert first.addresses == second.addresses and len(set(first.addresses)) == 2
+    assert all(61440 <= int(address.rpartition(":")[2]) < 2**16 for address in first.addresses)
+    other = launchers.find({**MPI, "PMIX_NAMESPACE": "prterun-host-8@1"})
+    assert not set(other.addresses) & set(first.addresses)
+    (address,) = launchers.find(FOUND["Open MPI 4 on two machines"][0]).addresses
+    assert address.startswith("10.96.0.1:")
+
+
+def test_nested_lists_of_machines_are_read():
+    environ = {
+        **SLURM,
+        "SLURM_STEP_NODELIST": "rack[1-2]n[09-10,3],x",
+        "SLURM_STEP_TASKS_PER_NODE": "1(x7)",
+        "SLURM_STEP_NUM_TASKS": "7",
+        "SLURM_LOCALID": "0",
+        "SLURM_NODEID": "3",
+    }
+    hosts = [address.partition(":")[0] for address in launchers.find(environ).addresses]
+    assert hosts == ["rack1n09", "rack1n10", "rack1n3", "rack2n09", "rack2n10", "rack2n3", "x"]
+
+
+def test_what_is_found_is_told():
+    assert str(launchers.find(SLURM)) == "5 processes found by Slurm, this is process 3."
+
+
+@pytest.mark.slow
+def test_local_processes_train_as_one_run(tmp_path):
+    arguments = ["--recipe=tests/support/noise.py:same_everywhere", f"--workdir={tmp_path}"]
+    done = subprocess.run(
+        [sys.executable, "train.py", "--processes", "2", *arguments],
+        cwd=ROOT,
+        env={**ENVIRONMENT, "KERAS_BACKEND": os.environ.get("KERAS_BACKEND", "tensorflow")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    for index in range(2):
+        found = f"2 processes found by KERAS_DISTRIBUTION_*, this is process {index}."
+        assert found in done.stdout
+    assert done.stdout.count("Everything is in") == 2
+    assert (tmp_path / "results.json").exists()
