@@ -16,7 +16,6 @@ from keras_rescnet.schedules import learning_rate_at_step
 from keras_rescnet.training.checkpoint import Checkpoints, match
 from keras_rescnet.training.data import RunData
 from keras_rescnet.training.events import Events
-from keras_rescnet.training.freezing import freeze
 from keras_rescnet.training.losses import build_losses, build_teacher
 from keras_rescnet.training.metrics import (
     ClassMetrics,
@@ -80,7 +79,6 @@ class Run:
                     with calling("adapt", recipe.adapt):
                         recipe.adapt(self.model, self.data.images())
                 self.parameters = count_parameters(self.model)
-                freeze(self.model, recipe.trainable)
                 self.optimizer = build_optimizer(recipe, self.model)
                 teacher = build_teacher(recipe)
         finally:

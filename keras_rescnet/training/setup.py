@@ -13,6 +13,7 @@ from keras_rescnet.models.initial_weights import load_initial_weights
 from keras_rescnet.models.parts import lasting_path, parts_of
 from keras_rescnet.optimizers.scaled_optimizer import ScaledOptimizer
 from keras_rescnet.recipe import calling
+from keras_rescnet.training.freezing import freeze
 
 # Layers and operations that pass probabilities on as they are
 _PASSING = ("Identity", "Dropout", "Flatten", "Reshape", "Cast")
@@ -167,7 +168,9 @@ def _last_activation(model):
 
 
 def build_optimizer(recipe, model):
-    """Returns the recipe's optimizer, built on the weights of `model`."""
+    """Returns the recipe's optimizer, built on the weights that it trains; freezes the others."""
+    weights = model.trainable_variables  # what patterns may name, frozen or not
+    freeze(model, recipe.trainable)
     options = {"learning_rate": recipe.learning_rate}
     if recipe.global_clipnorm is not None:
         options["global_clipnorm"] = recipe.global_clipnorm
@@ -181,9 +184,9 @@ def build_optimizer(recipe, model):
             f"{shorten(optimizer)} from {shorten(recipe.optimizer)}."
         )
     if recipe.exclude_from_weight_decay:
-        excluded = _matching(recipe.exclude_from_weight_decay, model.trainable_variables)
+        excluded = _matching(recipe.exclude_from_weight_decay, weights)
         optimizer.exclude_from_weight_decay(var_list=excluded)
-    _set_multipliers(recipe, model, optimizer)
+    _set_multipliers(recipe, model, weights, optimizer)
     if recipe.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(model.trainable_variables)
@@ -217,10 +220,11 @@ def _matching(patterns, variables):
     ]
 
 
-def _set_multipliers(recipe, model, optimizer):
-    """Gives every weight its factors of the learning rate and the weight decay."""
+def _set_multipliers(recipe, model, weights, optimizer):
+    """Gives every trained weight its factors of the learning rate and the weight decay."""
     rename = lasting_path(parts_of(model))
-    paths = [rename(variable.path) for variable in model.trainable_variables]
+    paths = [rename(variable.path) for variable in weights]
+    trained = [rename(variable.path) for variable in model.trainable_variables]
     factors = []
     for field in ("learning_rate_multipliers", "weight_decay_multipliers"):
         multipliers = getattr(recipe, field) or {}
@@ -239,7 +243,7 @@ def _set_multipliers(recipe, model, optimizer):
         factors.append(
             [
                 next((value for part, value in multipliers.items() if re.search(part, path)), 1.0)
-                for path in paths
+                for path in trained
             ]
         )
     if recipe.learning_rate_multipliers or recipe.weight_decay_multipliers:

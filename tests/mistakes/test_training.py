@@ -19,7 +19,6 @@ from keras_rescnet.training.data import RunData
 from keras_rescnet.training.engines import make_engine
 from keras_rescnet.training.engines import tensorflow as tensorflow_engine
 from keras_rescnet.training.engines.addresses import meet
-from keras_rescnet.training.freezing import freeze
 from keras_rescnet.training.state import RunState
 from support import noise
 
@@ -313,7 +312,7 @@ def test_trainable(case, assert_refused):
 
     def call():
         recipe = dataclasses.replace(noise.recipe, trainable=value)  # some are refused here already
-        freeze(noise.model((32, 32, 3), 10, 0.5), recipe.trainable)
+        return setup.build_optimizer(recipe, noise.model((32, 32, 3), 10, 0.5))
 
     assert_refused(call, pattern)
 

@@ -33,8 +33,8 @@ def trained(model, optimizer, images, labels, accumulation_steps=1):
     return engine
 
 
-def softmax_regression(features, labels, kernel, bias, rate, momentum, decay):
-    """SGD on a last layer alone, in float64."""
+def softmax_regression(features, labels, kernel, bias, rates, momentum, decays):
+    """SGD on a last layer alone, in float64; rates and decays of kernel and bias."""
     weights = [kernel.astype("float64"), bias.astype("float64")]
     velocities = [np.zeros_like(weight) for weight in weights]
     for x, y in zip(features, labels, strict=True):
@@ -42,8 +42,8 @@ def softmax_regression(features, labels, kernel, bias, rate, momentum, decay):
         shares = np.exp(logits - logits.max(1, keepdims=True))
         error = (shares / shares.sum(1, keepdims=True) - y) / len(x)
         for i, gradient in enumerate((x.T @ error, error.sum(0))):
-            velocities[i] = momentum * velocities[i] + gradient + decay * weights[i]
-            weights[i] = weights[i] - rate * velocities[i]
+            velocities[i] = momentum * velocities[i] + gradient + decays[i] * weights[i]
+            weights[i] = weights[i] - rates[i] * velocities[i]
     return weights
 
 
@@ -67,15 +67,18 @@ def test_the_last_layer_alone_learns_softmax_regression(parts):
     features = keras.Model(model.inputs[0], model.layers[-2].output)
     features = [np.asarray(features(batch, training=False), "float64") for batch in images]
     recipe = dataclasses.replace(
-        noise.recipe, trainable=("logits/",), global_clipnorm=1e3, learning_rate=0.5
+        noise.recipe,
+        trainable=("logits/",),
+        learning_rate=0.5,
+        exclude_from_weight_decay=("gamma",),  # of which all are frozen
+        learning_rate_multipliers={"kernel$": 0.5, "logits/": 2.0},
+        weight_decay_multipliers={"bias$": 3.0},
     )
-    freeze(model, recipe.trainable)
     optimizer = setup.build_optimizer(recipe, model)
     trained(model, optimizer, images, labels, parts)
     after = arrays(model)
-    expected = softmax_regression(
-        features, labels, before["small/logits/kernel"], before["small/logits/bias"], 0.5, 0.9, 5e-4
-    )
+    first = [before[f"small/logits/{name}"] for name in ("kernel", "bias")]
+    expected = softmax_regression(features, labels, *first, (0.25, 1.0), 0.9, (5e-4, 15e-4))
     for name, array in zip(("kernel", "bias"), expected, strict=True):
         np.testing.assert_allclose(after.pop(f"small/logits/{name}"), array, rtol=1e-5, atol=1e-6)
     for path, array in after.items():
