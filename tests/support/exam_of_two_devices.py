@@ -13,6 +13,7 @@ import tensorflow as tf
 import keras_rescnet as kr
 from keras_rescnet.data import evaluation_batches
 from keras_rescnet.data.array_examples import ArrayExamples
+from keras_rescnet.models.complexity import count_parameters
 from keras_rescnet.training import metrics, setup
 from keras_rescnet.training.data import RunData
 from keras_rescnet.training.engines.tensorflow import Engine
@@ -23,6 +24,7 @@ COMPARED = {
     "clipped, averaged": {"global_clipnorm": 0.01, "ema_momentum": 0.5},
     "in parts": {"gradient_accumulation_steps": 2},
     "adamw": {"optimizer": kr.optimizers.AdamW, "learning_rate": 0.01, "global_clipnorm": 0.1},
+    "frozen": {"trainable": ("dense/",), "global_clipnorm": 0.01, "ema_momentum": 0.5},
     "loss scale": {"precision": "mixed_float16", "global_clipnorm": 0.01},
     "overflow": {"precision": "mixed_float16", "scale": 2.0**60},
     "muon": {"optimizer": kr.optimizers.Muon, "learning_rate_multipliers": {"bias": 0.5}},
@@ -73,12 +75,14 @@ def train(devices, scale=None, **changes):
     engine.feed(functools.partial(run_data.train_batches, 0, 3))
     with Reduced() as reduced:
         sums = engine.steps([recipe.learning_rate] * 3)
+    if recipe.trainable is not None:  # what devices share before is the frozen weights, too
+        engine.evaluate(run_data.test_batches)
     return {
         "sums": sums.tolist(),
         "arrays": {name: array.tolist() for name, array in engine.variables().items()},
         "loss_scale": engine.loss_scale(),
         "reduced": reduced.count,
-        "parameters": built.count_params(),
+        "parameters": count_parameters(built),
     }
 
 

@@ -33,6 +33,7 @@ def exam(tmp_path_factory):
         ("clipped, averaged", 1e-6),
         ("in parts", 1e-6),
         ("adamw", 1e-5),
+        ("frozen", 1e-6),
         ("loss scale", 1e-3),
         ("overflow", 1e-3),
         ("muon", 1e-5),
@@ -55,7 +56,7 @@ def test_a_step_that_overflows_halves_the_scale_once_on_all_devices(exam):
         assert run["arrays"]["sgd/iteration"] == 0
 
 
-@pytest.mark.parametrize("case", ["plain", "clipped, averaged", "in parts", "loss scale"])
+@pytest.mark.parametrize("case", ["plain", "clipped, averaged", "in parts", "frozen", "loss scale"])
 def test_every_gradient_is_sent_once_per_step(case, exam):
     one, two = exam[case]
     assert one["reduced"] == 0
