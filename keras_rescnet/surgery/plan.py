@@ -193,7 +193,7 @@ def _stays_last(graph: Graph, x: keras.KerasTensor) -> bool:
     kind = type(call.operation).__name__
     scales = kind in STAY_LAST or (kind == "Activation" and not activation_name(call.operation))
     alone = graph.readers[id(x)] == 1 and len(graph.calls.get(call.operation, ())) == 1
-    return scales and alone and len(call.input_tensors) == 1
+    return scales and alone and len(call.input_tensors) == 1 and len(call.arguments.args) > 0
 
 
 def _hides_blocks(operation: keras.Operation) -> bool:
