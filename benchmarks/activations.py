@@ -15,7 +15,7 @@ import os
 import keras
 import numpy as np
 import tensorflow as tf
-from keras_step import bytes_kept
+from keras_step import bytes_between
 from measurement import alternate, arguments_of, milliseconds, publish, ratio, table
 
 from keras_rescnet import gclu, gclu_sigmoid, gclu_tanh
@@ -65,14 +65,14 @@ def copy_of(size):
     return lambda: list(pool.map(np.copyto, targets, sources))
 
 
-def bytes_kept_by(activation, shape, dtype):
+def bytes_kept(activation, shape, dtype):
     """Returns the bytes of the tensors that cross from the forward into the backward pass."""
     with tf.Graph().as_default() as graph:
         x = tf.compat.v1.placeholder(dtype, shape)
         upstream = tf.compat.v1.placeholder(dtype, shape)
         y = activation(x)
         forward = {operation.name for operation in graph.get_operations()}
-        return bytes_kept(forward, tf.gradients(y, x, upstream), given=[upstream])
+        return bytes_between(forward, tf.gradients(y, x, upstream), given=[upstream])
 
 
 def main():
@@ -101,7 +101,7 @@ def main():
         limit = MOVES[name] / 2 * milliseconds(times, "copy") if name in MOVES else None
         kept = ""
         if name in ACTIVATIONS:
-            kept = f"{bytes_kept_by(function, arguments.shape, arguments.dtype) / size:.2f}"
+            kept = f"{bytes_kept(function, arguments.shape, arguments.dtype) / size:.2f}"
         rows.append(
             (
                 name,

@@ -17,7 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import tensorflow as tf
-from keras_step import bytes_kept_by, keras_step
+from keras_step import bytes_kept, keras_step
 from measurement import alternate, arguments_of, publish, ratio, table
 
 from keras_rescnet.analysis.tables import read_table
@@ -58,7 +58,7 @@ def main():
     labels = generator.integers(0, 10, arguments.batch)
     models = {name: known[name]() for name in names}
     steps = {name: keras_step(lambda m=m: m, images, labels) for name, m in models.items()}
-    kept = {name: bytes_kept_by(model, arguments.batch) for name, model in models.items()}
+    kept = {name: bytes_kept(model, arguments.batch) for name, model in models.items()}
     times = alternate(steps, arguments.rounds)
     rows, figures = [], {}
     for name, model in models.items():

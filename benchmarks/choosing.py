@@ -33,8 +33,11 @@ def table():
         kept = costs["bytes kept"] / figures["plain: bytes kept"]
         accuracies = []
         for name in row.cells:
+            if name is None:
+                accuracies.append("")
+                continue
             runs = records.get(f"{RECIPES.stem}-{name}", [])
-            described = describe_runs(runs, recipes.recipes.get(name))
+            described = describe_runs(runs, recipes.recipes[name])
             accuracies.append("<br>".join(described) or "not run")
         lines.append(
             [

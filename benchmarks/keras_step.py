@@ -25,7 +25,7 @@ def keras_step(build, images, labels):
     return lambda: float(step())
 
 
-def bytes_kept(forward, gradients, given=()):
+def bytes_between(forward, gradients, given=()):
     """Returns the bytes of the tensors that cross from the forward into the backward pass.
 
     Weights and constants do not count.
@@ -52,7 +52,7 @@ def bytes_kept(forward, gradients, given=()):
     return sum(kept.values())
 
 
-def bytes_kept_by(model, batch):
+def bytes_kept(model, batch):
     """Returns the bytes that a training step of a model keeps for its backward pass."""
     values = [variable.value for variable in model.trainable_variables]
     kept = []
@@ -64,7 +64,7 @@ def bytes_kept_by(model, batch):
             logits = model(images, training=True)
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
         forward = {operation.name for operation in loss.graph.get_operations()}
-        kept.append(bytes_kept(forward, tape.gradient(loss, values)))
+        kept.append(bytes_between(forward, tape.gradient(loss, values)))
         return loss
 
     images = tf.TensorSpec((batch, *model.input_shape[1:]), "float32")

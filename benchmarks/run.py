@@ -1,4 +1,4 @@
-"""Runs the benchmarks, and writes what they measured into docs/performance.md.
+"""Runs the benchmarks, and writes what they measured into docs/performance.md and docs/choosing.md.
 
     python benchmarks/run.py                 all of them, about half an hour on two cores
     python benchmarks/run.py step memory     these; the others' figures stay
@@ -14,8 +14,11 @@ import pathlib
 import subprocess
 import sys
 
+import choosing
 from measurement import table
 from targets import TARGETS
+
+from keras_rescnet.analysis.marked import update
 
 HERE = pathlib.Path(__file__).parent
 MEASURED = HERE / "measured"
@@ -23,6 +26,7 @@ PAGE = HERE.parent / "docs" / "performance.md"
 BENCHMARKS = {
     "activations": ["--rounds", "25"],
     "step": ["--rounds", "11"],
+    "calibration": ["--rounds", "9"],
     "modes": [],
     "memory": [],
     "trainer": ["--rounds", "9"],
@@ -101,6 +105,7 @@ def main():
     results = measured()
     print(targets(results))
     PAGE.write_text(page(PAGE.read_text(), results))
+    update(choosing.PAGE, "choosing", choosing.table())
 
 
 if __name__ == "__main__":

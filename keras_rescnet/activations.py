@@ -6,7 +6,7 @@ from functools import partial
 import keras
 from keras import ops
 
-from keras_rescnet.gaussian import exp_tail, fused, normal_density, normal_tail
+from keras_rescnet.gaussian import exp_tail, fused, normal_density, normal_tail, widened
 from keras_rescnet.mistake import Mistake
 
 
@@ -129,24 +129,18 @@ class GCLUOperation(keras.Operation):
         return keras.KerasTensor(x.shape, dtype=x.dtype)
 
 
-def _widen(x):
-    """Half precision to float32."""
-    half = keras.backend.standardize_dtype(x.dtype) in ("float16", "bfloat16")
-    return ops.cast(x, "float32") if half else x
-
-
 # Beyond it every form of Phi(-|x|) is 0 in float64; clipping there keeps infinities out of 0 * inf.
 _FAR = 500.0
 
 
 def _value(x, tail):
-    wide = _widen(x)
+    wide = widened(x)
     near = ops.clip(wide, -_FAR, _FAR)
     return ops.cast(ops.relu(wide) + near * tail(ops.abs(near)), x.dtype)
 
 
 def _pull_back(x, upstream, tail, density):
-    wide = _widen(x)
+    wide = widened(x)
     distance = ops.minimum(ops.abs(wide), _FAR)
     weight = tail(distance)
     slope = ops.cast(wide > 0, wide.dtype) + weight - distance * density(distance, weight)

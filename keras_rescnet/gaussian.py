@@ -101,3 +101,9 @@ _MILLS = (
     -0.82980512,
     0.5,
 )
+
+
+def widened(x):
+    """Returns a tensor of half precision in float32, and any other as it is."""
+    half = keras.backend.standardize_dtype(x.dtype) in ("float16", "bfloat16")
+    return ops.cast(x, "float32") if half else x

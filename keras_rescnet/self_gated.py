@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from keras_rescnet.gaussian import fused
+from keras_rescnet.gaussian import fused, widened
 from keras_rescnet.mistake import Mistake
 
 
@@ -144,11 +144,11 @@ def _with_written_gradient(gate, slope):
     """Returns `x gate(x)` of a gate from 0 to 1, and of the function's slope."""
 
     def value_of(x):
-        wide = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+        wide = widened(x)
         return ops.cast(ops.maximum(wide, -_FAR) * gate(ops.clip(wide, -_FAR, _FAR)), x.dtype)
 
     def gradient_of(x, upstream):
-        wide = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+        wide = widened(x)
         slopes = slope(ops.clip(wide, -_FAR, _FAR))
         return ops.cast(ops.cast(upstream, wide.dtype) * slopes, x.dtype)
 
@@ -174,13 +174,18 @@ def _gompertz_slope(x):
 
 
 def _tanh_gate(x):
-    return ops.tanh(ops.exp(ops.minimum(x, 4.0)))  # where it is 1 in float64
+    return _tanh(ops.exp(ops.minimum(x, 4.0)))  # where it is 1 in float64
 
 
 def _tanh_slope(x):
     power = ops.exp(ops.minimum(x, 4.0))
-    distance = ops.exp(-2.0 * power)  # cosh of it would overflow
-    return ops.tanh(power) + x * power * 4.0 * distance / ops.square(1.0 + distance)
+    square = ops.exp(-2.0 * power)  # cosh would overflow
+    return _tanh(power) + x * power * 4.0 * square / ops.square(1.0 + square)
+
+
+def _tanh(x):
+    less = ops.expm1(-2.0 * x)  # Keras on JAX narrows the tanh of float64
+    return -less / (2.0 + less)
 
 
 def _erf_gate(x):

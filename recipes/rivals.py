@@ -2,18 +2,19 @@
 
     python train.py --recipe recipes/rivals.py:cifar10-resnet32-eca --set seed=0
 
-Cost and score: docs/choosing.md has both; none of the 51 has been run at full length.
+Cost and score: docs/choosing.md has both; none of the 64 has been run at full length.
 
-The recipe is that of table1.py. All calibrations with a reduction have 4 channels per hidden unit,
-and are else as their authors publish them; coordinate attention has 8 units at least. Nothing was
-tuned, for none of them. docs/choosing.md has what was run, beside what each costs.
+The ResNets are trained as in table1.py, airbench94 as in cifar10_fast.py, with GELU. All
+calibrations with a reduction have 4 channels per hidden unit, and are else as their authors publish
+them; coordinate attention has 8 units at least. Nothing was tuned, for none of them.
 
-ResNet-8 is for a first look: `--set epochs=5 --set warmup_epochs=1`.
+airbench94 takes 8 epochs, ResNet-8 is for a first look: `--set epochs=5 --set warmup_epochs=1`.
 """
 
+import dataclasses
 from functools import partial
 
-from keras_rescnet import Recipe, augment
+from keras_rescnet import Recipe, augment, load_recipe
 from keras_rescnet.data import CIFAR10, CIFAR100
 from keras_rescnet.layers import (
     CompetitiveSqueezeExcite,
@@ -78,8 +79,17 @@ recipes = {
     for network, (dataset, model) in networks.items()
     for name, calibration in calibrations.items()
 }
+fast = load_recipe("cifar10_fast:gelu")
+recipes |= {
+    f"cifar10-airbench94-{name}": dataclasses.replace(
+        fast, model=partial(fast.model, calibration=calibration)
+    )
+    for name, calibration in calibrations.items()
+    if not name.startswith("cmpe-")  # it has no identity branch
+}
 columns = {
     "CIFAR-10, ResNet-32": "cifar10-resnet32-*",
     "CIFAR-100, ResNet-32": "cifar100-resnet32-*",
     "CIFAR-10, ResNet-8": "cifar10-resnet8-*",
+    "CIFAR-10, airbench94": "cifar10-airbench94-*",
 }

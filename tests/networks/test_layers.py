@@ -6,6 +6,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from keras.src.testing import TestCase  # as Keras examines its own layers
 
 from keras_rescnet import gclu, layers
 from keras_rescnet.layers.batch_normalization import BatchNormalization
@@ -165,6 +166,25 @@ def test_gradient_reaches_every_weight(make, x):
     assert np.any(by_x) or isinstance(layer, layers.ClassToken)  # reads no more than the batch
     for weight, gradient in zip(layer.trainable_weights, by_weights, strict=True):
         assert np.any(gradient), weight.path
+
+
+@pytest.mark.parametrize(
+    "make, x",
+    [case for case in EXAM.values() if isinstance(case[0](), CalibrationLayer | layers.ACON)],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_keras_own_exam(make, x):
+    """Without its training step, which `test_fit` makes."""
+    names = ["residual_shape", "identity_shape"] if isinstance(x, tuple) else []
+    TestCase().run_layer_test(
+        make,
+        {},
+        input_shape={name: IMAGES.shape for name in names} or IMAGES.shape,
+        expected_output_shape=IMAGES.shape,
+        expected_num_losses=0,
+        expected_num_seed_generators=0,
+        run_training_check=False,
+    )
 
 
 @exam

@@ -42,12 +42,16 @@ def table():
 
 def test_every_network_has_every_calibration():
     assert [row.name for row in table().rows] == list(ADDED)
-    assert all(None not in row.cells for row in table().rows)
+    for row in table().rows:
+        missing = [
+            heading for heading, cell in zip(table().columns, row.cells, strict=True) if not cell
+        ]
+        assert missing == (["CIFAR-10, airbench94"] if row.name.startswith("cmpe-") else [])
 
 
 def test_recipes_differ_in_nothing_but_the_calibration():
     for column in zip(*(row.cells for row in table().rows), strict=True):
-        described = [table().recipes[name].describe() for name in column]
+        described = [table().recipes[name].describe() for name in column if name]
         for one in described:
             one.pop("model")
         assert all(one == described[0] for one in described)
