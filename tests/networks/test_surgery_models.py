@@ -31,6 +31,17 @@ APPLICATIONS = {
     "DenseNet121": (32, 0, 121),
     "VGG16": (32, 0, 15),
 }
+# One place of each family, from the source of keras.applications.
+PLACED = {
+    "ResNet50": "conv2_block1_3_bn is calibrated; the shortcut is conv2_block1_0_bn",
+    "ResNet50V2": "conv2_block1_3_conv is calibrated; the shortcut is conv2_block1_0_conv",
+    "MobileNetV2": "block_2_project_BN is calibrated; the shortcut is block_1_project_BN",
+    "EfficientNetB0": "block2b_project_bn is calibrated, before block2b_drop; the shortcut is "
+    "block2a_project_bn",
+    "Xception": "block2_pool is calibrated; the shortcut is batch_normalization",
+    "ConvNeXtTiny": "convnext_tiny_stage_0_block_0_pointwise_conv_2 is calibrated, before "
+    "convnext_tiny_stage_0_block_0_layer_scale",
+}
 BUILDERS = {
     "CifarResNet8": (3, 7),
     "CifarResNet32": (15, 31),
@@ -73,6 +84,8 @@ def test_places_of_keras_applications(name):
     model = outline(partial(application, name))
     assert changes(model, activation=kr.gclu) == (relus, 0)
     assert changes(model, calibration=GATED) == (0, branches)
+    if name in PLACED:
+        assert PLACED[name] in kr.calibration_report(model, calibration=GATED)
     if name == "DenseNet121":
         assert changes(model, calibration=GATED, where="concat") == (0, 58)
     if name == "VGG16":
