@@ -6,6 +6,7 @@ classes once they are mixed. Those below are a recipe's `loss` as they are, or w
 """
 
 import hashlib
+import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -210,13 +211,15 @@ class Distillation:
                 "`teacher` must be a .keras file, or a function that makes a model. "
                 f"Received: teacher={shorten(teacher)}."
             )
-        for name, value, most in (("temperature", temperature, 1e6), ("alpha", alpha, 1.0)):
-            least = 0.0 if name == "alpha" else 1e-6
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise Mistake(f"`{name}` must be a number. Received: {name}={shorten(value)}.")
-            if not least <= value <= most:
-                what = "from 0 to 1" if name == "alpha" else "positive"
-                raise Mistake(f"`{name}` must be {what}. Received: {name}={value}.")
+        if not _is_number(temperature) or not 0 < temperature < math.inf:
+            raise Mistake(
+                "`temperature` must be a positive number. "
+                f"Received: temperature={shorten(temperature)}."
+            )
+        if not _is_number(alpha) or not 0 <= alpha <= 1:
+            raise Mistake(
+                f"`alpha` must be a number from 0 to 1. Received: alpha={shorten(alpha)}."
+            )
         self.teacher = teacher
         self.temperature = temperature
         self.alpha = alpha
@@ -273,7 +276,7 @@ def per_example(loss: Callable) -> Callable:
 
 
 def _smoothed(labels, share, count):
-    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
+    if not _is_number(share) or not 0 <= share < 1:
         raise Mistake(
             "`label_smoothing` must be at least 0 and below 1. "
             f"Received: label_smoothing={shorten(share)}."
@@ -283,9 +286,13 @@ def _smoothed(labels, share, count):
 
 def _modulation(wrong, gamma):
     """Returns `wrong ** gamma`, with a gradient that is finite where `wrong` is 0."""
-    if isinstance(gamma, bool) or not isinstance(gamma, int | float) or not gamma >= 0:
+    if not _is_number(gamma) or not gamma >= 0:
         raise Mistake(f"`gamma` must be at least 0. Received: gamma={shorten(gamma)}.")
     return ops.power(ops.maximum(wrong, 1e-12), gamma)
+
+
+def _is_number(value):
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _row(weights):

@@ -115,9 +115,17 @@ DISTILLATIONS = {
     "no teacher": (None, {}, "`teacher` must be a .keras file, or a function.*teacher=None"),
     "empty": ("", {}, "`teacher` must be .* teacher=''"),
     "a model": (tagged.model((32, 32, 3), 10), {}, "`teacher` must be .* teacher=<Functional"),
-    "temperature of 0": ("a.keras", {"temperature": 0}, "must be positive.*temperature=0"),
-    "a wordy temperature": ("a.keras", {"temperature": "2"}, "must be a number.*temperature='2'"),
-    "alpha of 2": ("a.keras", {"alpha": 2}, "`alpha` must be from 0 to 1. Received: alpha=2"),
+    "temperature of 0": ("a.keras", {"temperature": 0}, "must be a positive number.*temperature=0"),
+    "a wordy temperature": (
+        "a.keras",
+        {"temperature": "2"},
+        "must be a positive number.*temperature='2'",
+    ),
+    "alpha of 2": (
+        "a.keras",
+        {"alpha": 2},
+        "`alpha` must be a number from 0 to 1. Received: alpha=2",
+    ),
     "NaN": ("a.keras", {"alpha": float("nan")}, "from 0 to 1. Received: alpha=nan"),
 }
 

@@ -32,20 +32,13 @@ def with_known_weights(model):
     return model
 
 
-def hinge(labels, logits):
-    """A loss of one's own."""
-    return keras.ops.mean(keras.ops.relu(1.0 - (2.0 * labels - 1.0) * logits), axis=-1)
-
-
 tags = dataclasses.replace(tagged.recipe, learning_rate=0.01)
 classes = dataclasses.replace(noise.recipe, model=tagged.model, learning_rate=0.01)
 CASES = {
-    "tags, weighted": tags,
     "tags in parts": dataclasses.replace(tags, gradient_accumulation_steps=2),
     "focal tags in bfloat16": dataclasses.replace(
         tags, loss=kr.losses.binary_focal_crossentropy, precision="mixed_bfloat16"
     ),
-    "own loss": dataclasses.replace(tags, loss=hinge, class_weights=None),
     "loss of keras": dataclasses.replace(
         tags, loss=keras.losses.BinaryFocalCrossentropy(from_logits=True), class_weights=None
     ),
