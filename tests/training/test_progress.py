@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from keras_rescnet.training import progress
 from keras_rescnet.training.events import Events
+from keras_rescnet.training.metrics import TAG_METRICS
 from keras_rescnet.training.progress import Progress
 from keras_rescnet.training.signals import StopRequest
 
@@ -87,6 +88,18 @@ def test_an_epoch_of_one_step_has_a_rate_too(clock, capsys):
         shown.update(epoch, NOTHING)
         shown.end_epoch({**ROW, "epoch": epoch, "test_accuracy": None})
     assert all("  16 images/s  " in line for line in capsys.readouterr().out.splitlines())
+
+
+def test_a_line_has_the_metrics_of_tags(clock, capsys):
+    shown = Progress(RECIPE, 1, 0, shown=TAG_METRICS)
+    clock(2.0)
+    shown.update(1, {"loss": 0.5, "f1": 0.25})
+    row = {"epoch": 1, "train_loss": 0.5, "train_f1": 0.25, "test_loss": 0.75, "test_f1": 0.5}
+    shown.end_epoch({**row, "test_mean_average_precision": 0.125})
+    assert (
+        "loss 0.5000  f1 25.00 %  test loss 0.7500  test f1 50.00 %  "
+        "test mean average precision 12.50 %  16 images/s"
+    ) in capsys.readouterr().out
 
 
 def test_other_processes_than_the_chief_say_nothing(capsys):
