@@ -212,7 +212,8 @@ def save_state(state, file):
         pytest.importorskip("safetensors.numpy").save_file(state, file)
     else:
         torch = pytest.importorskip("torch")
-        tensors = {f"module.{name}": torch.from_numpy(array) for name, array in state.items()}
+        prefix = "" if "stem_conv/kernel" in state else "module."
+        tensors = {f"{prefix}{name}": torch.from_numpy(array) for name, array in state.items()}
         torch.save({"model": tensors, "epoch": 3}, file)
 
 
