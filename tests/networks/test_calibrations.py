@@ -1,12 +1,14 @@
 """Calibrations of the literature: their equations in numpy, the numbers of their authors."""
 
 import math
+import pathlib
 from functools import partial
 
 import keras
 import numpy as np
 import pytest
 
+import keras_rescnet as kr
 from keras_rescnet import layers, models
 from keras_rescnet.mistake import Mistake
 from keras_rescnet.models.complexity import count_parameters, multiplications, outline
@@ -495,3 +497,32 @@ def test_multiplications_of_a_calibration(name):
     outputs = keras.layers.Dense(1)(EQUATIONS[name][0]()(*inputs))
     products, _ = multiplications(keras.Model(inputs, outputs))
     assert products - 64 * 16 == MULTIPLICATIONS[name]
+
+
+@pytest.mark.slow
+def test_every_calibration_goes_into_a_built_network(tmp_path):
+    """A ResNet-50 of `keras.applications` has 16 places, one for each of 16 calibrations."""
+    names = [name for name in EQUATIONS if name not in ("eca_5", "gather_excite_3")]
+    makers = iter(EQUATIONS[name][0] for name in names)
+    plain = keras.applications.ResNet50(weights=None, input_shape=(64, 64, 3), classes=5)
+    model = kr.calibrate(plain, calibration=lambda name: next(makers)(name=name))
+    assert len(names) == sum("_calibration" in layer.name for layer in model.layers) == 16
+    images = np.random.default_rng(3).normal(size=(2, 64, 64, 3)).astype("float32")
+    y = keras.ops.convert_to_numpy(model(images))
+    assert np.all(np.isfinite(y)) and np.any(y != keras.ops.convert_to_numpy(plain(images)))
+    model.save(tmp_path / "model.keras")
+    restored = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(restored(images), y)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="counts a TensorFlow graph")
+@pytest.mark.parametrize("make", [layers.SimAM, layers.RCLayer, layers.GaussianContextTransformer])
+def test_a_calibration_keeps_one_map_for_its_gradient(make, monkeypatch):
+    monkeypatch.syspath_prepend(pathlib.Path(__file__).parents[2] / "benchmarks")
+    from keras_step import bytes_kept
+
+    plain, calibrated = (
+        bytes_kept(models.CifarResNet8(calibration=calibration), 4) for calibration in (None, make)
+    )
+    maps = 4 * 4 * (32 * 32 * 16 + 16 * 16 * 32 + 8 * 8 * 64)
+    assert maps <= calibrated - plain < 1.05 * maps
