@@ -108,13 +108,17 @@ def activated(x, activation, name):
 
     Args:
         x: A symbolic tensor.
-        activation: A name that Keras knows, a function, or a layer, which may be shared.
-        name: Name of the `Activation` layer.
+        activation: A name that Keras knows, a function, or a layer, of which every place gets a copy
+            unless it is built, and so shared.
+        name: Name of the layer.
 
     Raises:
         Mistake: If it is none of these.
     """
     activation_of("activation", activation)
+    if isinstance(activation, keras.layers.Layer) and not activation.built:
+        activation = type(activation).from_config({**activation.get_config(), "name": name})
+        return activation(x)
     return layers.Activation(activation, name=name)(x)
 
 

@@ -103,3 +103,14 @@ def test_acon_between_silu_and_a_line():
     np.testing.assert_allclose(layer(x), x / (1.0 + np.exp(-x)), rtol=1e-5, atol=1e-7)
     layer.set_weights([ones, zeros, zeros])
     np.testing.assert_allclose(layer(x), x / 2.0, rtol=1e-6)
+
+
+def test_every_place_of_a_network_has_an_acon_of_its_own():
+    model = kr.models.ResNet(
+        (1, 1), widths=(4, 8), small_images=True, activation=kr.layers.ACON(), input_shape=(8, 8, 3)
+    )
+    found = {layer.name: layer for layer in model.layers if isinstance(layer, kr.layers.ACON)}
+    assert [layer.p1.shape[0] for layer in found.values()] == [4, 4, 4, 8, 8]
+    assert "stage2_block1_out" in found
+    values = {float(np.asarray(layer.p1)[0]) for layer in found.values()}
+    assert len(values) == 5  # drawn apart
