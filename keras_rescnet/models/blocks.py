@@ -108,8 +108,8 @@ def activated(x, activation, name):
 
     Args:
         x: A symbolic tensor.
-        activation: A name that Keras knows, a function, or a layer, of which every place gets a copy
-            unless it is built, and so shared.
+        activation: A name that Keras knows, a function, or a layer. One that is not built, which
+            may have weights, is copied for every place; one that is built is shared.
         name: Name of the layer.
 
     Raises:
