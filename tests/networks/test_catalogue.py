@@ -99,7 +99,7 @@ def test_every_builder_is_listed():
     families = {"ResNet", "PreActivationResNet", "CifarWideResNet", "VGG", "ViT", "Swin", "CaiT"}
     others = {"basic_block", "bottleneck_block", "deep_stem", "feature_extractor", "pretrained"}
     assert set(catalogue.builders()) == set(models.__all__) - families - others
-    assert len(catalogue.builders()) == 40
+    assert len(catalogue.builders()) == 41
 
 
 @pytest.mark.parametrize("name", ["ResNet50", "CifarResCNet50DV2", "VGG16", "CaiTXXS24"])
