@@ -22,7 +22,7 @@ from measurement import alternate, arguments_of, publish, ratio, table
 from step import use_threads
 
 from keras_rescnet import load_recipe
-from keras_rescnet.training import metrics, setup
+from keras_rescnet.training import setup
 
 ARMS = ("relu", "gelu", "gclu", "gelu-rc")
 
@@ -43,8 +43,10 @@ def keras_step(recipe, precision, images, labels):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values)
             logits = model(images, training=True)
-            rows = metrics.statistics(labels, logits, recipe.label_smoothing)
-            loss = tf.reduce_mean(rows[:, 0])
+            losses = keras.losses.categorical_crossentropy(
+                labels, logits, from_logits=True, label_smoothing=recipe.label_smoothing
+            )
+            loss = tf.reduce_mean(losses)
         optimizer.apply(tape.gradient(loss, values), model.trainable_variables)
         return loss
 
