@@ -1,5 +1,6 @@
 """What the processes do that the trials kill."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -12,7 +13,8 @@ import keras_rescnet as kr
 from keras_rescnet import files
 from support import noise
 
-FIT_EPOCHS, TRAIN_EPOCHS = 4, 20
+FIT_EPOCHS, TRAIN_EPOCHS = 12, 40
+TIMEOUT = 30  # seconds that a process waits for another
 STEPS, BATCH_SIZE = 12, 64
 
 
@@ -58,7 +60,7 @@ def fit(folder, resumed):
     keras.utils.set_random_seed(1)
     batches, options = kr.data.resumable(batches_of), {}
     callbacks = [
-        keras.callbacks.EarlyStopping(patience=2, restore_best_weights=True),
+        keras.callbacks.EarlyStopping(patience=5, restore_best_weights=True),
         keras.callbacks.ReduceLROnPlateau("loss", patience=1, factor=0.5, min_delta=0.2),
         keras.callbacks.ModelCheckpoint(folder / "best.weights.h5", save_weights_only=True,
                                         save_best_only=True),
@@ -91,15 +93,23 @@ def fit(folder, resumed):
 
 
 def train(folder):
-    """Trains a recipe of `kr.train`."""
+    """Trains a recipe with `kr.train`."""
     folder = _quiet(folder)
-    kr.train(noise_recipe(), folder / "run")
+    kr.train(dataclasses.replace(noise.recipe, epochs=TRAIN_EPOCHS), folder / "run")
 
 
-def noise_recipe():
-    import dataclasses
-
-    return dataclasses.replace(noise.recipe, epochs=TRAIN_EPOCHS)
+def member(folder, addresses, index):
+    """Trains a recipe with `kr.train` as one of two processes."""
+    folder = _quiet(folder)
+    os.environ["KERAS_DISTRIBUTION_JOB_ADDRESSES"] = addresses
+    os.environ["KERAS_DISTRIBUTION_NUM_PROCESSES"] = "2"
+    os.environ["KERAS_DISTRIBUTION_PROCESS_ID"] = str(index)
+    recipe = dataclasses.replace(noise.recipes["same_everywhere"], epochs=TRAIN_EPOCHS)
+    try:
+        kr.train(recipe, folder / "run", timeout=TIMEOUT)
+    except ConnectionError as error:
+        print(error, flush=True)
+        os._exit(4)  # as the commands do: an orderly exit waits for the process that is gone
 
 
 def _quiet(folder):

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 export PYTHONPATH=$PWD:$PWD/tests TF_CPP_MIN_LOG_LEVEL=2
 runs=$(mktemp -d); mkdir "$runs/state" "$runs/spool"
-end() { kill $(cat "$runs"/*.pid) 2> /dev/null || true; rm -rf "$runs"; }
+end() { kill $(cat "$runs"/*.pid) 2> /dev/null || true; sleep 2; rm -rf "$runs"; }
 trap end EXIT
 host=$(hostname -s)
 cat > "$runs/slurm.conf" <<CONF
