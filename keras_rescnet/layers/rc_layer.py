@@ -180,25 +180,32 @@ def _pull_back(x, mean, inverse, upstream, gate=None, *, tail):
     return ops.cast(by_x, x.dtype), by_z, by_z * z, upstream * wide * share
 
 
-_fused_value = fused(
-    partial(_value, tail=normal_tail), in_graph=partial(_value, tail=exp_tail), forward=True
-)
-_fused_pull_back = fused(
-    partial(_pull_back, tail=normal_tail), in_graph=partial(_pull_back, tail=exp_tail)
-)
+def _fused():
+    value = fused(
+        partial(_value, tail=normal_tail), in_graph=partial(_value, tail=exp_tail), forward=True
+    )
+    pull_back = fused(
+        partial(_pull_back, tail=normal_tail), in_graph=partial(_pull_back, tail=exp_tail)
+    )
+    return value, pull_back
+
+
+# TensorFlow fails on a compiled function that is called with other numbers of arguments.
+_PLAIN, _GATED = _fused(), _fused()
 
 
 @ops.custom_gradient
 def _calibrate(x, mean, stddev, *gate):
     """`x + gate x Phi(-|z|)`, `z = (x - mean) / stddev`; keeps its arguments."""
+    value, pull_back = _GATED if gate else _PLAIN
     inverse = 1.0 / stddev  # once per channel: in the loops it would be a division per response
 
     def gradient(*args, upstream=None):
         upstream = args[0] if upstream is None else upstream
-        by_x, *others = _fused_pull_back(x, mean, inverse, upstream, *gate)
+        by_x, *others = pull_back(x, mean, inverse, upstream, *gate)
         axes = ((1, 2), (1, 2), (0, 1, 2))  # of the mean, the standard deviation and the gate
         return by_x, *(
             ops.sum(by, axis=axis, keepdims=True) for by, axis in zip(others, axes, strict=False)
         )
 
-    return _fused_value(x, mean, inverse, *gate), gradient
+    return value(x, mean, inverse, *gate), gradient

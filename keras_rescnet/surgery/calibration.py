@@ -106,8 +106,8 @@ def calibration_report(
     >>> print(kr.calibration_report(keras.Model(images, x), kr.gclu, kr.layers.RCLayer))
     1 activations replaced, 1 calibrations added, 1 left
       conv   relu is replaced
-      relu6  left: ReLU(max_value=6) is not plain ReLU
       add    conv is calibrated; the shortcut is images
+      relu6  left: ReLU(max_value=6) is not plain ReLU
     """
     return str(_plan(model, activation, calibration, where))
 

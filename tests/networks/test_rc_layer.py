@@ -203,3 +203,18 @@ def test_calibration_refuses_reduction(cls, reduction):
 def test_two_layer_form_has_no_hidden_activation():
     with pytest.raises(ValueError, match="needs a hidden layer.*hidden_activation='relu'"):
         layers.RCLayer(reduction=None, hidden_activation="relu")
+
+
+@pytest.mark.parametrize("gated", [(False, True), (True, False)])
+def test_gated_and_plain_layers_train_in_one_model(gated):
+    # One compiled function for both failed in TensorFlow: their numbers of arguments differ.
+    both = [layers.RCLayer(reduction=2, gated=value) for value in gated]
+    model = keras.Sequential([keras.Input((4, 4, 8)), *both])
+    model.compile("sgd", "mse")
+    images = np.random.default_rng(0).normal(size=(2, 4, 4, 8)).astype("float32")
+    before = [layer.get_weights() for layer in both]
+    model.train_on_batch(images, 0 * images)
+    for layer, weights in zip(both, before, strict=True):
+        assert any(
+            np.any(new != old) for new, old in zip(layer.get_weights(), weights, strict=True)
+        )

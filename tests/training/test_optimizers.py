@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_rescnet import gclu
 from keras_rescnet.convert import load_torch_weights
+from keras_rescnet.losses import categorical_crossentropy
 from keras_rescnet.models import CifarResNet8, Swin, ViTTiny
 from keras_rescnet.optimizers import SGD, AdamW, Muon
 from keras_rescnet.schedules import cosine_decay, learning_rate_at, step_decay
@@ -178,7 +179,8 @@ def test_statistics():
     labels = np.eye(7)[[6, 1]]
     log = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     soft = 0.9 * labels + 0.1 / 7
-    rows = numpy_of(statistics(labels.astype("float32"), logits.astype("float32"), 0.1))
+    smoothed = functools.partial(categorical_crossentropy, label_smoothing=0.1)
+    rows = numpy_of(statistics(labels.astype("float32"), logits.astype("float32"), loss=smoothed))
     np.testing.assert_allclose(rows[:, 0], -(soft * log).sum(1), rtol=1e-6)
     np.testing.assert_array_equal(rows[:, 1:], [[0, 1], [0, 0]])
     rows = numpy_of(statistics(np.eye(3, dtype="float32"), np.eye(3, dtype="float32")[[0, 2, 2]]))

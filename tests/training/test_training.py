@@ -8,6 +8,7 @@ import functools
 import json
 import os
 import pathlib
+import re
 import signal
 
 import keras
@@ -23,7 +24,11 @@ from keras_rescnet.training.engines.tensorflow import Engine as TensorFlowEngine
 from keras_rescnet.training.run import Run
 from support import ROOT, noise
 
-PATHS = [path for path in sorted((ROOT / "recipes").glob("*.py")) if "table" not in path.stem]
+PATHS = [  # of one recipe each
+    path
+    for path in sorted((ROOT / "recipes").glob("*.py"))
+    if not re.match("table|rivals", path.stem)
+]
 LARGE = {
     "cifar10_fast",
     "cifar10_gclu_vgg16",
