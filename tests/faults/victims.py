@@ -14,7 +14,7 @@ from keras_rescnet import files
 from support import noise
 
 FIT_EPOCHS, TRAIN_EPOCHS = 12, 40
-TIMEOUT = 30  # seconds that a process waits for another
+TIMEOUT = 120  # seconds that a process waits for another, on a machine that others use too
 STEPS, BATCH_SIZE = 12, 64
 
 

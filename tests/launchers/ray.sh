@@ -5,6 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export PYTHONPATH=$PWD:$PWD/tests:${PYTHONPATH:-} TF_CPP_MIN_LOG_LEVEL=2 KERAS_BACKEND=tensorflow RAY_USAGE_STATS_ENABLED=0
+export RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S=600  # the libraries take long to import on a machine in use
 runs=$(mktemp -d); trap 'rm -rf "$runs"' EXIT
 recipe=$PWD/tests/launchers/ray_recipe.py
 python -c "import ray; print('Ray', ray.__version__)"
