@@ -5,5 +5,9 @@ import pathlib
 
 ROOT = pathlib.Path(__file__).parents[2]
 
-# The environment of a process that a test starts: it finds this package and these files.
-ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+# The environment of a process that a test starts: it finds this package and these files. JAX sets
+# the level of TensorFlow's messages, which a process would take for a wish to read them.
+ENVIRONMENT = {
+    **{name: text for name, text in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"},
+    "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+}
