@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from keras_rescnet.analysis.evaluation import evaluate
     from keras_rescnet.mistake import Mistake
     from keras_rescnet.recipe import Recipe, load_recipe
-    from keras_rescnet.self_gated import golu, serf, telu
+    from keras_rescnet.self_gated import gelu, golu, serf, telu
     from keras_rescnet.surgery import calibrate, calibration_report
     from keras_rescnet.training import train
     from keras_rescnet.training.exact_resume import ExactResume
@@ -55,6 +55,7 @@ __all__ = [
     "gclu",
     "gclu_sigmoid",
     "gclu_tanh",
+    "gelu",
     "golu",
     "layers",
     "load_recipe",
@@ -78,6 +79,7 @@ _MODULE_OF = {
     "gclu": "activations",
     "gclu_sigmoid": "activations",
     "gclu_tanh": "activations",
+    "gelu": "self_gated",
     "golu": "self_gated",
     "load_recipe": "recipe",
     "serf": "self_gated",

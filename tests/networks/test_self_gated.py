@@ -1,4 +1,4 @@
-"""GoLU, TeLU and Serf against their closed forms, ACON against its own, and their limits."""
+"""GELU, GoLU, TeLU and Serf against their closed forms, ACON against its own, and their limits."""
 
 import math
 
@@ -10,6 +10,11 @@ import keras_rescnet as kr
 from support.gradients import double_precision, hessian_product, pull_back
 
 X = np.concatenate([np.linspace(-40.0, 40.0, 801), [-6.5, -1e-3, 1e-3]])
+
+
+def gelu(x):
+    below = 0.5 * math.erfc(-x / math.sqrt(2.0))
+    return x * below, below + x * math.exp(-0.5 * x * x) / math.sqrt(2.0 * math.pi)
 
 
 def golu(x):
@@ -29,7 +34,7 @@ def serf(x):
     return x * math.erf(softplus), math.erf(softplus) + x * density / (1.0 + math.exp(-x))
 
 
-FORMS = {kr.golu: golu, kr.telu: telu, kr.serf: serf}
+FORMS = {kr.gelu: gelu, kr.golu: golu, kr.telu: telu, kr.serf: serf}
 functions = pytest.mark.parametrize("function", FORMS, ids=lambda function: function.__name__)
 compiled_too = pytest.mark.parametrize("compiled", [False, True])
 
@@ -85,6 +90,17 @@ def test_a_model_with_the_activation_is_restored(function, tmp_path):
     y = keras.ops.convert_to_numpy(model(x))
     np.testing.assert_array_equal(restored(x), y)
     assert np.any(y)
+
+
+@compiled_too
+def test_gelu_and_its_slope_are_pytorchs(compiled, golden):
+    arrays = golden("gclu")
+    near = np.abs(arrays["x"]) < 50.0
+    x, upstream = arrays["x"][near], np.ones(near.sum())
+    with double_precision():
+        y, slope = pull_back(kr.gelu, x, upstream, compiled=compiled)
+    np.testing.assert_allclose(y, arrays["y_gelu"][near], rtol=1e-9, atol=2e-15)
+    np.testing.assert_allclose(slope, arrays["dy_gelu"][near], rtol=1e-9, atol=2e-15)
 
 
 @functions
