@@ -47,7 +47,7 @@ def test_calibrate_resnet50(pictures, monkeypatch):
     assert all(np.any(keras.ops.convert_to_numpy(gate)) for gate in gates)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_fine_tune_recipe(pictures, tmp_path, capsys):
     example = load("fine_tune_recipe")
     recipe = dataclasses.replace(

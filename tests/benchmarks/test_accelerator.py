@@ -97,7 +97,7 @@ def test_what_a_part_knew_stays_when_it_breaks_or_runs_out_of_time(
     assert notes[-1] == slow
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_the_parts_run_at_small_size(tmp_path):
     names = [
         "machine",

@@ -499,7 +499,7 @@ def test_multiplications_of_a_calibration(name):
     assert products - 64 * 16 == MULTIPLICATIONS[name]
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_every_calibration_goes_into_a_built_network(tmp_path):
     """A ResNet-50 of `keras.applications` has 16 places, one for each of 16 calibrations."""
     names = [name for name in EQUATIONS if name not in ("eca_5", "gather_excite_3")]

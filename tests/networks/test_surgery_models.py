@@ -113,7 +113,7 @@ print(json.dumps(same))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_large_models_start_as_they_were_reload_and_train(tmp_path):
     """Bits, the weights of every layer, a fresh process and a step of training."""
     arguments = {
@@ -191,7 +191,7 @@ def test_kerashub_resnet():
     assert changes(backbone, activation=kr.gclu, calibration=GATED) == (9, 4)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_trained_network_with_gates_stays_as_good_while_it_is_fine_tuned():
     """The digits' network: its outputs to the bit before, its accuracy after every epoch."""
     base = kr.models.CifarResNet8(activation=kr.gclu, weights="digits")

@@ -99,7 +99,7 @@ def test_a_step_of_all_calibrations_one_behind_the_other():
         assert moved or any(weight.path.endswith(name) for name in still), weight.path
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize("name", ADDED)
 def test_a_step_of_every_recipe(name, tmp_path):
     results = kr.train(short(table().recipes[f"cifar10-resnet8-{name}"]), tmp_path / "run")
