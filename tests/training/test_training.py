@@ -69,8 +69,10 @@ def test_recipe_trains_and_exports(path, tmp_path):
         expected = 1 / (1 + np.exp(-logits))
     if ON_TENSORFLOW:
         served = tf.saved_model.load(str(tmp_path / "run" / "saved_model"))
-        np.testing.assert_allclose(served.serve(pixels), expected, atol=1e-5)
-        np.testing.assert_allclose(served.serve(pixels.astype("float32")), expected, atol=1e-5)
+        # Graphs compute Phi in another form: in half precision a last bit is 2**-8 of a response
+        atol = 1e-5 if recipe.precision == "float32" else 2e-4
+        np.testing.assert_allclose(served.serve(pixels), expected, atol=atol)
+        np.testing.assert_allclose(served.serve(pixels.astype("float32")), expected, atol=atol)
         assert served.class_names().shape == (recipe.dataset.classes,)
 
 
