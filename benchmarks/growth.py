@@ -24,6 +24,7 @@ from keras_rescnet.data import CIFAR10
 from keras_rescnet.layers import RCLayer
 from keras_rescnet.optimizers import SGD
 from keras_rescnet.training import metrics, setup
+from keras_rescnet.training.engines import Task
 from keras_rescnet.training.engines.tensorflow import Engine
 
 REPLICAS = (1, 2, 4)
@@ -56,8 +57,8 @@ def replicated(replicas, build_model=MODEL, batch=128):
     with engine.scope():
         model = setup.build_model(recipe, replicas)
         optimizer = setup.build_optimizer(recipe, model)
-    sizes = {"batch_size": batch, "accumulation_steps": 1}
-    engine.build(model, optimizer, metrics.statistics, metrics.statistics, **sizes)
+    statistics = metrics.statistics
+    engine.build(Task(model, optimizer, statistics, statistics, batch))
     images, labels = noise(batch)
     batches = {"images": images, "labels": np.eye(10, dtype="float32")[labels]}
     dataset = tf.data.Dataset.from_tensors(batches)

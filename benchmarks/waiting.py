@@ -17,7 +17,7 @@ from keras_rescnet import Recipe, data, models
 from keras_rescnet.data import CIFAR100
 from keras_rescnet.optimizers import SGD
 from keras_rescnet.training import metrics, setup
-from keras_rescnet.training.engines import make_engine
+from keras_rescnet.training.engines import Task, make_engine
 
 STEPS = 40
 RECIPE = Recipe(
@@ -35,8 +35,8 @@ def stepping(batches):
     engine = make_engine()
     model = setup.build_model(RECIPE, 1)
     optimizer = setup.build_optimizer(RECIPE, model)
-    sizes = {"batch_size": RECIPE.batch_size, "accumulation_steps": 1}
-    engine.build(model, optimizer, metrics.statistics, metrics.statistics, **sizes)
+    statistics = metrics.statistics
+    engine.build(Task(model, optimizer, statistics, statistics, RECIPE.batch_size))
     engine.feed(lambda num_shards, shard_index: batches)
     return partial(engine.steps, [RECIPE.learning_rate] * STEPS)
 

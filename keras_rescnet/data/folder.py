@@ -5,10 +5,9 @@ import functools
 import os
 import pathlib
 
-from keras_rescnet.augment.arguments import check_integer, check_number
 from keras_rescnet.data.dataset import Dataset
 from keras_rescnet.data.folder_listing import list_pictures, show
-from keras_rescnet.data.listed_examples import listed_examples
+from keras_rescnet.data.listed_examples import check_size_and_shares, listed_examples
 from keras_rescnet.mistake import Mistake, shorten
 
 
@@ -65,15 +64,7 @@ def image_folder(
     """
     if not isinstance(path, str | os.PathLike | None):
         raise Mistake(f"`path` must be a folder of pictures. Received: path={shorten(path)}.")
-    check_integer("size", size, 1)
-    if validation_share is not None:
-        check_number("validation_share", validation_share, 0, 1)
-        if validation_share in (0, 1):
-            raise Mistake(
-                "`validation_share` must be between 0 and 1, for example 0.1. "
-                f"Received: validation_share={validation_share}."
-            )
-    check_number("unreadable_share", unreadable_share, 0, 1)
+    check_size_and_shares(size, validation_share, unreadable_share)
     shares = {"validation_share": validation_share, "unreadable_share": unreadable_share}
     return Dataset(
         name="image_folder" if path is None else _name(path),

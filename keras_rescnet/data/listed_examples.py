@@ -4,11 +4,25 @@ import dataclasses
 
 import numpy as np
 
+from keras_rescnet.augment.arguments import check_integer, check_number
 from keras_rescnet.console import say
 from keras_rescnet.data.encoded_examples import EncodedExamples
 from keras_rescnet.data.folder_facts import folder_facts
 from keras_rescnet.data.folder_listing import show
 from keras_rescnet.mistake import Mistake, shorten
+
+
+def check_size_and_shares(size, validation_share, unreadable_share):
+    """Raises a `Mistake` unless pictures can be listed and cropped with these."""
+    check_integer("size", size, 1)
+    if validation_share is not None:
+        check_number("validation_share", validation_share, 0, 1)
+        if validation_share in (0, 1):
+            raise Mistake(
+                "`validation_share` must be between 0 and 1, for example 0.1. "
+                f"Received: validation_share={validation_share}."
+            )
+    check_number("unreadable_share", unreadable_share, 0, 1)
 
 
 def listed_examples(dataset, listing, split, unreadable_share):

@@ -7,10 +7,9 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from keras_rescnet.augment.arguments import check_integer, check_number
 from keras_rescnet.data.dataset import Dataset
 from keras_rescnet.data.folder_listing import show
-from keras_rescnet.data.listed_examples import listed_examples
+from keras_rescnet.data.listed_examples import check_size_and_shares, listed_examples
 from keras_rescnet.data.table_listing import Table, list_table, read_csv, table_of
 from keras_rescnet.mistake import Mistake, shorten
 
@@ -73,15 +72,7 @@ def image_table(
     array([[1., 1.],
            [0., 1.]], dtype=float32)
     """
-    check_integer("size", size, 1)
-    if validation_share is not None:
-        check_number("validation_share", validation_share, 0, 1)
-        if validation_share in (0, 1):
-            raise Mistake(
-                "`validation_share` must be between 0 and 1, for example 0.1. "
-                f"Received: validation_share={validation_share}."
-            )
-    check_number("unreadable_share", unreadable_share, 0, 1)
+    check_size_and_shares(size, validation_share, unreadable_share)
     if not isinstance(root, str | os.PathLike | None):
         raise Mistake(f"`root` must be a folder. Received: root={shorten(root)}.")
     source = table if isinstance(table, str | os.PathLike) else table_of(table)

@@ -12,7 +12,7 @@ from keras import layers
 
 from keras_rescnet.layers import BatchNormalization
 from keras_rescnet.layers.arguments import check_count, check_counts
-from keras_rescnet.mistake import Mistake, shorten
+from keras_rescnet.mistake import Mistake
 from keras_rescnet.models.blocks import (
     Activation,
     Calibration,
@@ -24,6 +24,7 @@ from keras_rescnet.models.blocks import (
     logits,
     made_layer,
 )
+from keras_rescnet.models.residual_blocks import per_stage, shortcut
 from keras_rescnet.models.resnet import HE_FAN_OUT
 from keras_rescnet.models.variant import variant
 
@@ -95,17 +96,7 @@ def PreActivationResNet(
     (None, 16, 16, 32)
     """
     check_counts("depths", depths)
-    check_counts("widths", widths)
-    if isinstance(calibration, list | tuple):
-        calibrations = list(calibration)
-    else:
-        calibrations = [calibration] * len(depths)
-    for argument, value in {"widths": widths, "calibration": calibrations}.items():
-        if len(value) != len(depths):
-            raise Mistake(
-                f"`{argument}` must have one entry per stage, as `depths`. "
-                f"Received: depths={shorten(depths)}, {argument}={shorten(value)}."
-            )
+    calibrations = per_stage(depths, calibration, widths=widths)
     conv = partial(convolution, kernel_initializer=kernel_initializer)
 
     def active(x, name):
@@ -121,11 +112,7 @@ def PreActivationResNet(
             strided = number == (2 if bottleneck else 1)
             y = conv(y, filters, kernel_size, strides if strided else 1, name=f"{name}_{number}")
         if x.shape[-1] != y.shape[-1] or strides != 1:
-            x = first
-            if strides != 1:  # picks pixels; a strided 1x1 convolution is not safe, see _shortcut
-                pool = layers.AveragePooling2D(1, strides, name=f"{name}_shortcut_pool")
-                x = pool(x)
-            x = conv(x, y.shape[-1], 1, name=f"{name}_shortcut")
+            x = shortcut(first, y.shape[-1], conv, strides, name)
         y = calibrated(y, calibration, name, identity=lambda: x)
         if drop_path:
             y = layers.Dropout(drop_path, (None, 1, 1, 1), name=f"{name}_drop_path")(y)

@@ -4,6 +4,8 @@ import functools
 
 from keras import layers
 
+from keras_rescnet.layers.arguments import check_counts
+from keras_rescnet.mistake import Mistake, shorten
 from keras_rescnet.models.blocks import activated, calibrated
 
 
@@ -112,7 +114,7 @@ def _join(x, y, conv, strides, calibration, activation, drop_path, name, pooled_
     """Returns `activation(shortcut(x) + drop_path(calibration(y)))`."""
     # Once, and not before the calibration has drawn its weights, unless that reads it.
     identity = functools.cache(
-        functools.partial(_shortcut, x, y.shape[-1], conv, strides, name, pooled_shortcut)
+        functools.partial(shortcut, x, y.shape[-1], conv, strides, name, pooled_shortcut)
     )
     y = calibrated(y, calibration, name, identity)
     if drop_path:
@@ -121,7 +123,8 @@ def _join(x, y, conv, strides, calibration, activation, drop_path, name, pooled_
     return activated(y, activation, f"{name}_out")
 
 
-def _shortcut(x, channels, conv, strides, name, pooled):
+def shortcut(x, channels, conv, strides, name, pooled=False):
+    """Returns `x` in another shape: the identity where nothing changes. Arguments as above."""
     if x.shape[-1] == channels and strides == 1:
         return x
     if strides != 1:
@@ -131,3 +134,26 @@ def _shortcut(x, channels, conv, strides, name, pooled):
         pool = layers.AveragePooling2D(size, strides, padding="same", name=f"{name}_shortcut_pool")
         x = pool(x)
     return conv(x, channels, 1, name=f"{name}_shortcut")
+
+
+def per_stage(depths, calibration, **counts):
+    """Returns the calibration of every stage; raises `Mistake` if stages lack one, or a count.
+
+    Args:
+        depths: Number of blocks in each stage.
+        calibration: A list with an entry per stage, or what all stages have.
+        **counts: Arguments that must have a positive integer per stage.
+    """
+    for argument, value in counts.items():
+        check_counts(argument, value)
+    if isinstance(calibration, list | tuple):
+        calibrations = list(calibration)
+    else:
+        calibrations = [calibration] * len(depths)
+    for argument, value in {**counts, "calibration": calibrations}.items():
+        if len(value) != len(depths):
+            raise Mistake(
+                f"`{argument}` must have one entry per stage, as `depths`. "
+                f"Received: depths={shorten(depths)}, {argument}={shorten(value)}."
+            )
+    return calibrations

@@ -21,7 +21,7 @@ from keras_rescnet.models.blocks import (
     linear_rates,
     logits,
 )
-from keras_rescnet.models.residual_blocks import basic_block, bottleneck_block
+from keras_rescnet.models.residual_blocks import basic_block, bottleneck_block, per_stage
 from keras_rescnet.models.stems import deep_stem, plain_stem, small_stem
 from keras_rescnet.models.variant import variant
 
@@ -105,21 +105,9 @@ def ResNet(
     (None, 8, 8, 64)
     """
     check_counts("depths", depths)
-    check_counts("widths", widths)
     if strides is None:
         strides = (1,) + (2,) * (len(depths) - 1)
-    check_counts("strides", strides)
-    if isinstance(calibration, list | tuple):
-        calibrations = list(calibration)
-    else:
-        calibrations = [calibration] * len(depths)
-    stages = {"widths": widths, "strides": strides, "calibration": calibrations}
-    for argument, value in stages.items():
-        if len(value) != len(depths):
-            raise Mistake(
-                f"`{argument}` must have one entry per stage, as `depths`. "
-                f"Received: depths={shorten(depths)}, {argument}={shorten(value)}."
-            )
+    calibrations = per_stage(depths, calibration, widths=widths, strides=strides)
     conv = partial(
         conv_bn,
         use_bias=use_bias,

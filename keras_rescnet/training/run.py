@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import time
 
 import keras
@@ -15,6 +16,7 @@ from keras_rescnet.recipe import calling
 from keras_rescnet.schedules import learning_rate_at_step
 from keras_rescnet.training.checkpoint import Checkpoints, match
 from keras_rescnet.training.data import RunData
+from keras_rescnet.training.engines import Task
 from keras_rescnet.training.events import Events
 from keras_rescnet.training.losses import build_losses, build_teacher
 from keras_rescnet.training.metrics import (
@@ -83,15 +85,21 @@ class Run:
                 teacher = build_teacher(recipe)
         finally:
             keras.config.set_dtype_policy(policy)
+        if fresh and recipe.adapt is not None and engine.processes > 1:
+            # Every process computes them, and unlike processors round in other ways
+            arrays = self.model.get_weights()
+            check_same(engine, weights=[hashlib.sha256(array).hexdigest() for array in arrays])
         engine.build(
-            self.model,
-            self.optimizer,
-            self.metrics.train_statistics,
-            self.metrics.test_statistics,
-            batch_size=recipe.batch_size,
-            accumulation_steps=recipe.gradient_accumulation_steps,
-            teacher=teacher,
-            views=recipe.test_views,
+            Task(
+                self.model,
+                self.optimizer,
+                self.metrics.train_statistics,
+                self.metrics.test_statistics,
+                recipe.batch_size,
+                recipe.gradient_accumulation_steps,
+                teacher,
+                recipe.test_views,
+            )
         )
 
     def fit(self, stop):

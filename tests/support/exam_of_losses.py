@@ -14,7 +14,7 @@ import numpy as np
 import keras_rescnet as kr
 from keras_rescnet.training import setup
 from keras_rescnet.training.data import RunData
-from keras_rescnet.training.engines import make_engine
+from keras_rescnet.training.engines import Task, make_engine
 from keras_rescnet.training.losses import build_losses, build_teacher
 from keras_rescnet.training.metrics import ClassMetrics, TagMetrics
 from support import noise, tagged
@@ -63,13 +63,15 @@ def train(recipe, devices):
     losses = build_losses(recipe, run_data.train.class_names)
     metrics = (TagMetrics if recipe.dataset.multi_label else ClassMetrics)(losses)
     engine.build(
-        model,
-        optimizer,
-        metrics.train_statistics,
-        metrics.test_statistics,
-        batch_size=recipe.batch_size,
-        accumulation_steps=recipe.gradient_accumulation_steps,
-        teacher=taught,
+        Task(
+            model,
+            optimizer,
+            metrics.train_statistics,
+            metrics.test_statistics,
+            recipe.batch_size,
+            recipe.gradient_accumulation_steps,
+            taught,
+        )
     )
     engine.feed(functools.partial(run_data.train_batches, 0, 3))
     sums = engine.steps([recipe.learning_rate] * 3)

@@ -16,6 +16,7 @@ from keras_rescnet.data.array_examples import ArrayExamples
 from keras_rescnet.models.complexity import count_parameters
 from keras_rescnet.training import metrics, setup
 from keras_rescnet.training.data import RunData
+from keras_rescnet.training.engines import Task
 from keras_rescnet.training.engines.tensorflow import Engine
 from support import noise
 
@@ -71,7 +72,7 @@ def train(devices, scale=None, **changes):
     if scale is not None:
         optimizer.dynamic_scale.assign(scale)
     sizes = {"batch_size": 8, "accumulation_steps": recipe.gradient_accumulation_steps}
-    engine.build(built, optimizer, metrics.statistics, metrics.statistics, **sizes)
+    engine.build(Task(built, optimizer, metrics.statistics, metrics.statistics, **sizes))
     engine.feed(functools.partial(run_data.train_batches, 0, 3))
     with Reduced() as reduced:
         sums = engine.steps([recipe.learning_rate] * 3)

@@ -64,8 +64,14 @@ def transforms():
 
 
 def adapt(model, images):
-    """Computes the whitening kernel from all pictures."""
-    model.get_layer("whitening").adapt(images)
+    """Computes the whitening kernel from all pictures.
+
+    On a processor that rounds in another way where the environment has `OTHER_WEIGHTS`.
+    """
+    layer = model.get_layer("whitening")
+    layer.adapt(images)
+    if "OTHER_WEIGHTS" in os.environ:
+        layer.kernel.assign(layer.kernel * np.float32(1 + 1e-6))
 
 
 def alternating():

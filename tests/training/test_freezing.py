@@ -11,7 +11,7 @@ import tensorflow as tf
 import keras_rescnet as kr
 from keras_rescnet.optimizers import SGD, AdamW
 from keras_rescnet.training import setup
-from keras_rescnet.training.engines import make_engine
+from keras_rescnet.training.engines import Task, make_engine
 from keras_rescnet.training.freezing import freeze
 from keras_rescnet.training.metrics import statistics
 from support import noise
@@ -25,7 +25,7 @@ def trained(model, optimizer, images, labels, accumulation_steps=1):
     """Trains a step per batch, and returns the engine."""
     engine = make_engine()
     sizes = {"batch_size": images.shape[1], "accumulation_steps": accumulation_steps}
-    engine.build(model, optimizer, statistics, statistics, **sizes)
+    engine.build(Task(model, optimizer, statistics, statistics, **sizes))
     batches = tf.data.Dataset.from_tensor_slices({"images": images, "labels": labels})
     engine.feed(lambda num_shards, shard_index: batches)
     rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))

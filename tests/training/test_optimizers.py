@@ -14,7 +14,7 @@ from keras_rescnet.losses import categorical_crossentropy
 from keras_rescnet.models import CifarResNet8, Swin, ViTTiny
 from keras_rescnet.optimizers import SGD, AdamW, Muon
 from keras_rescnet.schedules import cosine_decay, learning_rate_at, step_decay
-from keras_rescnet.training.engines import make_engine
+from keras_rescnet.training.engines import Task, make_engine
 from keras_rescnet.training.metrics import statistics
 
 
@@ -33,14 +33,7 @@ def reference_batches(arrays, steps):
 def run_steps(model, optimizer, batches, learning_rates, batch_size, accumulation_steps=1):
     optimizer.build(model.trainable_variables)
     engine = make_engine()
-    engine.build(
-        model,
-        optimizer,
-        statistics,
-        statistics,
-        batch_size=batch_size,
-        accumulation_steps=accumulation_steps,
-    )
+    engine.build(Task(model, optimizer, statistics, statistics, batch_size, accumulation_steps))
     engine.feed(lambda num_shards, shard_index: batches)
     losses = []
     for rate in learning_rates:
@@ -161,7 +154,7 @@ def test_averaged_weights_follow_their_equation():
     optimizer = SGD(use_ema=True, ema_momentum=0.75)
     optimizer.build(model.trainable_variables)
     engine = make_engine()
-    engine.build(model, optimizer, statistics, statistics, batch_size=6, accumulation_steps=1)
+    engine.build(Task(model, optimizer, statistics, statistics, batch_size=6))
     engine.feed(lambda num_shards, shard_index: random_batches(3, 6))
     averages = None
     for _ in range(3):

@@ -146,10 +146,14 @@ def test_two_processes_of_tensorflow_equal_one(on_one_device, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_of_jax_equal_one(tmp_path):
-    recipe = "tests/support/noise.py:dropout"  # its masks are those of the global batch
-    finish(start(TRAIN, f"--workdir={tmp_path / 'one'}", recipe=recipe, KERAS_BACKEND="jax"))
-    finish(*jax_pair(f"--workdir={tmp_path / 'two'}", recipe=recipe))
+@pytest.mark.parametrize(("name", "learning_rate"), [("dropout", 0.1), ("fast", 0.005)])
+def test_two_processes_of_jax_equal_one(name, learning_rate, tmp_path):
+    # Masks and statistics are those of the global batch; 0.2, the rate of the fast recipe, makes
+    # 1e-3 of rounding errors in three epochs
+    options = {"recipe": f"tests/support/noise.py:{name}"}
+    changes = f"--set=learning_rate={learning_rate}"
+    finish(start(TRAIN, changes, f"--workdir={tmp_path / 'one'}", **options, KERAS_BACKEND="jax"))
+    finish(*jax_pair(changes, f"--workdir={tmp_path / 'two'}", **options))
     assert_same_run(tmp_path / "two", tmp_path / "one")
 
 
@@ -232,6 +236,15 @@ def test_processes_that_differ_end_before_the_first_step(pair, second, different
         assert "All 2 processes of a run must have the same" in message
         assert f"Received: another {different} in process 1 than in process 0." in message
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", [tensorflow_pair, jax_pair])
+def test_weights_that_were_computed_must_be_the_same_in_all_processes(pair, tmp_path):
+    recipe = "tests/support/noise.py:fast"
+    other = {"OTHER_WEIGHTS": "1"}
+    for error in finish(*pair(f"--workdir={tmp_path}", recipe=recipe, of_second=other), codes=(2,)):
+        assert "Received: another weights in process 1 than in process 0." in error.splitlines()[-1]
 
 
 @pytest.mark.slow

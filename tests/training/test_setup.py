@@ -13,7 +13,7 @@ from keras_rescnet import Mistake, models
 from keras_rescnet.models.swin import Swin
 from keras_rescnet.optimizers import SGD, AdamW
 from keras_rescnet.training import setup
-from keras_rescnet.training.engines import make_engine
+from keras_rescnet.training.engines import Task, make_engine
 from keras_rescnet.training.metrics import statistics
 
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
@@ -34,7 +34,7 @@ def steps(model, optimizer, accumulation_steps):
     optimizer.build(model.trainable_variables)
     engine = make_engine()
     sizes = {"batch_size": 8, "accumulation_steps": accumulation_steps}
-    engine.build(model, optimizer, statistics, statistics, **sizes)
+    engine.build(Task(model, optimizer, statistics, statistics, **sizes))
     generator = np.random.default_rng(0)
     images = generator.normal(size=(2, 8, *model.input_shape[1:])).astype("float32")
     labels = np.eye(10, dtype="float32")[generator.integers(0, 10, (2, 8))]

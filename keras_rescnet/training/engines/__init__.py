@@ -37,33 +37,8 @@ class Engine(typing.Protocol):
     def scope(self) -> contextlib.AbstractContextManager:
         """Returns the context in which model and optimizer must be made."""
 
-    def build(
-        self,
-        model: keras.Model,
-        optimizer: keras.optimizers.Optimizer,
-        train_statistics: Callable,
-        test_statistics: Callable,
-        *,
-        batch_size: int,
-        accumulation_steps: int,
-        teacher: keras.Model | None = None,
-        views: Callable | None = None,
-    ) -> None:
-        """Sets what a step computes; it is compiled when it first runs.
-
-        Args:
-            model: Images to logits.
-            optimizer: Built on the model's trainable variables.
-            train_statistics: `(labels, logits) -> (rows, k)`; column 0 is the loss to minimize.
-                With a teacher `(labels, logits, teacher_logits) -> (rows, k)`.
-            test_statistics: The same for evaluation.
-            batch_size: Images per step, over all devices.
-            accumulation_steps: Parts that a batch goes through the model in; their gradients are
-                added up before the optimizer moves the weights once.
-            teacher: Images to logits; it is given the images of training, in inference mode, and
-                is not trained.
-            views: The recipe's `test_views`.
-        """
+    def build(self, task: "Task") -> None:
+        """Sets what a step computes; it is compiled when it first runs."""
 
     def feed(self, batches: Callable) -> None:
         """Sets where the next steps take their batches from.
@@ -127,15 +102,28 @@ class Engine(typing.Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What the steps of a run compute; fields as the arguments of `Engine.build`."""
+    """What the steps of a run compute.
+
+    Args:
+        model: Images to logits.
+        optimizer: Built on the model's trainable variables.
+        train_statistics: `(labels, logits) -> (rows, k)`; column 0 is the loss to minimize. With a
+            teacher `(labels, logits, teacher_logits) -> (rows, k)`.
+        test_statistics: `(labels, logits) -> (rows, k)` of evaluation.
+        batch_size: Images per step, over all devices.
+        accumulation_steps: Parts that a batch goes through the model in; their gradients are added
+            up before the optimizer moves the weights once. Defaults to 1.
+        teacher: Images to logits; it is given the images of training, in inference mode, and is
+            not trained. Defaults to `None`.
+        views: The recipe's `test_views`. Defaults to `None`.
+    """
 
     model: keras.Model
     optimizer: keras.optimizers.Optimizer
     train_statistics: Callable
     test_statistics: Callable
     batch_size: int
-    accumulation_steps: int
-    replicas: int
+    accumulation_steps: int = 1
     teacher: keras.Model | None = None
     views: Callable | None = None
 

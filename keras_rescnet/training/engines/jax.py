@@ -18,10 +18,9 @@ from jax.sharding import NamedSharding, PartitionSpec
 from keras_rescnet.console import say
 from keras_rescnet.mistake import Mistake
 from keras_rescnet.training import launchers
-from keras_rescnet.training.engines import Task
 from keras_rescnet.training.engines.addresses import listening
+from keras_rescnet.training.engines.task_engine import TaskEngine
 from keras_rescnet.training.engines.waiting import LOST, Deadline, lost
-from keras_rescnet.training.variables import named_variables
 from keras_rescnet.views import averaged
 
 _STAY = 3.0  # seconds; processes end together, after a collective operation
@@ -101,7 +100,7 @@ def _logits(model, values, images):
     return logits
 
 
-class Engine:
+class Engine(TaskEngine):
     """An `engines.Engine` that runs jitted steps.
 
     Several devices share a batch by `keras.distribution.DataParallel`: what is computed is that
@@ -147,31 +146,9 @@ class Engine:
         """See `engines.Engine`."""
         return _distributed(self._distribution)
 
-    def build(
-        self,
-        model,
-        optimizer,
-        train_statistics,
-        test_statistics,
-        *,
-        batch_size,
-        accumulation_steps,
-        teacher=None,
-        views=None,
-    ):
+    def build(self, task):
         """See `engines.Engine`."""
-        self._task = task = Task(
-            model,
-            optimizer,
-            train_statistics,
-            test_statistics,
-            batch_size,
-            accumulation_steps,
-            self.replicas,
-            teacher,
-            views,
-        )
-        self._variables = named_variables(model, optimizer)
+        super().build(task)
         # The state is handed over, so that its memory serves for the next
         self._train_step = jax.jit(
             functools.partial(train_step, task), donate_argnums=0, out_shardings=self._on_all
@@ -285,26 +262,6 @@ class Engine:
             if self.processes == 1 or isinstance(error, Mistake) or not _GONE.search(str(error)):
                 raise
             raise lost(error) from error
-
-    def variables(self):
-        """See `engines.Engine`."""
-        return {name: np.array(variable.value) for name, variable in self._variables.items()}
-
-    def assign(self, arrays):
-        """See `engines.Engine`."""
-        for name, variable in self._variables.items():
-            variable.assign(arrays[name])
-
-    def average_weights(self):
-        """See `engines.Engine`."""
-        self._task.optimizer.finalize_variable_values(self._task.model.trainable_variables)
-
-    def loss_scale(self):
-        """See `engines.Engine`."""
-        optimizer = self._task.optimizer
-        if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-            return None
-        return float(np.array(optimizer.dynamic_scale.value))
 
     def _groups(self):
         model, optimizer = self._task.model, self._task.optimizer

@@ -12,10 +12,9 @@ from keras_rescnet.console import say
 from keras_rescnet.gaussian import erfc_in_graphs
 from keras_rescnet.mistake import Mistake
 from keras_rescnet.training import launchers
-from keras_rescnet.training.engines import Task
 from keras_rescnet.training.engines.addresses import meet
+from keras_rescnet.training.engines.task_engine import TaskEngine
 from keras_rescnet.training.engines.waiting import LOST, Deadline, lost
-from keras_rescnet.training.variables import named_variables
 from keras_rescnet.views import averaged
 
 # What a collective operation, or the service that coordinates the processes, raises when another
@@ -43,10 +42,10 @@ def train_step(task, batch):
         more, more_sums = _gradients(task, *part)
         gradients = [_add(one, other) for one, other in zip(gradients, more, strict=True)]
         sums += more_sums
-    if task.replicas > 1:
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync > 1:
         # Here and not in `apply` (see `_sum_no_more`), which clips and looks for overflow first:
         # both must see the gradient of the whole batch
-        context = tf.distribute.get_replica_context()
         summed = iter(context.all_reduce(_SUM, [g for g in gradients if g is not None]))
         gradients = [None if g is None else next(summed) for g in gradients]
     task.optimizer.apply(gradients, task.model.trainable_variables)
@@ -64,7 +63,8 @@ def _gradients(task, images, labels):
         rows = task.train_statistics(labels, task.model(images, training=True), *teacher_logits)
         loss = tf.reduce_sum(rows[:, 0]) / task.batch_size
         if task.model.losses:  # penalties count once, whatever the number of parts and devices
-            loss += tf.add_n(task.model.losses) / (task.replicas * task.accumulation_steps)
+            replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+            loss += tf.add_n(task.model.losses) / (replicas * task.accumulation_steps)
         loss = task.optimizer.scale_loss(loss)
     # Of a table that is looked up, a gradient has the rows alone that were; few optimizers take it
     gradients = [
@@ -89,9 +89,8 @@ def prediction_step(task, batch):
     """Returns labels, logits and weights of the rows of all replicas, `(rows, 2 classes + 1)`."""
     logits = tf.cast(_logits(task, batch), "float32")
     rows = tf.concat([batch["labels"], logits, batch["weights"][:, None]], axis=1)
-    if task.replicas == 1:
-        return rows
-    return tf.distribute.get_replica_context().all_gather(rows, axis=0)
+    context = tf.distribute.get_replica_context()
+    return rows if context.num_replicas_in_sync == 1 else context.all_gather(rows, axis=0)
 
 
 def _logits(task, batch):
@@ -116,7 +115,7 @@ def share_statistics(task):
             variable.assign(context.all_reduce(_SUM, mine))
 
 
-class Engine:
+class Engine(TaskEngine):
     """An `engines.Engine` that runs steps under a `tf.distribute` strategy.
 
     With several processes in the environment (`launchers.find`) it is one of them, each with all of
@@ -194,42 +193,20 @@ class Engine:
         with self._others(), self.strategy.scope():  # a variable is made by all processes together
             yield
 
-    def build(
-        self,
-        model,
-        optimizer,
-        train_statistics,
-        test_statistics,
-        *,
-        batch_size,
-        accumulation_steps,
-        teacher=None,
-        views=None,
-    ):
+    def build(self, task):
         """See `engines.Engine`."""
-        self._task = task = Task(
-            model,
-            optimizer,
-            train_statistics,
-            test_statistics,
-            batch_size,
-            accumulation_steps,
-            self.replicas,
-            teacher,
-            views,
-        )
-        self._variables = named_variables(model, optimizer)
+        super().build(task)
         # A variable, because another number of steps would be another shape of an argument, for
         # which the step would be traced again
         self._learning_rates = learning_rates = tf.Variable(np.zeros(1, "float32"), shape=[None])
         if self.replicas > 1:
-            _sum_no_more(optimizer)
+            _sum_no_more(task.optimizer)
 
         @tf.function(reduce_retracing=True)
         def run_steps(iterator, count):
             rows = tf.TensorArray(tf.float32, size=count)
             for i in tf.range(count):
-                _set_learning_rate(optimizer, learning_rates[i])
+                _set_learning_rate(task.optimizer, learning_rates[i])
                 rows = rows.write(i, self._sum(functools.partial(train_step, task), next(iterator)))
             return rows.stack()
 
@@ -336,26 +313,6 @@ class Engine:
             if self.processes == 1 or not (isinstance(error, _GONE) or internal):
                 raise
             raise lost(error) from error
-
-    def variables(self):
-        """See `engines.Engine`."""
-        return {name: np.array(variable.value) for name, variable in self._variables.items()}
-
-    def assign(self, arrays):
-        """See `engines.Engine`."""
-        for name, variable in self._variables.items():
-            variable.assign(arrays[name])
-
-    def average_weights(self):
-        """See `engines.Engine`."""
-        self._task.optimizer.finalize_variable_values(self._task.model.trainable_variables)
-
-    def loss_scale(self):
-        """See `engines.Engine`."""
-        optimizer = self._task.optimizer
-        if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-            return None
-        return float(np.array(optimizer.dynamic_scale.value))
 
     def save(self, path):
         """See `engines.Engine`."""

@@ -1,0 +1,35 @@
+"""What both engines do alike."""
+
+import keras
+import numpy as np
+
+from keras_rescnet.training.variables import named_variables
+
+
+class TaskEngine:
+    """The part of an `engines.Engine` that is about the variables of its task."""
+
+    def build(self, task):
+        """See `engines.Engine`."""
+        self._task = task
+        self._variables = named_variables(task.model, task.optimizer)
+
+    def variables(self):
+        """See `engines.Engine`."""
+        return {name: np.array(variable.value) for name, variable in self._variables.items()}
+
+    def assign(self, arrays):
+        """See `engines.Engine`."""
+        for name, variable in self._variables.items():
+            variable.assign(arrays[name])
+
+    def average_weights(self):
+        """See `engines.Engine`."""
+        self._task.optimizer.finalize_variable_values(self._task.model.trainable_variables)
+
+    def loss_scale(self):
+        """See `engines.Engine`."""
+        optimizer = self._task.optimizer
+        if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            return None
+        return float(np.array(optimizer.dynamic_scale.value))
