@@ -11,6 +11,10 @@ import pytest
 
 from support.golden import load_state
 
+# A shell has what it starts in the background ignore them, and so would what the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 
 

@@ -356,8 +356,8 @@ WAYS = {
 
 
 def is_slow(name, way):
-    """XLA compiles every loop of an activation and whole models: one of each is for all days."""
-    fast = {"eager": list(EXAM), "graph": ["vit"], "compiled": ["rescnet"]}
+    """A graph has every loop of an activation compiled, `jit_compile` the whole model."""
+    fast = {"eager": list(EXAM), "graph": ["vit"], "compiled": []}
     return name not in fast[way]
 
 
@@ -383,7 +383,13 @@ def test_exam_trains_every_weight(name, way):
         assert np.any(moved) or convolution_bias or fixed, weight.path
 
 
-@exam
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name not in ("rescnet", "vit", "swin")))
+        for name in EXAM
+    ],
+)
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a TensorFlow format")
 def test_exam_saved_model(name, built, tmp_path):
     import tensorflow as tf

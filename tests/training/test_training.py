@@ -30,6 +30,7 @@ PATHS = [  # of one recipe each
     if not re.match("table|rivals", path.stem)
 ]
 LARGE = {
+    "cifar10_resnet32",
     "cifar10_fast",
     "cifar10_gclu_vgg16",
     "cifar10_kerascv_rescnet32",
