@@ -4,8 +4,9 @@
 `convert` sets their weights from PyTorch's, `calibrate` changes models that are built, and
 `losses` has what a recipe can minimize. These need Keras alone, on any backend.
 
-`data`, `augment`, `Recipe` and `train` make a trained model, `evaluate` measures one and `export`
-writes it in other formats; `ExactResume` is for Keras's own `fit`. These need TensorFlow.
+`data`, `augment`, `callbacks`, `Recipe` and `train` make a trained model, `evaluate` measures one
+and `export` writes it in other formats; `ExactResume` is for Keras's own `fit`. These need
+TensorFlow.
 
 A part is imported when it is first used. The classes that Keras must know in order to load a
 `.keras` file are registered as soon as both this package and Keras are imported.
@@ -19,6 +20,7 @@ from keras_rescnet.registration import import_with_keras
 if TYPE_CHECKING:
     from keras_rescnet import (
         augment,
+        callbacks,
         convert,
         data,
         export,
@@ -48,6 +50,7 @@ __all__ = [
     "augment",
     "calibrate",
     "calibration_report",
+    "callbacks",
     "convert",
     "data",
     "evaluate",

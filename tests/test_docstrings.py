@@ -13,6 +13,7 @@ import keras_rescnet as kr
 MODULES = (
     "",
     ".augment",
+    ".callbacks",
     ".convert",
     ".data",
     ".export",

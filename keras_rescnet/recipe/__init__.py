@@ -1,6 +1,7 @@
 """Recipes: everything that decides a run, as a Python file."""
 
 from keras_rescnet.recipe.calling import calling
+from keras_rescnet.recipe.checks import callbacks_of
 from keras_rescnet.recipe.loading import execute, load_recipe, recipe_name
 from keras_rescnet.recipe.recipe import FREE_FIELDS, LATER_FIELDS, Recipe
 
@@ -9,6 +10,7 @@ __all__ = [
     "LATER_FIELDS",
     "Recipe",
     "calling",
+    "callbacks_of",
     "execute",
     "load_recipe",
     "recipe_name",

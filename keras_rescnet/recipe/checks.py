@@ -3,7 +3,9 @@
 import math
 import numbers
 
+from keras_rescnet.callbacks import Callback
 from keras_rescnet.mistake import Mistake, shorten
+from keras_rescnet.recipe.calling import calling
 
 
 def check_loss(recipe):
@@ -26,3 +28,27 @@ def check_loss(recipe):
                 "`class_weights` must be a dict of names of classes to weights, at least 0. "
                 f"Received: class_weights={shorten(recipe.class_weights)}."
             )
+
+
+def callbacks_of(recipe) -> list[Callback]:
+    """Returns the callbacks that a recipe makes, new ones with every call.
+
+    Raises:
+        Mistake: if its `callbacks` fails, or returns anything else.
+    """
+    if recipe.callbacks is None:
+        return []
+    with calling("callbacks", recipe.callbacks):
+        made = recipe.callbacks()
+    if not isinstance(made, list | tuple) or not all(isinstance(c, Callback) for c in made):
+        raise Mistake(
+            "`callbacks` must return a list of kr.callbacks.Callback. Received: "
+            f"{shorten(made)} from callbacks={shorten(recipe.callbacks)}."
+        )
+    for callback in made:
+        if not {"state", "stop_training"} <= vars(callback).keys():
+            raise Mistake(
+                "The `__init__` of a callback must call super().__init__(). Received: "
+                f"{type(callback).__name__} from callbacks={shorten(recipe.callbacks)}."
+            )
+    return list(made)

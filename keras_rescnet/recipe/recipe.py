@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from keras_rescnet.data import Dataset
 from keras_rescnet.mistake import Mistake, shorten
 from keras_rescnet.recipe.calling import calling
-from keras_rescnet.recipe.checks import check_loss
+from keras_rescnet.recipe.checks import callbacks_of, check_loss
 from keras_rescnet.recipe.description import describe
 from keras_rescnet.schedules import cosine_decay
 
@@ -41,6 +41,7 @@ FREE_FIELDS = frozenset(
 LATER_FIELDS = frozenset(
     {
         "adapt",
+        "callbacks",
         "class_weights",
         "learning_rate_multipliers",
         "loss",
@@ -137,6 +138,9 @@ class Recipe:
             `tf.data.Dataset` of batches of training images, normalized and not augmented: for
             weights that follow from the data, as those of `WhiteningConv2D` and
             `keras.layers.Normalization`. Defaults to `None`.
+        callbacks: Function without arguments that returns the list of callbacks of the run, which
+            hear of every epoch and may end the run: `kr.callbacks.EarlyStopping`, loggers, or your
+            own. Those that do not change the training decide no number. Defaults to `None`, none.
         reference: The paper's top-1 accuracy in %, to report beside what was measured; decides no
             number. Defaults to `None`.
         reference_top5: The paper's top-5 accuracy in %, likewise.
@@ -203,6 +207,7 @@ class Recipe:
     initial_weights: str | None = None
     trainable: tuple[str, ...] | Callable[[str], bool] | None = None
     adapt: Callable[["keras.Model", typing.Any], None] | None = None
+    callbacks: Callable[[], Iterable] | None = None
 
     reference: float | None = None
     reference_top5: float | None = None
@@ -345,6 +350,10 @@ class Recipe:
         for name in _MULTIPLIERS:  # as pairs: the first pattern with a match wins
             if name in described:
                 described[name] = list(map(list, described[name].items()))
+        described.pop("callbacks", None)
+        decisive = [callback for callback in callbacks_of(self) if callback.changes_training]
+        if decisive:
+            described["callbacks"] = describe(decisive)
         return described
 
     def digest(self) -> str:

@@ -53,7 +53,7 @@ def state_of(callback: keras.callbacks.Callback) -> tuple[dict, list[str]]:
     kept, unknown = {}, []
     for name in _names(callback):
         value = getattr(callback, name, None)
-        if _is_data(value):
+        if is_data(value):
             kept[name] = value
         elif not inspect.isroutine(value) and not inspect.isclass(value):
             unknown.append(name)
@@ -83,11 +83,12 @@ def _names(callback):
     return [name for name in vars(callback) if name not in _SET_BY_FIT]
 
 
-def _is_data(value):
+def is_data(value) -> bool:
+    """Returns whether `pack` takes a value."""
     if isinstance(value, dict):
-        return all(_is_data(part) for pair in value.items() for part in pair)
+        return all(is_data(part) for pair in value.items() for part in pair)
     if isinstance(value, list | tuple | set):
-        return all(map(_is_data, value))
+        return all(map(is_data, value))
     if isinstance(value, np.ndarray):
         return value.dtype != object
     return value is None or isinstance(value, bool | int | float | str | np.generic)

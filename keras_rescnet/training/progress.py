@@ -39,6 +39,7 @@ class Progress:
         self._evaluate_every = recipe.evaluate_every
         self._steps_per_epoch = steps_per_epoch
         self._test_seconds = 0.0
+        self._known: tuple[float, float] | None = None  # images per second, and seconds left
         self._compiled: tuple[int, float] | None = None  # the first step that is worth timing
         self._begin(step)
 
@@ -58,6 +59,7 @@ class Progress:
         elif self._first < self._compiled < self._last:
             self._first = self._compiled
         rate, left = self._rate(), self._seconds_left(step)
+        self._known = (rate, left)
         if not self._terminal:
             return
         epoch, done = divmod(step - 1, self._steps_per_epoch)
@@ -84,6 +86,7 @@ class Progress:
         if tested:
             self._test_seconds = time.monotonic() - last
         left = self._seconds_left(step)
+        self._known = (rate, left)
         self._begin(step)
         if not self._chief:
             return
@@ -92,6 +95,18 @@ class Progress:
             text += f"  {self._text(row, 'test')}"
         text += f"  {rate:,.0f} images/s  {_duration(left)} left"
         say(f"\r\033[K{text}" if self._terminal else text)
+
+    def facts(self) -> dict:
+        """Returns how far the run is, for other programs; `None` is what is not known yet."""
+        step = self._last[0]
+        rate, left = (round(value, 1) for value in self._known) if self._known else (None, None)
+        return {
+            "epoch": min(step // self._steps_per_epoch + 1, self._epochs),
+            "epochs": self._epochs,
+            "steps": self._epochs * self._steps_per_epoch,
+            "images_per_second": rate,
+            "seconds_left": left,
+        }
 
     def _text(self, values, split=""):
         """Returns metrics in words; in a row of the log they have the name of a split."""

@@ -10,10 +10,12 @@ import numpy as np
 
 from keras_rescnet import export
 from keras_rescnet.analysis.plots import plot_run
+from keras_rescnet.callbacks import RunFacts
 from keras_rescnet.console import say
 from keras_rescnet.models.complexity import count_parameters
 from keras_rescnet.recipe import calling
 from keras_rescnet.schedules import learning_rate_at_step
+from keras_rescnet.training.callbacks import Callbacks
 from keras_rescnet.training.checkpoint import Checkpoints, match
 from keras_rescnet.training.data import RunData
 from keras_rescnet.training.engines import Task
@@ -36,6 +38,7 @@ from keras_rescnet.training.state import RunState
 # not run by the thousand on the strength of one measurement.
 _STEPS_OF_SEVERAL_PROCESSES = 16
 _MOST_STEPS = 256
+_SHOWN_SECONDS = 10.0  # between two notes in `run.json` of how far the run is
 
 
 class Run:
@@ -61,6 +64,7 @@ class Run:
         self.steps_per_epoch = self.data.steps_per_epoch
         self.total_steps = recipe.epochs * self.steps_per_epoch
         self.splits = ["test"] if recipe.ema_momentum is None else ["test", "test_ema"]
+        self.callbacks = Callbacks(recipe, engine)
         self.state = RunState()
         self._build()
         self._describe(data_dir)
@@ -103,15 +107,17 @@ class Run:
         )
 
     def fit(self, stop):
-        """Trains up to the last step, from the last checkpoint if there is one.
+        """Trains to the last step or a callback's stop, from the last checkpoint if there is one.
 
         Args:
             stop: The `StopRequest` to look at between steps.
         """
-        self._started, count = time.monotonic(), 1
+        self._started, self._status, count = time.monotonic(), "training", 1
         self._begin()
         try:
-            while self.state.step < self.total_steps:
+            self._note_progress()
+            self.callbacks.begin(self._facts())
+            while self.state.step < self.total_steps and self.state.stopped_by is None:
                 if self.engine.any(bool(stop.requested)):
                     self._leave(stop)
                 step = self.state.step
@@ -125,12 +131,25 @@ class Run:
                     continue
                 self.state.add_steps(rows)
                 self.progress.update(self.state.step, self._train_metrics())
+                if time.monotonic() - self._noted > _SHOWN_SECONDS:
+                    self._note_progress()
                 count = self._next_count(seconds)
                 ended = self.state.step % self.steps_per_epoch == 0
                 if ended:
                     self._end_epoch(epoch)
                 if ended or self.engine.any(self._is_late()):
                     self._save()
+            if self.state.stopped_by is not None:
+                self._say(
+                    f"{self.state.stopped_by} ended the run after epoch "
+                    f"{self.state.history[-1]['epoch']} of {self.recipe.epochs}."
+                )
+        except BaseException as error:
+            asked = isinstance(error, SystemExit | KeyboardInterrupt)
+            self._status = "stopped" if asked else "failed"
+            raise
+        else:
+            self._status = "exporting"
         finally:
             self.checkpoints.close()
             self._note_progress()
@@ -143,6 +162,7 @@ class Run:
         found = self._last_checkpoint()
         if found is not None:
             self.state, arrays = found
+            arrays = self.callbacks.restore(self.state.callbacks, arrays)
             self.engine.assign(match(arrays, self.engine.variables(), self.state.step))
             if self.state.history:
                 self.folder.write_log(self.state.history)
@@ -175,7 +195,8 @@ class Run:
             "learning_rate": self._learning_rate(self.state.step - 1),
             **prefixed("train", self._train_metrics()),
         }
-        if (epoch + 1) % recipe.evaluate_every == 0 or epoch + 1 == recipe.epochs:
+        tested = (epoch + 1) % recipe.evaluate_every == 0 or epoch + 1 == recipe.epochs
+        if tested:
             self.progress.test(epoch)
             row.update(self._evaluate("test"))
             if recipe.ema_momentum is not None:
@@ -190,6 +211,9 @@ class Run:
         self.folder.write_log(self.state.history)
         self.progress.end_epoch(row)
         self.events.add(row)
+        stopped_by = self.callbacks.end_epoch(dict(row))
+        if tested:  # the last epoch always is
+            self.state.stopped_by = stopped_by
 
     def _evaluate(self, split):
         batches, count = self.data.test_batches, len(self.data.test)
@@ -208,13 +232,32 @@ class Run:
         if not all(np.all(np.isfinite(array)) for array in arrays.values()):
             self._handle_not_finite("weight")
             return
+        self.state.callbacks = self.callbacks.pack(arrays)
         best = best_row(self.state.history, self.metrics.best) or {"epoch": 0}
         self.checkpoints.save(self.state, arrays, keep=best["epoch"] * self.steps_per_epoch)
         self._saved, self._saved_step = time.monotonic(), self.state.step
         self._note_progress()
 
     def _note_progress(self):
-        self.folder.note_progress(self.state.step, time.monotonic() - self._started)
+        seconds = time.monotonic() - self._started
+        self.folder.note_progress(
+            self.state.step, seconds, status=self._status, **self.progress.facts()
+        )
+        self._noted = time.monotonic()
+
+    def _facts(self):
+        columns = ["epoch", "learning_rate"]
+        for split in ("train", *self.splits):
+            columns += prefixed(split, dict.fromkeys(self.metrics.names))
+        return RunFacts(
+            folder=self.folder.path,
+            id=self.folder.run.get("id", ""),
+            name=self.folder.path.resolve().name,
+            recipe=self.recipe.describe(),
+            epochs=self.recipe.epochs,
+            columns=tuple(columns),
+            history=[dict(row) for row in self.state.history],
+        )
 
     def _leave(self, stop):
         """Saves and ends as the signal says that was received."""
@@ -258,7 +301,7 @@ class Run:
         raise FloatingPointError(f"{message}. The last good checkpoint is {where}.")
 
     def finish(self):
-        """Writes model, SavedModel and results; returns the results."""
+        """Writes model, SavedModel and results, and tells the callbacks; returns the results."""
         if self.recipe.ema_momentum is not None:
             self.engine.average_weights()
         if self.recipe.dataset.multi_label:
@@ -269,8 +312,11 @@ class Run:
             "recipe_digest": self.digest,
             **self.metrics.at_end(self.engine, self.data),
         }
+        if self.state.stopped_by is not None:
+            results["stopped_by"] = self.state.stopped_by
         if self.engine.chief:
             self._export(results.get("thresholds", {}))
+            self.callbacks.end(results)
             self.folder.results = results  # last: it says that all the rest is there
         self.engine.wait_for_all()  # who serves the others' collectives must not leave before
         return results

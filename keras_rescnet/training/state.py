@@ -17,12 +17,16 @@ class RunState:
             0 before the first step.
         rollbacks: How often the run went back to a checkpoint because of a number that was not
             finite; each time the batches come in another order.
+        callbacks: What the callbacks remember, as `Callbacks.pack` returns it.
+        stopped_by: Class name of the callback that has ended the run, if one has.
     """
 
     step: int = 0
     history: list[dict] = dataclasses.field(default_factory=list)
     sums: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(1))
     rollbacks: int = 0
+    callbacks: dict = dataclasses.field(default_factory=dict)
+    stopped_by: str | None = None
 
     def add_steps(self, rows):
         """Counts steps whose sums of the statistics are `rows`, `(steps, statistics)`."""
@@ -46,4 +50,5 @@ class RunState:
             {name: None if value == "" else value for name, value in row.items()}
             for row in facts["history"]
         ]
-        return cls(facts["step"], history, np.array(facts["sums"]), facts["rollbacks"])
+        later = {name: facts[name] for name in ("callbacks", "stopped_by") if name in facts}
+        return cls(facts["step"], history, np.array(facts["sums"]), facts["rollbacks"], **later)

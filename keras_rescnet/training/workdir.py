@@ -10,6 +10,7 @@ import os
 import pathlib
 import shlex
 import sys
+import uuid
 from collections.abc import Iterable, Iterator
 
 from keras_rescnet import files
@@ -26,10 +27,10 @@ from keras_rescnet.training.environment import changes, environment
 class WorkDir:
     """A run's folder, held by one process at a time.
 
-    Holds `recipe.py` (the recipe's file), `run.json` (recipe, data, and a list of the run's starts:
-    command, versions, commit, machine, threads, devices, seconds), `checkpoints/`, `log.csv` (a row
-    per epoch) and, once the run is finished, `results.json`, `model.keras` and `saved_model/`,
-    whose checksums are in `run.json`. A damaged file is kept aside and made again.
+    Holds `recipe.py` (the recipe's file), `run.json` (recipe, data, how far the run is, and a list
+    of its starts: command, versions, commit, machine, threads, devices, seconds), `checkpoints/`,
+    `log.csv` (a row per epoch) and, once the run is finished, `results.json`, `model.keras` and
+    `saved_model/`, whose checksums are in `run.json`. A damaged file is kept aside and made again.
 
     A folder that holds a run of a recipe that gives other numbers is refused. Fields in
     `FREE_FIELDS`, comments and formatting may change from one start to the next.
@@ -50,6 +51,7 @@ class WorkDir:
         self.digest = recipe.digest()
         self.chief = chief
         self._recipe = _stored(recipe.describe())
+        self._unwritten: set[str] = set()
         self._claim = Claim(self.path) if chief else None
         try:
             self._run = self._read("run.json") or {}
@@ -97,7 +99,7 @@ class WorkDir:
         """Adds a start to `run.json`, and says what differs from the one before."""
         facts = environment(devices)
         start = {
-            "time": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+            "time": _time(),
             "command": shlex.join(sys.argv),
             "recipe": self.digest,
             "file": self._keep_recipe(file) if file is not None else None,
@@ -121,7 +123,8 @@ class WorkDir:
                     "This start differs from the one before in what may decide the last bits of "
                     f"the result: {', '.join(different)}."
                 )
-        self.update_run(recipe=self._recipe, starts=[*starts, start])
+        identity = self._run.get("id") or uuid.uuid4().hex[:12]
+        self.update_run(id=identity, recipe=self._recipe, starts=[*starts, start])
 
     def _keep_recipe(self, file):
         """Keeps the recipe file as `recipe.py`, the one before aside; returns its checksum."""
@@ -167,19 +170,35 @@ class WorkDir:
     def _sealed_run(self):
         return _json({**self._run, "checksum": files.checksum(self._run)})
 
-    def note_progress(self, step: int, seconds: float) -> None:
-        """Notes in `run.json` how far this start has come; to be called after every checkpoint.
+    def note_progress(
+        self, step: int, seconds: float, *, status: str = "training", **facts: float | None
+    ) -> None:
+        """Notes in `run.json` how far the run is, for other programs; to be called now and then.
+
+        Its `progress` says when it was written, so that a reader knows a run that was killed.
 
         Args:
             step: The step that the run has reached.
             seconds: Seconds that this start has trained.
+            status: `"training"`, `"exporting"`, `"stopped"` by a signal, or `"failed"`; a run that
+                has ended has `"finished"`.
+            **facts: What else `progress` shows.
         """
         if not self.chief:
             return
         *earlier, start = self._run["starts"]
         starts = [*earlier, {**start, "step": step, "seconds": round(seconds, 1)}]
         total = round(sum(start["seconds"] for start in starts), 1)
-        self.update_run(starts=starts, seconds=total)
+        left = facts.get("seconds_left")
+        progress = {
+            "status": status,
+            "time": _time(),
+            "step": step,
+            "seconds": total,
+            **facts,
+            "estimated_end": None if left is None else _time(left),
+        }
+        self.update_run(starts=starts, seconds=total, progress=progress)
 
     @property
     def results(self) -> dict | None:
@@ -198,6 +217,8 @@ class WorkDir:
         text = _json(results)
         own = hashlib.sha256(text.encode()).hexdigest()
         self._run["finished"] = {**finished.checksums(self.path), "results.json": own}
+        end = {"status": "finished", "time": _time(), "seconds_left": 0.0}
+        self._run["progress"] = {**self._run.get("progress", {}), **end, "estimated_end": _time()}
         with finished.writing(self.path / "results.json"):
             files.sync_tree(self.path)
             files.write(self.path / "run.json", self._sealed_run())
@@ -295,11 +316,14 @@ class WorkDir:
             return
         try:
             files.write(self.path / name, text)
+            self._unwritten.discard(name)
         except OSError as error:
-            say(
-                f"{name} could not be written ({error.strerror}). Training goes on. "
-                f"Received: {self.path}."
-            )
+            if name not in self._unwritten:  # once, until it can be written again
+                say(
+                    f"{name} could not be written ({error.strerror}). Training goes on. "
+                    f"Received: {self.path}."
+                )
+            self._unwritten.add(name)
 
 
 def _checked(path):
@@ -324,6 +348,12 @@ def _unused(path):
     """Returns `path`, or with a number if something has that name."""
     paths = [path, *(path.with_name(f"{path.stem}.{i}{path.suffix}") for i in range(2, 1000))]
     return next(path for path in paths if not os.path.lexists(path))
+
+
+def _time(seconds=0.0):
+    """Returns the time in so many seconds, as text with the offset to UTC."""
+    time = datetime.datetime.now().astimezone() + datetime.timedelta(seconds=seconds)
+    return time.isoformat(timespec="seconds")
 
 
 def _json(value):
