@@ -2,6 +2,7 @@
 
 import configparser
 import functools
+import operator
 import re
 import shlex
 import shutil
@@ -15,10 +16,12 @@ import tensorflow as tf
 
 import keras_rescnet as kr
 from keras_rescnet import load_recipe
+from keras_rescnet.recipe.recipe import field_names
 from support import ENVIRONMENT, ROOT, pictures
 from support.golden import state_dict_of
 
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.glob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -26,9 +29,14 @@ def blocks(page, language):
     return [text for name, text in BLOCK.findall(page.read_text()) if name == language]
 
 
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name
-)
+SHOWN = [
+    pytest.param(page, marks=[pytest.mark.slow] if page.stem == "quickstart" else [])
+    for page in PAGES
+    if blocks(page, "python")
+]
+
+
+@pytest.mark.parametrize("page", SHOWN, ids=lambda page: page.name)
 def test_python_blocks_run(page, finished_run, tmp_path, monkeypatch):
     """All blocks of a page, one after the other, where a run of the digits lies in runs/."""
     shutil.copytree(finished_run, tmp_path / "runs" / "digits_gclu_resnet8")
@@ -89,14 +97,16 @@ def test_commands_exist_with_their_flags(command):
         case ["python", "-m", module, *_]:
             known = help_of("-m", module)
         case ["keras-rescnet", name, *_]:
-            known = help_of("-m", "keras_rescnet", *([] if name == "COMMAND" else [name]))
+            named = name != "COMMAND" and not name.startswith("-")
+            known = "--help" + help_of("-m", "keras_rescnet", *([name] if named else []))
         case ["python", script, *_]:
             known = (ROOT / script).read_text()
         case ["pip", "install", *_]:
             known = "--upgrade"
             settings = configparser.ConfigParser()
             settings.read(ROOT / "setup.cfg")
-            extras = re.findall(r"[\w-]+", "".join(re.findall(r"\[(.*)\]", command)))
+            own = re.findall(r"(?:\.|keras_rescnet\S*)\[(.*)\]", command)
+            extras = re.findall(r"[\w-]+", "".join(own))
             assert set(extras) <= set(settings["options.extras_require"])
         case _:
             return
@@ -131,7 +141,66 @@ def test_links_lead_somewhere(page):
 
 
 def test_the_tests_of_the_page_on_behaviour_exist():
-    named = re.findall(r"`(\S+\.py)::(test_\w+)`", (ROOT / "docs" / "behaviour.md").read_text())
+    named = re.findall(r"`(\S+\.py)::(test_\w+)`", (DOCS / "behaviour.md").read_text())
     assert len(named) > 63
     for file, name in named:
         assert re.search(rf"^def {name}\(", (ROOT / "tests" / file).read_text(), re.MULTILINE), name
+
+
+def test_names_of_this_package_exist():
+    """`kr.layers.RCLayer(...)` between backquotes, on any page."""
+    missing = []
+    for page in PAGES:
+        for name in re.findall(r"`(?:partial\()?kr\.([\w.]+)", BLOCK.sub("", page.read_text())):
+            try:
+                operator.attrgetter(name.rstrip("."))(kr)
+            except AttributeError:
+                missing.append(f"{page.name}: kr.{name}")
+    assert not missing
+
+
+def test_every_page_is_in_the_table_of_contents():
+    contents = (DOCS / "index.md").read_text()
+    listed = re.findall(
+        r"^[\w/]+$", "".join(re.findall(r":hidden:\n(.*?):::", contents, re.S)), re.M
+    )
+    pages = {page.stem for page in DOCS.glob("*.md")} - {"index"} | {"api/index"}
+    assert sorted(listed) == sorted(pages)
+
+
+def test_the_page_on_recipes_has_every_field():
+    table = (DOCS / "recipes.md").read_text().partition("## Every field")[2].partition("\n## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| ")]
+    assert sorted(re.findall(r"`(\w+)`", "".join(rows))) == sorted(field_names())
+
+
+def test_the_page_on_installing_has_every_extra():
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    table = (DOCS / "install.md").read_text().partition("## Extras")[2].partition("## ")[0]
+    assert set(re.findall(r"`([\w-]+)`", table)) == set(settings["options.extras_require"])
+
+
+def test_errors_are_answered_as_the_page_has_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shown = re.findall(r">>> (.*)\nMistake: (.*)", "".join(blocks(DOCS / "errors.md", "pycon")))
+    assert len(shown) > 9
+    for code, answer in shown:
+        with pytest.raises(kr.Mistake) as raised:
+            eval(code, {"kr": kr, "np": np})
+        assert str(raised.value) == answer
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_the_citation_has_the_version():
+    assert f"\nversion: {kr.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_there_is_a_picture_of_every_transform():
+    names = set(kr.augment.__all__) - {"Rows", "Transform"}
+    assert {file.stem for file in (DOCS / "augmentations").iterdir()} == names
+    page = (DOCS / "augmentations.md").read_text()
+    assert set(re.findall(r"^!\[(\w+)\]\(augmentations/\1.jpg\)$", page, re.MULTILINE)) == names

@@ -37,7 +37,7 @@ def train(
         timeout: Of several processes, seconds after which one that waits for the others gives up.
 
     Returns:
-        The results: losses and accuracies (in [0, 1]) on the test set after the last epoch, the
+        Losses and accuracies (in [0, 1]) on the test set after the last epoch, by name, the
         same for the training set as seen in the last epoch, the best epoch's test accuracy, the
         number of parameters, and the digest of the recipe. Of pictures with tags, F1 and mean
         average precision in place of accuracies, and thresholds.
