@@ -10,20 +10,8 @@ import pytest
 
 import keras_rescnet as kr
 
-MODULES = (
-    "",
-    ".augment",
-    ".callbacks",
-    ".convert",
-    ".data",
-    ".export",
-    ".layers",
-    ".losses",
-    ".models",
-    ".optimizers",
-    ".schedules",
-    ".views",
-)
+ROOMS = [name for name in kr.__all__ if inspect.ismodule(getattr(kr, name))]
+MODULES = ["", *(f".{name}" for name in ROOMS)]
 # A size of a family of networks: one line says which, and the family's example says the rest.
 FAMILIES = (
     "Airbench94",
