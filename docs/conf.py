@@ -10,6 +10,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
+from docutils import nodes  # noqa: E402
+from sphinx.util import inspect as sphinx_inspect  # noqa: E402
 from sphinx.util import logging  # noqa: E402
 
 import keras_rescnet as kr  # noqa: E402
@@ -28,7 +30,13 @@ myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 highlight_language = "text"  # of blocks that name none, which are commands and their output
 
-autodoc_default_options = {"members": True}
+autodoc_default_options = {
+    "members": True,
+    # What every Keras layer has, and its class says; and the default of a recipe's field
+    "exclude-members": "build,call,compute_output_shape,compute_output_spec,from_config,"
+    "get_config,decay",
+}
+toc_object_entries_show_parents = "hide"
 autodoc_inherit_docstrings = False
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
@@ -55,6 +63,23 @@ def set_blocks_apart(app, what, name, value, options, lines):
         text.append(line)
         last = line or last
     lines[:] = text
+
+
+def sign_as_init(app, what, name, value, options, signature, annotation):
+    """Shows the arguments of `__init__`: the `__new__` of Keras's classes would hide them."""
+    if what != "class" or "__init__" not in vars(value):
+        return None
+    shown = sphinx_inspect.signature(value.__init__, bound_method=True)
+    return sphinx_inspect.stringify_signature(shown, unqualified_typehints=True), annotation
+
+
+def name_pages(app, doctree, docname):
+    """Shows the title of a page where its file is named, which is what GitHub shows."""
+    for link in doctree.findall(nodes.reference):
+        page = pathlib.PurePosixPath(link.get("refuri", "").partition("#")[0]).stem
+        if link.astext() == f"{page}.md" and page in app.env.titles:
+            link.clear()
+            link += nodes.Text(app.env.titles[page].astext())
 
 
 def find_public_name(app, env, node, contnode):
@@ -89,5 +114,7 @@ def check_coverage(app, env):
 def setup(app):
     """Connects what is above to the stages of the build."""
     app.connect("autodoc-process-docstring", set_blocks_apart, priority=400)  # before napoleon
+    app.connect("autodoc-process-signature", sign_as_init)
+    app.connect("doctree-resolved", name_pages)
     app.connect("missing-reference", find_public_name)
     app.connect("env-check-consistency", check_coverage)

@@ -14,6 +14,8 @@ from keras_rescnet.mistake import Mistake
 
 SUFFIXES = (".png", ".pdf", ".svg")  # of the files that pictures can be written to
 
+_DPI = 150  # so that small letters can be read at half of the size, too
+
 # Fonts that have Chinese, Japanese and Korean letters, where the system has one of them
 _MORE_FONTS = ("Noto Sans CJK", "Noto Sans SC", "WenQuanYi", "Source Han Sans", "IPA", "Unifont")
 
@@ -60,7 +62,8 @@ def plot_curves(runs, path) -> None:
         Mistake: if matplotlib is missing.
     """
     pyplot = import_pyplot()
-    figure, (errors, losses) = pyplot.subplots(1, 2, figsize=(12, 4.6), layout="constrained")
+    height = 4.4 + 0.25 * len(runs)  # with a line below for each run
+    figure, (errors, losses) = pyplot.subplots(1, 2, figsize=(10, height), layout="constrained")
     names = _drawable(runs)
     for number, (name, rows) in enumerate(zip(names, runs.values(), strict=True)):
         for split, style in (("test", "-"), ("train", "--")):
@@ -86,8 +89,17 @@ def plot_curves(runs, path) -> None:
             axes.set_yscale("log")
             _set_plain_ticks(axes, pyplot)
         axes.grid(alpha=0.3, which="both")
-    errors.legend(fontsize="small")
-    _save(figure, path, 120, pyplot)
+    # Below, where it hides no curve; matplotlib fills columns from above
+    handles, labels = errors.get_legend_handles_labels()
+    order = [*range(0, len(handles), 2), *range(1, len(handles), 2)]
+    figure.legend(
+        [handles[i] for i in order],
+        [labels[i] for i in order],
+        loc="outside lower center",
+        ncols=2,
+        fontsize="small",
+    )
+    _save(figure, path, pyplot)
     _write_csv(path, ["run", *_columns(runs)], _curve_rows(runs))
 
 
@@ -107,7 +119,7 @@ def _set_plain_ticks(axes, pyplot):
     low, high = axes.get_ylim()
     if high / low < 100:  # else there would be a label at every line
         axes.yaxis.set_minor_formatter(plain)
-        axes.tick_params(axis="y", which="minor", labelsize="x-small")
+        axes.tick_params(axis="y", which="minor", labelsize="small")
 
 
 def _columns(runs):
@@ -137,9 +149,10 @@ def plot_confusion(confusion, class_names, path, title="Confusion") -> None:
     """
     pyplot = import_pyplot()
     shares = np.asarray(confusion) / np.maximum(np.sum(confusion, 1, keepdims=True), 1)
-    size = min(3 + 0.28 * len(class_names), 40)
+    size = min(3.5 + 0.28 * len(class_names), 40)
     figure, axes = pyplot.subplots(figsize=(size, size), layout="constrained")
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(image, ax=axes, shrink=0.6, label="share of the true class")
     if len(class_names) <= 132:  # more names would overlap on the largest figure
         names = _drawable(class_names)
         axes.set_xticks(range(len(names)), names, rotation=90)
@@ -151,7 +164,7 @@ def plot_confusion(confusion, class_names, path, title="Confusion") -> None:
             for j, count in enumerate(row):
                 color = "white" if shares[i, j] > 0.5 else "black"
                 axes.text(j, i, count, ha="center", va="center", color=color, fontsize="small")
-    _save(figure, path, 120, pyplot)
+    _save(figure, path, pyplot)
 
 
 def plot_responses(models, path, channels=16) -> None:
@@ -200,7 +213,7 @@ def plot_responses(models, path, channels=16) -> None:
         axes[panel].xaxis.get_major_locator().set_params(integer=True)
         axes[panel].legend(fontsize="small")
         axes[panel].grid(alpha=0.3)
-    _save(figure, path, 120, pyplot)
+    _save(figure, path, pyplot)
     columns = ("skewness", "excess_kurtosis", "ks_distance", "discriminability")
     _write_csv(path, ["model", "channel", "mean", "std", *columns], _response_rows(models, columns))
 
@@ -237,7 +250,7 @@ def plot_pictures(pictures, captions, path, title="") -> None:
         axis.imshow(picture.squeeze(), interpolation="nearest", cmap="gray", vmin=0, vmax=1)
         axis.set_title(caption, fontsize="x-small")
     figure.suptitle(_drawable([title])[0], fontsize="small")
-    _save(figure, path, 100, pyplot)
+    _save(figure, path, pyplot)
 
 
 def _drawable(names):
@@ -258,10 +271,10 @@ def _drawable(names):
     ]
 
 
-def _save(figure, path, dpi, pyplot):
+def _save(figure, path, pyplot):
     try:
         with write_aside(path) as aside:
-            figure.savefig(aside, dpi=dpi)
+            figure.savefig(aside, dpi=_DPI)
     finally:
         pyplot.close(figure)
 

@@ -11,6 +11,8 @@ the model as it is built, beside the paper's Tables 1 and 2.
 
 import csv
 import difflib
+import itertools
+import shutil
 import sys
 
 from absl import flags
@@ -22,19 +24,30 @@ ALIGNMENTS = ("<17", ">7", "<9", ">11", ">9", ">13", ">17", ">17", ">12", "<17")
 
 
 def _print_table(columns, rows):
-    widths = [int(align[1:]) for align in ALIGNMENTS]
+    shown = ALIGNMENTS[: _columns_that_fit()]
     rules = [
-        "-" * (width - 1) + ("-" if align[0] == "<" else ":")
-        for width, align in zip(widths, ALIGNMENTS, strict=True)
+        "-" * (int(align[1:]) - 1) + ("-" if align[0] == "<" else ":") for align in shown
     ]
-    _print_line(columns)
-    _print_line(rules)
+    _print_line(columns, shown)
+    _print_line(rules, shown)
     for row in rows:
-        _print_line(_text(value) for value in row)
+        _print_line(map(_text, row), shown)
+    if len(shown) < len(columns):
+        left_out = ", ".join(columns[len(shown) :])
+        print(f"\nA wider terminal, a file or --csv has more columns: {left_out}.")
 
 
-def _print_line(cells):
-    cells = (format(cell, align) for cell, align in zip(cells, ALIGNMENTS, strict=True))
+def _columns_that_fit():
+    """Returns how many columns have room on the terminal; a file has room for all."""
+    if not sys.stdout.isatty():
+        return len(ALIGNMENTS)
+    ends = itertools.accumulate((int(align[1:]) + 3 for align in ALIGNMENTS), initial=1)
+    width = shutil.get_terminal_size().columns
+    return max(sum(end <= width for end in ends) - 1, 1)
+
+
+def _print_line(cells, alignments):
+    cells = (format(cell, align) for cell, align in zip(cells, alignments, strict=False))
     print(f"| {' | '.join(cells)} |", flush=True)
 
 

@@ -82,13 +82,23 @@ def figures(monkeypatch):
 def test_the_end_of_a_run_can_be_read_off_its_curves(figures, tmp_path):
     plots.plot_curves({"a": log_of([0.9, 0.3, 0.02, 0.05])}, tmp_path / "a.png")
     errors, losses = figures[0].axes
-    labels = [text.get_text() for text in errors.get_legend().get_texts()]
+    labels = [text.get_text() for text in figures[0].legends[0].get_texts()]
     assert labels == ["a, test: 5.00 %, best 2.00 %", "a, train: 5.00 %, best 2.00 %"]
     assert errors.get_yscale() == losses.get_yscale() == "log"
     assert all(tick == int(tick) for tick in errors.get_xticks())
     assert errors.get_title() and losses.get_title()
     names = [label.get_text() for label in errors.get_yticklabels()]
     assert "10" in names and not any("^" in name for name in names)
+
+
+def test_the_legend_of_many_runs_hides_no_curve(figures, tmp_path):
+    runs = {f"run {number} of a long name": log_of([0.9, 0.1]) for number in range(6)}
+    plots.plot_curves(runs, tmp_path / "a.png")
+    (legend,) = figures[0].legends
+    assert not any(legend.get_window_extent().overlaps(a.get_tightbbox()) for a in figures[0].axes)
+    assert legend.get_window_extent().x0 > 0
+    first, second = (legend.get_texts()[i].get_text() for i in (0, 6))
+    assert first.startswith("run 0 of a long name, test") and second.startswith("run 0 of a long name, train")
 
 
 def test_an_error_of_zero_is_drawn_on_a_linear_axis(figures, tmp_path):
@@ -103,7 +113,8 @@ def test_names_without_a_font_become_numbers(figures, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         plots.plot_confusion(np.eye(3, dtype=int), names, tmp_path / "a.png", "Test")
-    (axes,) = figures[0].axes
+    axes, bar = figures[0].axes
+    assert bar.get_ylabel() == "share of the true class"
     shown = [label.get_text() for label in axes.get_xticklabels()]
     assert shown == ["cat", "#1", r"\$5 and \$6"]
     assert axes.get_title() == "Test"
