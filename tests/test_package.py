@@ -61,7 +61,9 @@ BUILD = """
 import sys
 from setuptools_reproducible import build_sdist, build_wheel
 
-print(build_sdist(sys.argv[1]), build_wheel(sys.argv[1]), file=sys.stderr)
+folder = sys.argv[1]  # setuptools replaces sys.argv
+build_sdist(folder)
+build_wheel(folder)
 """
 
 

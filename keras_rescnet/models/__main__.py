@@ -20,18 +20,18 @@ from absl import flags
 from keras_rescnet.command import quiet_imports, run_command
 from keras_rescnet.mistake import Mistake, shorten
 
-ALIGNMENTS = ("<17", ">7", "<9", ">11", ">9", ">13", ">17", ">17", ">12", "<17")
+ALIGNMENTS = ("<20", ">7", "<9", ">11", ">9", ">13", ">17", ">17", ">12", "<17")
 
 
 def _print_table(columns, rows):
     shown = ALIGNMENTS[: _columns_that_fit()]
-    rules = [
-        "-" * (int(align[1:]) - 1) + ("-" if align[0] == "<" else ":") for align in shown
-    ]
+    rules = ["-" * (int(align[1:]) - 1) + ("-" if align[0] == "<" else ":") for align in shown]
     _print_line(columns, shown)
     _print_line(rules, shown)
     for row in rows:
         _print_line(map(_text, row), shown)
+        if len(shown) < len(row) and row[-1].startswith("impossible"):
+            print(f"    {row[-1]}")
     if len(shown) < len(columns):
         left_out = ", ".join(columns[len(shown) :])
         print(f"\nA wider terminal, a file or --csv has more columns: {left_out}.")

@@ -90,11 +90,16 @@ class Progress:
         self._begin(step)
         if not self._chief:
             return
-        text = f"Epoch {row['epoch']}/{self._epochs}  {self._text(row, 'train')}"
-        if tested:
-            text += f"  {self._text(row, 'test')}"
-        text += f"  {rate:,.0f} images/s  {_duration(left)} left"
-        say(f"\r\033[K{text}" if self._terminal else text)
+        head = f"Epoch {row['epoch']}/{self._epochs}  "
+        train, speed = self._text(row, "train"), f"{rate:,.0f} images/s  {_duration(left)} left"
+        parts = [train, self._text(row, "test"), speed] if tested else [train, speed]
+        text = head + "  ".join(parts)
+        if not self._terminal:
+            say(text)
+            return
+        if tested and len(text) >= shutil.get_terminal_size().columns:
+            text = f"{head}{train}  {speed}\n{' ' * len(head)}{parts[1]}"
+        say(f"\r\033[K{text}")
 
     def facts(self) -> dict:
         """Returns how far the run is, for other programs; `None` is what is not known yet."""

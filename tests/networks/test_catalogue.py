@@ -4,6 +4,7 @@ import csv
 import inspect
 import io
 import re
+import sys
 from functools import partial
 
 import keras
@@ -165,6 +166,18 @@ def test_table(capsys):
     assert "impossible: `input_shape` must be" in vgg
     assert "1.81 G" not in resnet18  # the paper's figure is for 224 x 224
     assert "ptflops" in counter
+
+
+def test_the_table_fits_the_terminal(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    header, _, row, vgg, reason, _, left_out, *_ = run(
+        capsys, "CifarWideResNet28x10", "VGG16", "--input_size", "24"
+    ).splitlines()
+    assert max(map(len, (header, row, vgg))) <= 80
+    assert row.split(" | ")[3].strip() == "36,479,194"
+    assert "impossible: `input_shape` must be" in reason
+    assert "paper: parameters" in left_out and "--csv" in left_out
 
 
 def test_an_unknown_model_ends_with_2(capsys):

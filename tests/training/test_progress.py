@@ -81,6 +81,20 @@ def test_the_rate_is_that_of_training_without_compilation_and_test(terminal, clo
     assert second.endswith("accuracy 25.00 %  320 images/s  3:25 left")
 
 
+def test_an_epoch_has_two_lines_where_one_is_too_narrow(terminal, clock, capsys):
+    row = {**ROW, "test_accuracy": 0.5}
+    for columns, expected in ((200, 1), (80, 2)):
+        terminal(columns)
+        shown = Progress(RECIPE, 44, 0)
+        clock(30.0)
+        shown.update(44, NOTHING)
+        shown.end_epoch(row)
+        text = capsys.readouterr().out.rpartition("\r\033[K")[2].splitlines()
+        assert len(text) == expected and max(map(len, text)) < columns
+    assert re.match(r"Epoch 1/20  loss 1.5000  accuracy 25.00 %  .* left$", text[0])
+    assert text[1] == " " * 12 + "test loss 2.5000  test accuracy 50.00 %"
+
+
 def test_an_epoch_of_one_step_has_a_rate_too(clock, capsys):
     shown = Progress(RECIPE, 1, 0)
     for epoch in (1, 2):
