@@ -1,6 +1,7 @@
-"""Calibration layers, activations and the parts of vision transformers as Keras layers."""
+"""Calibrations, activations, parts of vision transformers and of training as Keras layers."""
 
 from keras_rescnet.layers.acon import ACON
+from keras_rescnet.layers.advanced_dropout import AdvancedDropout
 from keras_rescnet.layers.batch_normalization import BatchNormalization
 from keras_rescnet.layers.class_attention import ClassAttention
 from keras_rescnet.layers.class_token import ClassToken
@@ -20,17 +21,20 @@ from keras_rescnet.layers.patch_merging import PatchMerging
 from keras_rescnet.layers.pooled_dense import PooledDense
 from keras_rescnet.layers.position_embedding import PositionEmbedding
 from keras_rescnet.layers.rc_layer import RCLayer
+from keras_rescnet.layers.region_mask import RegionMask
 from keras_rescnet.layers.self_attention import SelfAttention
 from keras_rescnet.layers.sim_am import SimAM
 from keras_rescnet.layers.squeeze_excite import SqueezeExcite
 from keras_rescnet.layers.style_recalibration import StyleRecalibration
 from keras_rescnet.layers.talking_heads_attention import TalkingHeadsAttention
+from keras_rescnet.layers.weight_noise import WeightNoise
 from keras_rescnet.layers.whitening_conv2d import WhiteningConv2D
 from keras_rescnet.layers.window_attention import WindowAttention
 
 __all__ = [
     "ACON",
     "GCLU",
+    "AdvancedDropout",
     "BatchNormalization",
     "ClassAttention",
     "ClassToken",
@@ -49,11 +53,13 @@ __all__ = [
     "PooledDense",
     "PositionEmbedding",
     "RCLayer",
+    "RegionMask",
     "SelfAttention",
     "SimAM",
     "SqueezeExcite",
     "StyleRecalibration",
     "TalkingHeadsAttention",
+    "WeightNoise",
     "WhiteningConv2D",
     "WindowAttention",
 ]

@@ -1,5 +1,7 @@
 """Checks of what layers and builders of models are given."""
 
+import math
+
 import keras
 
 from keras_rescnet.mistake import Mistake, shorten
@@ -31,6 +33,12 @@ def check_positive(name, value):
     """Raises a `Mistake` unless `value` is a positive number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0.0:
         raise Mistake(f"`{name}` must be a positive number. Received: {name}={shorten(value)}.")
+
+
+def check_not_negative(name, value):
+    """Raises a `Mistake` unless `value` is a number, at least 0 and finite."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value < math.inf:
+        raise Mistake(f"`{name}` must be a number, at least 0. Received: {name}={shorten(value)}.")
 
 
 def activation_of(name, value):

@@ -87,9 +87,23 @@ EXAM = {
     "window_attention": (lambda **kw: layers.WindowAttention(3, 4, **kw), MAPS),
     "window_attention_shifted": (lambda **kw: layers.WindowAttention(3, 4, 2, **kw), MAPS),
     "patch_merging": (layers.PatchMerging, MAPS),
+    "advanced_dropout": (lambda **kw: layers.AdvancedDropout(4, **kw), TOKENS[:, 0]),
+    "region_mask": (layers.RegionMask, IMAGES),
+    "weight_noise": (
+        lambda **kw: layers.WeightNoise(
+            keras.layers.Dense(4, dtype=kw.get("dtype"), name="dense"), **kw
+        ),
+        TOKENS,
+    ),
     "whitening_conv2d": (layers.WhiteningConv2D, IMAGES[..., :3]),
 }
-OF_ONE_SIZE = (PooledDense, layers.PositionEmbedding, layers.WindowAttention)
+OF_ONE_SIZE = (
+    PooledDense,
+    layers.AdvancedDropout,
+    layers.PositionEmbedding,
+    layers.RegionMask,
+    layers.WindowAttention,
+)
 exam = pytest.mark.parametrize("make, x", EXAM.values(), ids=EXAM.keys())
 tensorflow_only = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="SavedModel is TensorFlow's"
@@ -162,7 +176,8 @@ def test_gradient_reaches_every_weight(make, x):
     layer = make()
     upstream = np.random.default_rng(1).normal(size=layer(*inputs_of(x)).shape).astype("float32")
     move_weights(layer)
-    _, by_x, by_weights = pull_back_layer(layer, x, upstream)
+    options = {"training": True} if isinstance(layer, layers.AdvancedDropout) else {}
+    _, by_x, by_weights = pull_back_layer(layer, x, upstream, **options)
     assert np.any(by_x) or isinstance(layer, layers.ClassToken)  # reads no more than the batch
     for weight, gradient in zip(layer.trainable_weights, by_weights, strict=True):
         assert np.any(gradient), weight.path
