@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_rescnet.layers.arguments import check_not_negative
+from keras_rescnet.mistake import Mistake, shorten
 
 
 @keras.saving.register_keras_serializable(package="keras_rescnet")
@@ -61,6 +62,11 @@ class WeightNoise(keras.layers.Wrapper):
         seed: int | None = None,
         **kwargs,
     ):
+        if not isinstance(layer, keras.layers.Layer):
+            raise Mistake(
+                "`layer` must be a layer or a model, not what makes one. "
+                f"Received: layer={shorten(layer)}."
+            )
         super().__init__(layer, **kwargs)
         check_not_negative("noise", noise)
         self.noise = noise

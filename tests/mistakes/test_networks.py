@@ -72,6 +72,22 @@ LAYERS = {
     ),
     "vectors for images": (build(layers.SqueezeExcite(4), None, 8), r"input_shape=\(None, 8\)"),
     "unknown channels": (build(layers.RCLayer(4), None, 8, 8, None), r"8, None\)"),
+    "sigma of 0": (lambda: layers.AdvancedDropout(sigma=0), "`sigma` must be a positive.*sigma=0"),
+    "no map": (build(layers.AdvancedDropout(), None, 8, 8, 3), "expects features of shape .N, C."),
+    "a map of any size": (
+        build(layers.RegionMask(), None, None, 8, 3),
+        "RegionMask .* known H and",
+    ),
+    "a reward": (lambda: layers.RegionMask(-1), "`regularization` must be .*=-1"),
+    "noise of text": (
+        lambda: layers.WeightNoise(keras.layers.Dense(2), "0"),
+        "Received: noise='0'",
+    ),
+    "endless noise": (lambda: layers.WeightNoise(keras.layers.Dense(2), np.inf), "noise=inf"),
+    "noise on a builder": (
+        lambda: layers.WeightNoise(models.CifarResNet8),
+        "`layer` must be a layer",
+    ),
     "no units": (lambda: layers.PooledDense(0, 7), "`units` must be a positive integer.*=0"),
     "a pair for a size": (lambda: layers.PooledDense(4, (7, 7)), r"pool_size=\(7, 7\)"),
     "dropout of 1": (lambda: layers.PooledDense(4, 7, 1.0), "`dropout` .* below 1.*dropout=1.0"),
