@@ -4,9 +4,9 @@
 `convert` sets their weights from PyTorch's, `calibrate` changes models that are built, and
 `losses` has what a recipe can minimize. These need Keras alone, on any backend.
 
-`data`, `augment`, `callbacks`, `Recipe` and `train` make a trained model, `evaluate` measures one
-and `export` writes it in other formats; `ExactResume` is for Keras's own `fit`. These need
-TensorFlow.
+`data`, `augment`, `callbacks`, `Recipe` and `train` make a trained model, `evaluate` measures one,
+on pictures with `corruptions` too, `export` writes it in other formats, and `ensemble` makes one of
+several; `ExactResume` is for Keras's own `fit`. These need TensorFlow.
 
 A part is imported when it is first used. The classes that Keras must know in order to load a
 `.keras` file are registered as soon as both this package and Keras are imported.
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
         augment,
         callbacks,
         convert,
+        corruptions,
         data,
+        ensemble,
         export,
         layers,
         losses,
@@ -52,7 +54,9 @@ __all__ = [
     "calibration_report",
     "callbacks",
     "convert",
+    "corruptions",
     "data",
+    "ensemble",
     "evaluate",
     "export",
     "gclu",

@@ -8,6 +8,7 @@ from keras_rescnet.mistake import nearest
 COMMANDS = {
     "train": "trains a recipe",
     "evaluate": "measures a run on any split of any data",
+    "ensemble": "trains members of a recipe and measures them as one",
     "predict": "names what is in pictures",
     "browse": "draws the pictures a recipe trains on",
     "export": "writes a run's model as ONNX, LiteRT or SavedModel",

@@ -38,7 +38,12 @@ class FinishedRun:
 
     @functools.cached_property
     def model(self) -> keras.Model:
-        """The trained model, from normalized images to logits."""
+        """The model, from normalized images to logits, divided by the run's temperature."""
+        return scaled(self.trained_model, self.facts.get("temperature"))
+
+    @functools.cached_property
+    def trained_model(self) -> keras.Model:
+        """The model as it was trained: of `model.keras`."""
         return load_model(self.workdir / "model.keras")
 
     @functools.cached_property
@@ -231,6 +236,16 @@ def load_model(file) -> keras.Model:
     return model
 
 
+def scaled(model: keras.Model, temperature: float | None) -> keras.Model:
+    """Returns a model whose logits are divided by a temperature; `None` stands for 1."""
+    if temperature is None:
+        return model
+    import keras
+
+    divide = keras.layers.Rescaling(1.0 / temperature, dtype="float32", name="temperature")
+    return keras.Model(model.inputs[0], divide(model.outputs[0]), name=model.name)
+
+
 def read_log(workdir) -> list[dict[str, float | None]]:
     """Returns the rows of a run's `log.csv`, with `None` where nothing was measured.
 
@@ -327,7 +342,8 @@ def _is_as_written(facts):
         and isinstance(facts.get("data_dir"), str | None)
         and isinstance(facts.get("recipe", {}), dict)
         and all(_are_numbers(data.get(name, [])) for name in ("mean", "std", "image_shape"))
-        and _are_numbers([data.get("crop_fraction", 1.0)])
+        and _are_numbers([data.get("crop_fraction", 1.0), facts.get("temperature", 1.0)])
+        and facts.get("temperature", 1.0) > 0
         and 0 < data.get("crop_fraction", 1.0) <= 1
         and isinstance(data.get("multi_label", False), bool)
         and isinstance(data.get("class_names", []), list)

@@ -26,21 +26,24 @@ def checksums(folder: pathlib.Path) -> dict[str, str | None]:
     return {str(path.relative_to(folder)): checksum(path) for path in paths if path.is_file()}
 
 
-def note_checksums(folder: pathlib.Path) -> None:
+def note_checksums(folder: pathlib.Path, **facts) -> None:
     """Notes in `run.json` the checksums of a model's files that were written again.
 
     Else `train` would take them for damaged, and finish the run again.
 
     Args:
         folder: The folder of the run.
+        **facts: What else to note.
     """
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    run.update(facts)
     if "finished" in run:  # not in runs of earlier versions
         run["finished"].update(checksums(folder))
         kept = {
             name: digest for name, digest in run["finished"].items() if (folder / name).exists()
         }
         run["finished"] = kept
+    if "finished" in run or facts:
         run["checksum"] = files.checksum(run)
         files.write(folder / "run.json", json.dumps(run, indent=2) + "\n")
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_rescnet import export
 from keras_rescnet.analysis.plots import plot_run
+from keras_rescnet.analysis.runs import scaled
 from keras_rescnet.callbacks import RunFacts
 from keras_rescnet.console import say
 from keras_rescnet.models.complexity import count_parameters
@@ -328,7 +329,7 @@ class Run:
             dataset = self.recipe.dataset
             with self.folder.write_aside("saved_model") as path:
                 export.saved_model(
-                    self.model,
+                    scaled(self.model, self.folder.run.get("temperature")),
                     path,
                     mean=dataset.mean,
                     std=dataset.std,

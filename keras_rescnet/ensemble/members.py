@@ -1,0 +1,173 @@
+"""Members of an ensemble: trained one after the other, and joined into one model."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_rescnet.analysis.runs import load_run
+from keras_rescnet.mistake import Mistake, shorten
+from keras_rescnet.recipe import Recipe
+from keras_rescnet.training import train as train_run
+
+
+
+def train(
+    recipe: Recipe,
+    workdir: str | os.PathLike,
+    members: int = 5,
+    *,
+    data_dir: str | os.PathLike | None = None,
+    devices: int | None = None,
+    timeout: float = 300,
+) -> list[pathlib.Path]:
+    """Trains a recipe several times, one run after the other, with a seed of its own each.
+
+    Run `i` has the seed `recipe.seed + i` and lies in the folder `seed<seed>`, an ordinary run as
+    `kr.train` makes it. The same call goes on where it was stopped; with more members it trains
+    those that are missing.
+
+    Reference:
+        Lakshminarayanan et al., "Simple and scalable predictive uncertainty estimation using deep
+        ensembles", NIPS 2017, Algorithm 1 without adversarial training.
+
+    Args:
+        recipe: What to train.
+        workdir: Folder of the runs' folders.
+        members: How many runs. Defaults to 5.
+        data_dir: As of `kr.train`.
+        devices: As of `kr.train`.
+        timeout: As of `kr.train`.
+
+    Returns:
+        The folders of the runs.
+
+    Raises:
+        Mistake: if something in the recipe or the call cannot be used, before anything is trained.
+
+    Example:
+
+    >>> recipe = kr.load_recipe("digits_gclu_resnet8")
+    >>> kr.ensemble.train(recipe, "runs/five", members=0)
+    Traceback (most recent call last):
+    ...
+    keras_rescnet.mistake.Mistake: `members` must be an integer, at least 1. Received: members=0.
+    """
+    if not isinstance(recipe, Recipe):
+        raise Mistake(
+            "`recipe` must be a Recipe: load_recipe(file) makes it. "
+            f"Received: recipe={shorten(recipe)}."
+        )
+    if isinstance(members, bool) or not isinstance(members, int) or members < 1:
+        raise Mistake(
+            f"`members` must be an integer, at least 1. Received: members={shorten(members)}."
+        )
+    if not isinstance(workdir, str | os.PathLike) or not str(workdir):
+        raise Mistake(
+            f"`workdir` must be the path of a folder. Received: workdir={shorten(workdir)}."
+        )
+    recipes = [dataclasses.replace(recipe, seed=recipe.seed + i) for i in range(members)]
+    folders = [pathlib.Path(workdir) / f"seed{each.seed}" for each in recipes]
+    for each, folder in zip(recipes, folders, strict=True):
+        train_run(each, folder, data_dir=data_dir, devices=devices, timeout=timeout)
+    return folders
+
+
+def load_members(
+    members: Sequence[str | os.PathLike | keras.Model], *, with_temperature: bool = True
+) -> list[keras.Model]:
+    """Returns models of members that are given as models or as folders of finished runs.
+
+    Args:
+        members: The list.
+        with_temperature: Whether logits of runs are divided by their temperature.
+
+    Raises:
+        Mistake: if there is none, or they take other images or know other classes than the first.
+    """
+    if isinstance(members, str | os.PathLike) or not isinstance(members, Sequence) or not members:
+        raise Mistake(
+            "`members` must be a list of models, or of folders of finished runs. "
+            f"Received: members={shorten(members)}."
+        )
+    models = []
+    for member in members:
+        model = member
+        if isinstance(member, str | os.PathLike):
+            run = load_run(member)
+            model = run.model if with_temperature else run.trained_model
+        if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
+            raise Mistake(
+                "A member must be a functional or Sequential model, or the folder of a finished "
+                f"run. Received: {shorten(member)}."
+            )
+        models.append(model)
+    first = (models[0].input_shape, models[0].output_shape)
+    for model in models:
+        if (model.input_shape, model.output_shape) != first:
+            raise Mistake(
+                f"All members must map images {first[0]} to logits {first[1]}. "
+                f"Received: {model.name} from {model.input_shape} to {model.output_shape}."
+            )
+    return models
+
+
+def stacked(members: Sequence[keras.Model]) -> keras.Model:
+    """Returns a model from images to the logits of all members, `(N, members, classes)`."""
+    images = keras.Input(members[0].input_shape[1:], name="images")
+    logits = [named(member, f"member{i}")(images) for i, member in enumerate(members)]
+    logits = [ops.cast(each, "float32") if _is_half(each) else each for each in logits]
+    return keras.Model(images, ops.stack(logits, axis=1), name="members")
+
+
+def mean(members: Sequence[str | os.PathLike | keras.Model]) -> keras.Model:
+    """Returns an ensemble as one model, whose softmax is the mean of its members' softmax.
+
+        logits = log((1 / K) sum_k softmax(logits_k))                             (N, classes)
+
+    It is a model of logits like any other: `kr.evaluate` measures it, `kr.export` writes it, and
+    it may be the teacher of a `kr.losses.Distillation`. The weights are the members', not copies.
+
+    Args:
+        members: Models from normalized images to logits, or folders of finished runs.
+
+    Raises:
+        Mistake: if they take other images or know other classes than the first.
+
+    Example:
+
+    >>> def member(bias):
+    ...     dense = keras.layers.Dense(2, bias_initializer=keras.initializers.Constant(bias))
+    ...     return keras.Sequential([keras.Input((1,)), dense])
+    >>> pair = kr.ensemble.mean([member(1.0), member([0.0, np.log(3.0)])])
+    >>> probabilities = keras.ops.softmax(pair(np.zeros((1, 1))))
+    >>> np.asarray(probabilities).round(4)  # (1/2 + 1/4) / 2, ...
+    array([[0.375, 0.625]], dtype=float32)
+    """
+    return mean_of(stacked(load_members(members)))
+
+
+def mean_of(stack: keras.Model) -> keras.Model:
+    """Returns the ensemble of the members of which `stacked` has made one model."""
+    return keras.Model(stack.inputs[0], log_mean(stack.outputs[0]), name="ensemble")
+
+
+def log_mean(logits: Any) -> Any:
+    """Returns the logarithm of the mean probabilities, of logits `(N, members, classes)`."""
+    return ops.logsumexp(ops.log_softmax(logits, axis=-1), axis=1) - math.log(logits.shape[1])
+
+
+def named(model: keras.Model, name: str) -> keras.Model:
+    """Returns a model of another name that has the same layers: names within a model differ."""
+    return keras.Model(model.inputs[0], model.outputs[0], name=name)
+
+
+def _is_half(tensor):
+    return keras.backend.standardize_dtype(tensor.dtype) in ("float16", "bfloat16")

@@ -1,0 +1,160 @@
+"""Temperature scaling: probabilities as sure as they are right, on pictures held out."""
+
+from __future__ import annotations
+
+import os
+
+import keras
+import numpy as np
+
+from keras_rescnet import data, export
+from keras_rescnet.analysis.evaluation import check_classes, predictions
+from keras_rescnet.analysis.runs import load_run, scaled
+from keras_rescnet.mistake import Mistake, shorten
+from keras_rescnet.training import finished
+
+
+def fit_temperature(
+    run: str | os.PathLike | keras.Model,
+    dataset: data.Dataset,
+    *,
+    split: str = "test",
+    data_dir: str | os.PathLike | None = None,
+    batch_size: int = 128,
+) -> float:
+    """Returns the temperature T at which held-out pictures are likeliest; a run keeps it.
+
+        probabilities = softmax(logits / T),     T = argmin -sum_n log p_ny
+
+    Classes stay as they are, only how sure the model is changes. Of a finished run the temperature
+    is kept in `run.json`, and its SavedModel is written again: from then on `kr.evaluate`,
+    `predict` and every export answer with it, while `model.keras` has the logits of the training.
+    Fit it on pictures that were neither trained on nor are measured on afterwards.
+
+    Reference:
+        Guo et al., "On calibration of modern neural networks", ICML 2017, Eq. 9.
+
+    Args:
+        run: The folder of a finished run, or a model from normalized images to logits, such as
+            `kr.ensemble.mean` returns.
+        dataset: The pictures held out.
+        split: Which of its splits, `"test"` or `"train"`.
+        data_dir: Where the data are. Where the run found them by default.
+        batch_size: Images per step.
+
+    Returns:
+        The temperature: above 1 of a model that is too sure.
+
+    Raises:
+        Mistake: if there is no such run or data, or no temperature is best: the model classifies
+            all of the pictures rightly, or none better than by chance.
+
+    Example:
+
+    >>> def read(dataset, split, data_dir):
+    ...     images = np.array([0, 0, 255, 255], "uint8").reshape(4, 1, 1, 1)
+    ...     return kr.data.ArrayExamples(dataset, images, np.array([0, 0, 1, 0]), ("dark", "light"))
+    >>> half = {"mean": (0.5,), "std": (0.5,)}
+    >>> four = kr.data.Dataset(name="four", read=read, image_shape=(1, 1, 1), classes=2, **half)
+    >>> dense = keras.layers.Dense(2, kernel_initializer=lambda *_, **__: np.array([[-1.0, 1.0]]))
+    >>> model = keras.Sequential([keras.Input((1, 1, 1)), keras.layers.Flatten(), dense])
+    >>> round(kr.ensemble.fit_temperature(model, four), 4)  # of 2 / T, 3 of 4 are right: 2 / log 3
+    1.8205
+    """
+    found = load_run(run) if isinstance(run, str | os.PathLike) else None
+    if not isinstance(dataset, data.Dataset):
+        raise Mistake(f"`dataset` must be a kr.data.Dataset. Received: dataset={shorten(dataset)}.")
+    names: tuple[str, ...] = ()
+    if found is not None:
+        model, names, dataset = found.trained_model, found.class_names, found.normalized(dataset)
+        data_dir = found.data_dir if data_dir is None else data_dir
+    elif isinstance(run, keras.Model):
+        model = run
+    else:
+        raise Mistake(
+            "`run` must be the folder of a finished run, or a keras.Model. "
+            f"Received: run={shorten(run)}."
+        )
+    examples = data.load(dataset, split, None if data_dir is None else str(data_dir))
+    if examples.dataset.multi_label:
+        raise Mistake(
+            "A temperature is for pictures of one class each. "
+            f"Received: {examples.dataset.name} with multi_label=True."
+        )
+    check_classes(examples, model, names)
+    logits, labels = map(
+        np.concatenate, zip(*predictions(model, examples, batch_size), strict=True)
+    )
+    temperature = best_temperature(logits, labels)
+    if found is not None:
+        _keep(found, temperature)
+    return temperature
+
+
+def best_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Returns the temperature at which labels are likeliest, by Newton's method, safeguarded.
+
+    In b = 1 / T the negative log-likelihood is convex. With z the logits,
+
+        slope      mean_n (E_p[z_n] - z_ny)        p = softmax(b z_n)
+        curvature  mean_n Var_p[z_n]
+
+    A step of Newton that leaves the interval in which the slope changes its sign is replaced by
+    halving it, so the method always ends, in the one minimum.
+
+    Args:
+        logits: `(N, classes)`.
+        labels: One-hot, `(N, classes)`.
+
+    Raises:
+        Mistake: if the likelihood has no maximum at a positive, finite temperature.
+    """
+    z = np.asarray(logits, "float64")
+    z = z - z.max(1, keepdims=True)
+    truth = (z * labels).sum(1)
+
+    def slope_and_curvature(b):
+        powers = np.exp(b * z)
+        p = powers / powers.sum(1, keepdims=True)
+        mean = (p * z).sum(1)
+        return (mean - truth).mean(), ((p * z * z).sum(1) - mean**2).mean()
+
+    low, high = 0.0, 1.0 / max(float(-truth.mean()), np.finfo("float64").tiny)
+    if not np.isfinite(z).all() or slope_and_curvature(low)[0] >= 0 or not truth.any():
+        raise _no_minimum(truth)
+    # No further out: there the slope is above 0, for truth's share of it is -mean(truth)
+    while slope_and_curvature(high)[0] < 0:
+        low, high = high, 2.0 * high
+    b = 0.5 * (low + high)
+    for _ in range(200):
+        slope, curvature = slope_and_curvature(b)
+        low, high = (b, high) if slope < 0 else (low, b)
+        step = b - slope / curvature if curvature > 0 else low
+        following = step if low < step < high else 0.5 * (low + high)
+        if abs(following - b) <= 1e-15 * b:
+            break
+        b = following
+    return float(1.0 / b)
+
+
+def _no_minimum(truth):
+    right = 100.0 * np.mean(truth == 0)
+    return Mistake(
+        "A temperature is fitted on finite logits, of pictures that are classified better than by "
+        "chance, and not all of them rightly: give more or harder ones. "
+        f"Received: {len(truth)} pictures, {right:.4g} % of them classified rightly."
+    )
+
+
+def _keep(run, temperature):
+    """Writes the SavedModel of a run with a temperature, then notes it in `run.json`."""
+    if keras.backend.backend() == "tensorflow" and (run.workdir / "saved_model").is_dir():
+        export.saved_model(
+            scaled(run.trained_model, temperature),
+            run.workdir / "saved_model",
+            mean=run.mean,
+            std=run.std,
+            class_names=run.class_names,
+            crop_fraction=run.crop_fraction,
+        )
+    finished.note_checksums(run.workdir, temperature=temperature)

@@ -1,0 +1,157 @@
+"""Members of one recipe, their mean as one model, and the scores of both."""
+
+import csv
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_rescnet as kr
+from keras_rescnet.ensemble.members import stacked
+from keras_rescnet.ensemble.scores import Scores
+from support import noise
+
+DATASET = noise.recipe.dataset
+
+
+def weights_of(folder):
+    return keras.models.load_model(folder / "model.keras").get_weights()
+
+
+def softmax(logits):
+    powers = np.exp(np.float64(logits) - np.max(logits, -1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
+
+
+def test_a_member_that_was_stopped_is_the_run_of_its_seed_bit_for_bit(members, finished_run):
+    assert [folder.name for folder in members] == ["seed0", "seed1"]
+    for ours, theirs in zip(weights_of(members[0]), weights_of(finished_run), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    runs = [json.loads((folder / "run.json").read_text()) for folder in members]
+    assert [run["recipe"]["seed"] for run in runs] == [0, 1]
+    assert [len(run["starts"]) for run in runs] == [2, 1]
+    kernels = [weights_of(folder)[0] for folder in members]
+    assert np.abs(kernels[0] - kernels[1]).max() > 0.01
+
+
+@pytest.mark.slow
+def test_every_member_of_an_ensemble_is_the_run_of_its_seed(members, tmp_path):
+    kr.train(dataclasses.replace(noise.recipe, epochs=2, seed=1), tmp_path / "alone")
+    for ours, theirs in zip(weights_of(members[1]), weights_of(tmp_path / "alone"), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_mean_is_a_model_of_the_mean_probabilities(members, tmp_path):
+    images = np.random.default_rng(0).normal(size=(6, 32, 32, 3)).astype("float32")
+    models = [keras.models.load_model(folder / "model.keras") for folder in members]
+    expected = np.mean([softmax(model(images)) for model in models], axis=0)
+    mean = kr.ensemble.mean(members)
+    np.testing.assert_allclose(softmax(mean(images)), expected, rtol=1e-5)
+    np.testing.assert_allclose(np.exp(mean(images)), expected, rtol=1e-5)  # log-probabilities
+    mean.save(tmp_path / "mean.keras")
+    loaded = keras.models.load_model(tmp_path / "mean.keras")
+    np.testing.assert_array_equal(loaded(images), mean(images))
+    counts = [model.count_params() for model in (mean, *models)]
+    assert counts[0] == counts[1] + counts[2]
+
+
+def test_probabilities_that_float32_rounds_to_nothing_keep_their_logarithm():
+    images = keras.Input((3,))
+    member = keras.Model(images, ops.identity(images))
+    mean = kr.ensemble.mean([member, member])
+    logits = mean(np.array([[0.0, -200.0, -300.0]], "float32"))
+    np.testing.assert_allclose(logits, [[0.0, -200.0, -300.0]], atol=1e-4)
+
+
+def test_an_ensemble_is_exported_with_its_mean_probabilities(members, tmp_path):
+    tf = pytest.importorskip("tensorflow")
+    facts = {"mean": DATASET.mean, "std": DATASET.std, "class_names": DATASET.class_names}
+    kr.export.saved_model(kr.ensemble.mean(members), tmp_path / "served", **facts)
+    pixels = noise.random_pictures(DATASET, "test").images[:4]
+    served = tf.saved_model.load(tmp_path / "served").serve(pixels)
+    alone = [tf.saved_model.load(folder / "saved_model").serve(pixels) for folder in members]
+    np.testing.assert_allclose(served, np.mean(alone, axis=0), rtol=1e-5)
+
+
+def test_rows_of_members_are_those_of_evaluate_and_of_numpy(members):
+    rows = kr.ensemble.measure(members, DATASET)
+    examples = noise.random_pictures(DATASET, "test")
+    models = [keras.models.load_model(folder / "model.keras") for folder in members]
+    labels = np.eye(10)[examples.labels]
+    each = np.stack([softmax(model(DATASET.normalize(examples.images))) for model in models])
+    names = ["member 0", "member 1", "ensemble"]
+    for row, name, p in zip(rows, names, [*each, each.mean(0)], strict=True):
+        assert (row["model"], row["corruption"], row["severity"]) == (name, "none", 0)
+        assert row["accuracy"] == np.mean(p.argmax(1) == examples.labels)
+        likelihood = -np.log((p * labels).sum(1)).mean()
+        np.testing.assert_allclose(row["negative_log_likelihood"], likelihood, rtol=1e-5)
+        brier = np.square(p - labels).sum(1).mean()
+        np.testing.assert_allclose(row["brier_score"], brier, rtol=1e-5)
+    classes = each.argmax(-1)
+    assert rows[-1]["disagreement"] == np.mean(classes[0] != classes[1])
+    assert rows[0]["disagreement"] is None
+    measured = kr.evaluate(members[0], DATASET)
+    for ours, theirs in (("calibration_error", "calibration_error"), ("accuracy", "accuracy")):
+        np.testing.assert_allclose(rows[0][ours], measured[theirs], rtol=1e-6)
+    np.testing.assert_allclose(rows[0]["negative_log_likelihood"], measured["loss"], rtol=1e-5)
+
+
+def test_disagreement_is_that_of_all_pairs():
+    images = keras.Input((1, 1, 2))
+    flat = keras.layers.Flatten()(images)
+
+    def member(*signs):
+        return keras.Model(images, flat * np.array(signs, "float32"))
+
+    facts = {"image_shape": (1, 1, 2), "classes": 2, "mean": (0.0, 0.0), "std": (1.0, 1.0)}
+    pixels = np.array([[200, 0], [0, 200], [200, 0], [200, 0]], "uint8").reshape(4, 1, 1, 2)
+
+    def read(dataset, split, data_dir=None):
+        return kr.data.ArrayExamples(dataset, pixels, np.array([0, 1, 0, 1]), ("a", "b"))
+
+    dataset = kr.data.Dataset(name="two", read=read, **facts)
+    rows = kr.ensemble.measure([member(1, 1), member(1, 1), member(-1, -1)], dataset)
+    assert rows[-1]["disagreement"] == pytest.approx(2 / 3)  # of three pairs, two always
+    assert [row["accuracy"] for row in rows[:3]] == [0.75, 0.75, 0.25]
+    assert kr.ensemble.measure([member(1, 1)], dataset)[-1]["disagreement"] == 0
+
+
+def test_scores_of_probabilities_of_0_are_finite():
+    scores = Scores()
+    scores.add(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]))
+    assert scores.results() == {
+        "accuracy": 0.0,
+        "negative_log_likelihood": pytest.approx(-np.log(np.finfo("float32").tiny)),
+        "brier_score": 2.0,
+        "calibration_error": 1.0,
+    }
+
+
+def test_the_command_measures_what_is_trained_and_writes_every_number(members, capsys):
+    from keras_rescnet.ensemble.__main__ import main
+
+    folder = members[0].parent
+    arguments = [f"--recipe={noise.__file__}:dropout", "--set=epochs=2", f"--workdir={folder}"]
+    main(["ensemble", *arguments, "--members=2", "--corruptions"])
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("nothing is done again" in line for line in lines) == 2
+    printed = [line.split() for line in lines if line.startswith(("clean", "severity"))]
+    assert [line[0] for line in printed] == ["clean"] * 2 + ["severity"] * 10
+    with open(folder / "ensemble.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == (1 + 8 * 5) * 3
+    ensemble = [row for row in rows if row["model"] == "ensemble"]
+    assert printed[1][2] == f"{100 * float(ensemble[0]['accuracy']):.2f}"
+    worst = [float(row["brier_score"]) for row in ensemble if row["severity"] == "5"]
+    assert len(worst) == 8 and printed[-1][6] == f"{np.mean(worst):.4f}"
+    (folder / "ensemble.csv").unlink()
+
+
+def test_members_in_half_precision_are_averaged_in_float32():
+    images = keras.Input((2,))
+    member = keras.Model(images, keras.layers.Dense(2, dtype="mixed_float16")(images))
+    assert member.outputs[0].dtype == "float16"
+    assert stacked([member, member]).outputs[0].dtype == "float32"
