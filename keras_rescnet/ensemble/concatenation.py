@@ -83,9 +83,9 @@ def concatenate(
     model = keras.Model(images, logits(side_by_side), name="concatenated")
     if count == heads[0].units:
         kernels = [keras.ops.convert_to_numpy(head.kernel) for head in heads]
-        biases = [keras.ops.convert_to_numpy(head.bias) if head.use_bias else 0 for head in heads]
+        biases = [keras.ops.convert_to_numpy(head.bias) for head in heads if head.use_bias]
         logits.kernel.assign(np.concatenate(kernels) / len(heads))
-        logits.bias.assign(np.broadcast_to(np.mean(biases, axis=0), (count,)))
+        logits.bias.assign(np.sum(biases, axis=0) / len(heads) + np.zeros(count))
     return model
 
 

@@ -16,6 +16,7 @@ from keras_rescnet.analysis.runs import load_run
 from keras_rescnet.mistake import Mistake, shorten
 from keras_rescnet.recipe import Recipe
 from keras_rescnet.training import train as train_run
+from keras_rescnet.training.signals import StopRequest
 
 
 
@@ -50,7 +51,8 @@ def train(
         The folders of the runs.
 
     Raises:
-        Mistake: if something in the recipe or the call cannot be used, before anything is trained.
+        Mistake: if something in the recipe or the call cannot be used.
+        KeyboardInterrupt, SystemExit, FloatingPointError, ConnectionError: as `kr.train` does.
 
     Example:
 
@@ -75,8 +77,11 @@ def train(
         )
     recipes = [dataclasses.replace(recipe, seed=recipe.seed + i) for i in range(members)]
     folders = [pathlib.Path(workdir) / f"seed{each.seed}" for each in recipes]
-    for each, folder in zip(recipes, folders, strict=True):
-        train_run(each, folder, data_dir=data_dir, devices=devices, timeout=timeout)
+    with StopRequest() as stop:
+        for each, folder in zip(recipes, folders, strict=True):
+            if stop.requested:  # in the last steps of a run, which was then finished
+                stop.leave(f"Stopped before the member of seed {each.seed}.")
+            train_run(each, folder, data_dir=data_dir, devices=devices, timeout=timeout)
     return folders
 
 

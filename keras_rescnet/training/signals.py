@@ -12,7 +12,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class StopRequest:
     """Notes the first SIGINT, SIGTERM or SIGHUP; a second one acts at once.
 
-    A signal that the process was started to ignore, such as SIGHUP under `nohup`, is ignored.
+    A signal that the process was started to ignore, such as SIGHUP under `nohup`, is ignored. One
+    within another, as those of the runs of an ensemble, passes on what it notes.
     Outside of the main thread, where Python takes no signals, it does nothing.
 
     Attributes:
@@ -37,9 +38,12 @@ class StopRequest:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
-    def _note(self, number: int, _: types.FrameType | None):
+    def _note(self, number: int, frame: types.FrameType | None):
         self.requested = number
-        signal.signal(number, self._handlers[number])
+        before = self._handlers[number]
+        signal.signal(number, before)
+        if isinstance(getattr(before, "__self__", None), StopRequest):
+            before(number, frame)
 
     def leave(self, message: str) -> None:
         """Prints `message`, and raises what the signal would have raised.

@@ -16,8 +16,9 @@ def members(tmp_path_factory):
     For reading only.
     """
     folder = tmp_path_factory.mktemp("ensemble")
-    recipe = dataclasses.replace(noise.recipe, epochs=2)
-    with stopping_after(7), pytest.raises(SystemExit):
+    recipe = dataclasses.replace(noise.recipe, epochs=2, steps_per_execution=5)
+    with stopping_after(5), pytest.raises(SystemExit):
         kr.ensemble.train(recipe, folder, 2)
-    assert sorted(path.name for path in folder.iterdir()) == ["seed0"]
+    assert [path.name for path in folder.iterdir()] == ["seed0"]
+    assert not (folder / "seed0" / "results.json").exists()
     return kr.ensemble.train(recipe, folder, 2)

@@ -59,6 +59,7 @@ PROBE = dataclasses.replace(
 )
 
 
+@pytest.mark.slow
 def test_a_linear_probe_trains_the_head_alone_on_other_classes(members, tmp_path):
     runs = [str(folder) for folder in members]
     recipe = dataclasses.replace(PROBE, model=partial(kr.ensemble.concatenate, runs))

@@ -68,8 +68,8 @@ def test_a_run_keeps_its_temperature_and_all_answers_follow(members, tmp_path, c
     assert after["loss"] < before["loss"] and after["accuracy"] == before["accuracy"] == 0.6
     powers = np.exp(logits / temperature)
     expected = powers / powers.sum(1, keepdims=True)
-    served = tf.saved_model.load(run / "saved_model").serve(pixels)
-    np.testing.assert_allclose(served, expected, rtol=1e-4)
+    served = tf.saved_model.load(run / "saved_model")
+    np.testing.assert_allclose(served.serve(pixels), expected, rtol=1e-4)
     assert (run / "model.keras").read_bytes() == trained
     again = kr.ensemble.fit_temperature(run, held_out)  # of the trained logits, not of scaled ones
     assert again == temperature
@@ -79,5 +79,5 @@ def test_a_run_keeps_its_temperature_and_all_answers_follow(members, tmp_path, c
     assert "nothing is done again" in capsys.readouterr().out
     shutil.rmtree(run / "saved_model")
     kr.train(recipe, run)  # finished again, from its last checkpoint
-    served = tf.saved_model.load(run / "saved_model").serve(pixels)
-    np.testing.assert_allclose(served, expected, rtol=1e-4)
+    served = tf.saved_model.load(run / "saved_model")
+    np.testing.assert_allclose(served.serve(pixels), expected, rtol=1e-4)

@@ -1,0 +1,123 @@
+"""Arguments of ensembles, temperatures and corruptions that are refused."""
+
+import dataclasses
+from functools import partial
+
+import keras
+import numpy as np
+import pytest
+
+import keras_rescnet as kr
+from keras_rescnet.ensemble.temperature import best_temperature
+from support import noise
+
+
+def network(size=4, classes=2, head=True):
+    images = keras.Input((size,))
+    outputs = keras.layers.Dense(classes)(images)
+    return keras.Model(images, outputs if head else keras.layers.ReLU()(outputs))
+
+
+class Subclassed(keras.Model):
+    def call(self, inputs):
+        return inputs
+
+
+TAGGED = dataclasses.replace(kr.data.DIGITS, read=noise.random_pictures, multi_label=True)
+DIGITS = dataclasses.replace(kr.data.DIGITS, read=noise.random_pictures)
+ONE = network()
+
+
+def flat(classes=10):
+    layers = [keras.layers.Flatten(), keras.layers.Dense(classes)]
+    return keras.Sequential([keras.Input((32, 32, 3)), *layers])
+
+
+CALLS = {
+    "no recipe": (lambda: kr.ensemble.train("digits", "x"), "must be a Recipe: .* recipe='digits'"),
+    "no folder": (lambda: kr.ensemble.train(noise.recipe, ""), "`workdir` must .*workdir=''"),
+    "no members": (lambda: kr.ensemble.train(noise.recipe, "x", 0), "`members` must .*members=0"),
+    "half a member": (lambda: kr.ensemble.train(noise.recipe, "x", 1.5), "members=1.5"),
+    "true members": (lambda: kr.ensemble.train(noise.recipe, "x", True), "members=True"),
+    "last seed": (
+        lambda: kr.ensemble.train(dataclasses.replace(noise.recipe, seed=2**31 - 1), "x", 2),
+        "`seed` must be .*seed=2147483648",
+    ),
+    "mean of a text": (lambda: kr.ensemble.mean("runs"), "`members` must be a list .*='runs'"),
+    "mean of nothing": (lambda: kr.ensemble.mean([]), "`members` must be a list .*=\\[\\]"),
+    "mean of no run": (lambda: kr.ensemble.mean(["runs/no"]), "finished run. Received: 'runs/no'"),
+    "mean of numbers": (lambda: kr.ensemble.mean([3]), "A member must be a functional .*: 3"),
+    "mean of a subclass": (lambda: kr.ensemble.mean([Subclassed()]), "A member must be a func"),
+    "other classes": (
+        lambda: kr.ensemble.mean([ONE, network(classes=3)]),
+        r"All members must map .*\(None, 2\). Received: .* to \(None, 3\)",
+    ),
+    "other images": (lambda: kr.ensemble.mean([ONE, network(5)]), r"from \(None, 5\)"),
+    "models without data": (lambda: kr.ensemble.measure([ONE]), "`dataset` must .*dataset=None"),
+    "tags": (lambda: kr.ensemble.measure([flat()], TAGGED), "one class each. Received: digits"),
+    "classes of others": (lambda: kr.ensemble.measure([flat(9)], DIGITS), "model's 9 classes"),
+    "severity 0": (
+        lambda: kr.ensemble.measure(
+            [flat()], DIGITS, corruptions=[kr.corruptions.contrast], severities=[0]
+        ),
+        "`severity` must be an integer from 1 to 5. Received: severity=0",
+    ),
+    "one repels nobody": (lambda: kr.ensemble.FoRDE([ONE]), "at least two .*: 1 members"),
+    "shared weights": (lambda: kr.ensemble.FoRDE([ONE, ONE]), "4 weights of which 2 differ"),
+    "basis of others": (
+        lambda: kr.ensemble.FoRDE([ONE, network()], (np.ones(3), np.eye(3))),
+        r"`basis` must be .*of 4 dimensions. Received: \[\(3,\), \(3, 3\)\]",
+    ),
+    "no basis": (lambda: kr.ensemble.FoRDE([ONE, network()], "pca"), "Received: 'pca'"),
+    "no head": (lambda: kr.ensemble.concatenate([network(head=False)]), "ends in ReLU"),
+    "other shape": (
+        lambda: kr.ensemble.concatenate([ONE], input_shape=(32, 32, 3), classes=2),
+        r"`input_shape` must be .*\(4,\). Received: input_shape=\(32, 32, 3\)",
+    ),
+    "temperature of nothing": (
+        lambda: kr.ensemble.fit_temperature(None, DIGITS),
+        "`run` must be .*run=None",
+    ),
+    "temperature without data": (
+        lambda: kr.ensemble.fit_temperature(flat(), None),
+        "`dataset` must .*dataset=None",
+    ),
+    "temperature of tags": (
+        lambda: kr.ensemble.fit_temperature(flat(), TAGGED),
+        "one class each. Received: digits",
+    ),
+    "all right": (
+        lambda: best_temperature(np.eye(3), np.eye(3)),
+        "not all of them rightly.* 3 pictures, 100 % of them",
+    ),
+    "all wrong": (
+        lambda: best_temperature(-np.eye(3), np.eye(3)),
+        "better than by chance.* 3 pictures, 0 % of them",
+    ),
+    "no numbers": (
+        lambda: best_temperature(np.full((3, 3), np.nan), np.eye(3)),
+        "finite logits.* 3 pictures",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CALLS)
+def test_ensembles(case, assert_refused, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    call, pattern = CALLS[case]
+    assert_refused(call, pattern)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("severity", [0, 6, -1, 2.5, "3", None, True])
+@pytest.mark.parametrize("name", kr.corruptions.__all__)
+def test_severities(name, severity, assert_refused):
+    call = partial(getattr(kr.corruptions, name), np.zeros((4, 4, 3), "uint8"), severity, (0, 1))
+    assert_refused(call, "`severity` must be an integer from 1 to 5. Received: severity=")
+
+
+def test_a_backend_without_forde(assert_refused, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    assert_refused(
+        lambda: kr.ensemble.FoRDE([ONE, ONE]), "Keras on TensorFlow. Received: KERAS_BACKEND=jax"
+    )
