@@ -130,3 +130,25 @@ def test_resume_fit(tmp_path):
     data = ((images, np.arange(64) % 10), (images[:8], np.arange(8)))
     first, second = (load("resume_fit").train(tmp_path / "run", data, epochs=2) for _ in range(2))
     assert first.history == second.history and second.epoch == [0, 1]
+
+
+def linear(input_shape, classes):
+    parts = [keras.layers.AveragePooling2D(4), keras.layers.Flatten(), keras.layers.Dense(classes)]
+    return keras.Sequential([keras.Input(input_shape), *parts])
+
+
+def test_forde(tmp_path):
+    """On the digits; the second call finds the first one finished."""
+    pytest.importorskip("sklearn")
+    example = load("forde")
+    recipe = kr.load_recipe("digits_gclu_resnet8", ["epochs=2", "warmup_epochs=0"])
+    recipe = dataclasses.replace(recipe, model=linear, learning_rate=0.01, steps_per_epoch=12)
+    tf.config.run_functions_eagerly(True)  # few steps are not worth a compilation
+    try:
+        first, second = (example.train(recipe, tmp_path, members=2) for _ in range(2))
+    finally:
+        tf.config.run_functions_eagerly(False)
+    rows = kr.ensemble.measure(first.members, recipe.dataset)
+    assert rows[-1]["accuracy"] > 0.8 and rows[-1]["disagreement"] > 0
+    for ours, theirs in zip(first.variables, second.variables, strict=True):
+        np.testing.assert_array_equal(ours, theirs)

@@ -48,9 +48,7 @@ def main(arguments):
         ensemble.write_csv(rows, output)
         print(f"Every number is in {output}.")
 
-    run_command(
-        "ensemble", __doc__, arguments, values, command, required=["recipe", "workdir"]
-    )
+    run_command("ensemble", __doc__, arguments, values, command, required=["recipe", "workdir"])
 
 
 if __name__ == "__main__":

@@ -33,12 +33,15 @@ class FoRDE(keras.Model):
     over M members, where `U Lambda U^T` is the covariance of the training images (`basis`), or the
     identity. The bandwidth `h` adapts to every picture and every `j`, and has no gradient. In
     training batch normalization mixes the pictures of a batch; the gradient is that of the sum over
-    the batch, as in the authors' code.
+    the batch, as in the authors' code. Second derivatives are exact through the layers and the
+    activations of this package, but through Keras's `BatchNormalization`, and ours of other than
+    images, they lack a term of 1 / n, with n values per channel in a batch: TensorFlow's moments
+    take the mean for a constant.
 
     It is a model of the mean, as `kr.ensemble.mean` returns it, with a `fit` of its own, which
-    takes `(images, labels)`, one-hot. What is compiled as loss is reported by `evaluate` and by
-    tests. `members` are the trained models: `kr.ensemble.mean(model.members)` is what to save. A
-    step costs about three of a plain ensemble's. It needs Keras on TensorFlow.
+    takes `(images, labels)`, one-hot; it is compiled without a loss. `members` are the trained
+    models: `kr.ensemble.mean(model.members)` is what to save. The authors' steps cost three of a
+    plain ensemble. It needs Keras on TensorFlow.
 
     Reference:
         Trinh et al., "Input-gradient space particle inference for neural network ensembles", ICLR
@@ -58,8 +61,7 @@ class FoRDE(keras.Model):
     ...     layers = [keras.layers.Dense(8, "tanh"), keras.layers.Dense(2)]
     ...     return keras.Sequential([keras.Input((4,)), *layers])
     >>> model = kr.ensemble.FoRDE([member(0), member(1), member(2)])
-    >>> loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-    >>> model.compile("sgd", loss, run_eagerly=True)  # one step is not worth a compilation
+    >>> model.compile("sgd", run_eagerly=True)  # one step is not worth a compilation
     >>> images, labels = np.ones((6, 4), "float32"), np.eye(2, dtype="float32")[[0, 1] * 3]
     >>> history = model.fit(images, labels, batch_size=6, verbose=0)
     >>> sorted(history.history)
@@ -93,6 +95,12 @@ class FoRDE(keras.Model):
     def members(self) -> list[keras.Model]:
         """The models of the members."""
         return [layer for layer in self.layers if isinstance(layer, keras.Model)]
+
+    def compile(self, optimizer: Any = "sgd", **options: Any) -> None:
+        """Takes what Keras's `compile` takes, but the loss: that of tests is the cross-entropy."""
+        super().compile(
+            optimizer, keras.losses.CategoricalCrossentropy(from_logits=True), **options
+        )
 
     def objective(self, images: Any, labels: Any) -> tuple[Any, Any, Any]:
         """Returns cross-entropy and repulsion of a batch, and the logits of all members.
@@ -165,14 +173,14 @@ def principal_components(
 
         X^T X / (N - 1) = U Lambda U^T,     X centred, (N, D), D = H W C
 
-    The covariance is D x D: meant for images of 32 pixels, where it takes half a minute.
+    The covariance is D x D: it is meant for images of 32 pixels, where D is 3,072.
 
     Args:
         dataset: The dataset.
         data_dir: Where TensorFlow Datasets keeps its data; its own default if `None`.
 
     Returns:
-        Float64 `(D,)`, falling, and `(D, D)`, an eigenvector in each column: the `basis` of `FoRDE`.
+        The `basis` of `FoRDE`: float64 `(D,)`, falling, and `(D, D)`, an eigenvector per column.
 
     Example:
 

@@ -19,7 +19,6 @@ from keras_rescnet.training import train as train_run
 from keras_rescnet.training.signals import StopRequest
 
 
-
 def train(
     recipe: Recipe,
     workdir: str | os.PathLike,
@@ -127,7 +126,12 @@ def load_members(
 def stacked(members: Sequence[keras.Model]) -> keras.Model:
     """Returns a model from images to the logits of all members, `(N, members, classes)`."""
     images = keras.Input(members[0].input_shape[1:], name="images")
-    logits = [named(member, f"member{i}")(images) for i, member in enumerate(members)]
+    if len({member.name for member in members}) < len(members):  # names within a model differ
+        members = [
+            keras.Model(member.inputs[0], member.outputs[0], name=f"member{i}")
+            for i, member in enumerate(members)
+        ]
+    logits = [member(images) for member in members]
     logits = [ops.cast(each, "float32") if _is_half(each) else each for each in logits]
     return keras.Model(images, ops.stack(logits, axis=1), name="members")
 
@@ -167,11 +171,6 @@ def mean_of(stack: keras.Model) -> keras.Model:
 def log_mean(logits: Any) -> Any:
     """Returns the logarithm of the mean probabilities, of logits `(N, members, classes)`."""
     return ops.logsumexp(ops.log_softmax(logits, axis=-1), axis=1) - math.log(logits.shape[1])
-
-
-def named(model: keras.Model, name: str) -> keras.Model:
-    """Returns a model of another name that has the same layers: names within a model differ."""
-    return keras.Model(model.inputs[0], model.outputs[0], name=name)
 
 
 def _is_half(tensor):

@@ -242,4 +242,3 @@ def write_csv(rows: Sequence[dict[str, Any]], path: str | os.PathLike) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write(path, text.getvalue())
-

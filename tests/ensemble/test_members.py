@@ -151,9 +151,7 @@ def test_scores_of_probabilities_of_0_are_finite():
     }
 
 
-def test_the_command_measures_what_is_trained_and_writes_every_number(
-    members, capsys, monkeypatch
-):
+def test_the_command_measures_what_is_trained_and_writes_every_number(members, capsys, monkeypatch):
     from keras_rescnet.ensemble.__main__ import main
 
     monkeypatch.setattr(kr.corruptions, "__all__", ["contrast", "impulse_noise"])

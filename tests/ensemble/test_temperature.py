@@ -39,8 +39,6 @@ def test_the_slope_of_the_likelihood_is_0_at_the_temperature():
     assert best_temperature(7 * logits, labels) == pytest.approx(7 * found, rel=1e-9)
 
 
-
-
 def test_a_run_keeps_its_temperature_and_all_answers_follow(members, tmp_path, capsys):
     tf = pytest.importorskip("tensorflow")
     run = tmp_path / "run"

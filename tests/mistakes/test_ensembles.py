@@ -45,7 +45,10 @@ CALLS = {
     ),
     "mean of a text": (lambda: kr.ensemble.mean("runs"), "`members` must be a list .*='runs'"),
     "mean of nothing": (lambda: kr.ensemble.mean([]), "`members` must be a list .*=\\[\\]"),
-    "mean of no run": (lambda: kr.ensemble.mean(["runs/no"]), "finished run. Received: 'runs/no'"),
+    "mean of no run": (
+        lambda: kr.ensemble.mean(["runs/no"]),
+        "finished run. Received: runs/no, which",
+    ),
     "mean of numbers": (lambda: kr.ensemble.mean([3]), "A member must be a functional .*: 3"),
     "mean of a subclass": (lambda: kr.ensemble.mean([Subclassed()]), "A member must be a func"),
     "other classes": (
