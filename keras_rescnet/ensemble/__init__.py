@@ -13,11 +13,10 @@ if TYPE_CHECKING:
     from keras_rescnet.ensemble.concatenation import concatenate
     from keras_rescnet.ensemble.forde import FoRDE, principal_components
     from keras_rescnet.ensemble.members import mean, train
-    from keras_rescnet.ensemble.scores import METRICS, measure, table, write_csv
+    from keras_rescnet.ensemble.scores import measure, table, write_csv
     from keras_rescnet.ensemble.temperature import fit_temperature
 
 __all__ = [
-    "METRICS",
     "FoRDE",
     "concatenate",
     "fit_temperature",
@@ -30,7 +29,6 @@ __all__ = [
 ]
 
 _MODULE_OF = {
-    "METRICS": "scores",
     "FoRDE": "forde",
     "concatenate": "concatenation",
     "fit_temperature": "temperature",

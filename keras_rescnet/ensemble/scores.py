@@ -197,7 +197,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
     Example:
 
-    >>> scores = {name: 0.25 for name in kr.ensemble.METRICS}
+    >>> names = "accuracy", "negative_log_likelihood", "brier_score", "calibration_error"
+    >>> scores = dict.fromkeys(names, 0.25)
     >>> clean = {"corruption": "none", "severity": 0}
     >>> rows = [{**clean, "model": "member 0", **scores, "disagreement": None}]
     >>> rows += [{**clean, "model": "ensemble", **scores, "disagreement": 0.1}]
