@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     )
     from keras_rescnet.activations import gclu, gclu_sigmoid, gclu_tanh
     from keras_rescnet.analysis.evaluation import evaluate
+    from keras_rescnet.analysis.explanation import grad_cam, rc_maps
     from keras_rescnet.mistake import Mistake
     from keras_rescnet.recipe import Recipe, load_recipe
     from keras_rescnet.self_gated import gelu, golu, serf, telu
@@ -64,11 +65,13 @@ __all__ = [
     "gclu_tanh",
     "gelu",
     "golu",
+    "grad_cam",
     "layers",
     "load_recipe",
     "losses",
     "models",
     "optimizers",
+    "rc_maps",
     "schedules",
     "serf",
     "telu",
@@ -88,7 +91,9 @@ _MODULE_OF = {
     "gclu_tanh": "activations",
     "gelu": "self_gated",
     "golu": "self_gated",
+    "grad_cam": "analysis.explanation",
     "load_recipe": "recipe",
+    "rc_maps": "analysis.explanation",
     "serf": "self_gated",
     "telu": "self_gated",
     "train": "training",

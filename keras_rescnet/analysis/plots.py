@@ -64,7 +64,7 @@ def plot_curves(runs, path) -> None:
     pyplot = import_pyplot()
     height = 4.4 + 0.25 * len(runs)  # with a line below for each run
     figure, (errors, losses) = pyplot.subplots(1, 2, figsize=(10, height), layout="constrained")
-    names = _drawable(runs)
+    names = drawable(runs)
     for number, (name, rows) in enumerate(zip(names, runs.values(), strict=True)):
         for split, style in (("test", "-"), ("train", "--")):
             metric = f"{split}_{curve_metric(rows)}"
@@ -99,8 +99,8 @@ def plot_curves(runs, path) -> None:
         ncols=2,
         fontsize="small",
     )
-    _save(figure, path, pyplot)
-    _write_csv(path, ["run", *_columns(runs)], _curve_rows(runs))
+    save(figure, path, pyplot)
+    write_csv(path, ["run", *_columns(runs)], _curve_rows(runs))
 
 
 def _ends(name, split, percents):
@@ -154,17 +154,17 @@ def plot_confusion(confusion, class_names, path, title="Confusion") -> None:
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, shrink=0.6, label="share of the true class")
     if len(class_names) <= 132:  # more names would overlap on the largest figure
-        names = _drawable(class_names)
+        names = drawable(class_names)
         axes.set_xticks(range(len(names)), names, rotation=90)
         axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="predicted class", ylabel="true class")
-    axes.set_title(_drawable([title])[0], wrap=True)
+    axes.set_title(drawable([title])[0], wrap=True)
     if len(class_names) <= 20:
         for i, row in enumerate(confusion):
             for j, count in enumerate(row):
                 color = "white" if shares[i, j] > 0.5 else "black"
                 axes.text(j, i, count, ha="center", va="center", color=color, fontsize="small")
-    _save(figure, path, pyplot)
+    save(figure, path, pyplot)
 
 
 def plot_responses(models, path, channels=16) -> None:
@@ -182,7 +182,7 @@ def plot_responses(models, path, channels=16) -> None:
     figure, axes = pyplot.subplot_mosaic(
         [["violins", "violins"], ["normality", "classes"]], figsize=(12, 8), layout="constrained"
     )
-    names = _drawable(models)
+    names = drawable(models)
     for number, (name, measured) in enumerate(zip(names, models.values(), strict=True)):
         look = {"color": f"C{number}", "label": name}
         shown = measured.values[:, :channels]
@@ -213,9 +213,9 @@ def plot_responses(models, path, channels=16) -> None:
         axes[panel].xaxis.get_major_locator().set_params(integer=True)
         axes[panel].legend(fontsize="small")
         axes[panel].grid(alpha=0.3)
-    _save(figure, path, pyplot)
+    save(figure, path, pyplot)
     columns = ("skewness", "excess_kurtosis", "ks_distance", "discriminability")
-    _write_csv(path, ["model", "channel", "mean", "std", *columns], _response_rows(models, columns))
+    write_csv(path, ["model", "channel", "mean", "std", *columns], _response_rows(models, columns))
 
 
 def _response_rows(models, columns):
@@ -246,14 +246,14 @@ def plot_pictures(pictures, captions, path, title="") -> None:
     )
     for axis in axes.flat:
         axis.axis("off")
-    for axis, picture, caption in zip(axes.flat, pictures, _drawable(captions), strict=False):
+    for axis, picture, caption in zip(axes.flat, pictures, drawable(captions), strict=False):
         axis.imshow(picture.squeeze(), interpolation="nearest", cmap="gray", vmin=0, vmax=1)
         axis.set_title(caption, fontsize="x-small")
-    figure.suptitle(_drawable([title])[0], fontsize="small")
-    _save(figure, path, pyplot)
+    figure.suptitle(drawable([title])[0], fontsize="small")
+    save(figure, path, pyplot)
 
 
-def _drawable(names):
+def drawable(names):
     """Returns names for a picture; one with a letter that no installed font has becomes a number.
 
     matplotlib would draw boxes, and warn. `$` would begin a formula.
@@ -261,17 +261,18 @@ def _drawable(names):
     from matplotlib import font_manager, rcParams
 
     letters = set().union(*map(str, names)) if names else set()
-    drawable = {letter for letter in letters if letter.isascii() and letter.isprintable()}
-    for family in rcParams["font.family"] if letters - drawable else ():
+    known = {letter for letter in letters if letter.isascii() and letter.isprintable()}
+    for family in rcParams["font.family"] if letters - known else ():
         font = font_manager.get_font(font_manager.findfont(family))
-        drawable |= {letter for letter in letters if font.get_char_index(ord(letter))}
+        known |= {letter for letter in letters if font.get_char_index(ord(letter))}
     return [
-        str(name).replace("$", r"\$") if set(str(name)) <= drawable else f"#{number}"
+        str(name).replace("$", r"\$") if set(str(name)) <= known else f"#{number}"
         for number, name in enumerate(names)
     ]
 
 
-def _save(figure, path, pyplot):
+def save(figure, path, pyplot):
+    """Writes a figure, whole or not at all, and forgets it."""
     try:
         with write_aside(path) as aside:
             figure.savefig(aside, dpi=_DPI)
@@ -279,7 +280,7 @@ def _save(figure, path, pyplot):
         pyplot.close(figure)
 
 
-def _write_csv(path, header, rows):
+def write_csv(path, header, rows):
     """Writes the numbers of a picture beside it."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

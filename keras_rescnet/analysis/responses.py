@@ -22,7 +22,7 @@ _ACTIVATIONS = (
 )
 
 # Layers behind the last block's activation that are not part of a block
-_TRANSPARENT = (
+TRANSPARENT = (
     layers.MaxPooling2D,
     layers.AveragePooling2D,
     layers.Dropout,
@@ -117,7 +117,7 @@ def _before_last_activation(calls, name):
         )
     maker_of = {id(call.output): call for call in maps}
     last = maps[-1]
-    while isinstance(last.layer, _TRANSPARENT) and id(last.input) in maker_of:
+    while isinstance(last.layer, TRANSPARENT) and id(last.input) in maker_of:
         last = maker_of[id(last.input)]
     if isinstance(last.layer, keras.Model):
         inputs, inner = _copy(last.layer)

@@ -134,12 +134,21 @@ class RCLayer(keras.layers.Layer):
 
     def call(self, inputs):
         """Returns `inputs` with every response calibrated."""
+        gate = [ops.reshape(self.gate, (1, 1, 1, -1))] if self.gated else []
+        return _calibrate(inputs, *self._statistics(inputs), *gate)
+
+    def gain(self, inputs):
+        """Returns `Phi(-|z|)` of every response, `(N, H, W, C)`: 1/2 at its mean, 0 far from it."""
+        mean, stddev = self._statistics(inputs)
+        return normal_tail(ops.abs((ops.cast(inputs, mean.dtype) - mean) / stddev))
+
+    def _statistics(self, inputs):
+        """Returns the mean and the standard deviation of every channel, `(N, 1, 1, C)`."""
         hidden = ops.mean(ops.cast(inputs, statistics_dtype(self)), axis=(1, 2), keepdims=True)
         if self.reduction is not None:
             hidden = self.hidden(hidden)
         stddev = ops.exp(0.5 * self.log_variance(hidden)) + self.epsilon
-        gate = [ops.reshape(self.gate, (1, 1, 1, -1))] if self.gated else []
-        return _calibrate(inputs, self.mean(hidden), stddev, *gate)
+        return self.mean(hidden), stddev
 
     def compute_output_shape(self, input_shape):
         """Returns `input_shape`, for which Keras would else trace `call`."""

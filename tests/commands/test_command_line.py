@@ -79,7 +79,9 @@ def test_the_program_of_the_checkout_answers_as_the_command(capsys):
     assert done.stdout == help_of("training", capsys)
 
 
-@pytest.mark.parametrize("name", ["evaluate", "export", "predict", "training", "responses"])
+@pytest.mark.parametrize(
+    "name", ["evaluate", "explain", "export", "noise", "predict", "training", "responses"]
+)
 def test_help_says_what_is_trusted(name, capsys):
     assert "trust" in help_of(name, capsys)
 
@@ -282,6 +284,9 @@ def test_ctrl_c_during_imports_ends_with_130_and_without_a_traceback(finished_ru
         ("evaluate", ["--workdir=run", "--confusion=a.png"]),
         ("responses", ["--workdir=run"]),
         ("browse", ["--recipe=recipe.py"]),
+        ("explain", ["--model=run", "picture.png"]),
+        ("noise", ["--workdir=run"]),
+        ("precision", []),
     ],
 )
 def test_a_missing_extra_is_named_before_the_work(name, arguments, monkeypatch, capsys):

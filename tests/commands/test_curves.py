@@ -68,14 +68,14 @@ def log_of(errors):
 def figures(monkeypatch):
     """The figures that are drawn, before they are written."""
     drawn = []
-    save = plots._save
+    save = plots.save
 
     def keep(figure, *arguments):
         figure.canvas.draw()
         drawn.append(figure)
         save(figure, *arguments)
 
-    monkeypatch.setattr(plots, "_save", keep)
+    monkeypatch.setattr(plots, "save", keep)
     return drawn
 
 

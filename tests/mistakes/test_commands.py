@@ -184,6 +184,7 @@ def place(tmp_path_factory):
 RUN = "--workdir=run"
 TRAIN = ["training", "--recipe=mine.py"]
 RESPONSES = ["responses", "--model=small.keras", "--recipe=mine.py"]
+EXPLAIN = ["explain", "--model=small.keras", "--pixels"]
 REPORT = ["report", "--results=records", "--recipes=tables"]
 DAMAGED = "must be as the run wrote it"
 CASES = {
@@ -338,6 +339,47 @@ CASES = {
     "report: table fails": ([*REPORT, "--recipes=failing"], "table9.py:1: ZeroDivisionError"),
     "report: table is broken": ([*REPORT, "--recipes=broken"], "table9.py:1: "),
     "report: table leaves": ([*REPORT, "--recipes=leaving"], "table9.py:1: SystemExit"),
+    # noise
+    "noise: no run": (["noise"], "--workdir is missing"),
+    "noise: no such run": (["noise", "--workdir=no"], "no, which has no run.json"),
+    "noise: one probe": (["noise", RUN, "--probes=1"], "probes=1.*at least|in the range|greater"),
+    "noise: no batches": (["noise", RUN, "--batches=0"], "positive integer"),
+    "noise: output": (["noise", RUN, "--output=a.xyz"], "--output must end in"),
+    "noise: a run from Python": (["noise", "--workdir=mine"], "must have its recipe file"),
+    # precision
+    "precision: misspelt": (
+        ["precision", "ResNet51"],
+        "a .keras file or the folder of a run. Received: 'ResNet51'. Nearest: ResNet",
+    ),
+    "precision: chunk": (["precision", "--chunk=48"], "--chunk must be a power of 2"),
+    "precision: no such file": (["precision", "no.keras"], "must be a .keras file. Received: no"),
+    "precision: no run": (["precision", "tables"], "tables, which has no run.json"),
+    "precision: output": (["precision", "--output=no/a.png"], "--output must lie in"),
+    "precision: bits": (["precision", "--product_bits=25"], "product_bits"),
+    # explain
+    "explain: no model": (["explain", "picture.png"], "--model is missing"),
+    "explain: no pictures": (["explain", "--model=run"], "Name at least one picture"),
+    "explain: no such run": (["explain", "--model=no", "picture.png"], "which has no run.json"),
+    "explain: no such picture": ([*EXPLAIN, "no.png"], "no.png, which names no picture"),
+    "explain: file alone": (
+        ["explain", "--model=small.keras", "picture.png"],
+        "needs --recipe.*Received: small.keras alone",
+    ),
+    "explain: class": (
+        [*EXPLAIN, "picture.png", "--class=rose"],
+        "a number from 0 to 9. Received: --class=rose. Nearest: ",
+    ),
+    "explain: number": ([*EXPLAIN, "picture.png", "--class=10"], "Received: --class=10"),
+    "explain: layer": (
+        [*EXPLAIN, "picture.png", "--layer=conv"],
+        "has no layer of this name that would do. Received: 'conv'. Nearest: conv2d",
+    ),
+    "explain: no RC Layer": (
+        [*EXPLAIN, "picture.png", "--rc_layer=rc"],
+        "must have an RC Layer for its map. Received: .*which has none",
+    ),
+    "explain: output": ([*EXPLAIN, "picture.png", "--output=a.txt"], "--output must end in"),
+    "explain: text": ([*EXPLAIN, "text.png"], "1 of 1 that cannot be read: text.png"),
     # models
     "models: misspelt": (["models", "ResNet51"], "Did you mean ResNet"),
     "models: no classes": (["models", "ResNet50", "--classes=0"], "not a positive integer"),
@@ -374,6 +416,34 @@ def test_the_table_is_long_enough():
 MODEL = small_model()
 STATISTICS = {"mean": (0.5,) * 3, "std": (0.2,) * 3}
 CALLS = {
+    "Grad-CAM of one picture": (
+        lambda: kr.grad_cam(MODEL, np.zeros((8, 8, 3))),
+        r"`images` must be of shape \(N, .*Received: images of shape \(8, 8, 3\)",
+    ),
+    "Grad-CAM of no class": (
+        lambda: kr.grad_cam(MODEL, np.zeros((1, 8, 8, 3)), classes=10),
+        "numbers from 0 to 9, .*Received: classes=10",
+    ),
+    "Grad-CAM of classes of others": (
+        lambda: kr.grad_cam(MODEL, np.zeros((1, 8, 8, 3)), classes=[0, 1]),
+        r"as many as images, 1. Received: classes=\[0, 1\]",
+    ),
+    "Grad-CAM of a layer without maps": (
+        lambda: kr.grad_cam(MODEL, np.zeros((1, 8, 8, 3)), layer="flatten"),
+        "has no layer of this name that would do. Received: 'flatten'",
+    ),
+    "Grad-CAM of sequences": (
+        lambda: kr.grad_cam(kr.models.ViT(16, width=8, depth=1, heads=1), np.zeros((1, 32, 32, 3))),
+        r"needs maps \(N, H, W, C\).*Received: vit, whose last are of shape \(1, 5, 8\)",
+    ),
+    "Grad-CAM of maps": (
+        lambda: kr.grad_cam(keras.Sequential(MODEL.layers[:1]), np.zeros((1, 8, 8, 3))),
+        r"must return logits \(N, classes\). Received: .*which returns",
+    ),
+    "RC maps without an RC Layer": (
+        lambda: kr.rc_maps(MODEL, np.zeros((1, 8, 8, 3))),
+        "must have an RC Layer for its map. Received: ",
+    ),
     "evaluate a number": (
         lambda: kr.evaluate(3, kr.data.DIGITS),
         "`run` must be the folder .*Received: run=3",

@@ -1,0 +1,58 @@
+"""Derivatives of functions of tensors, with Keras on TensorFlow or JAX."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from keras_rescnet.mistake import Mistake
+
+
+def gradient(function: Callable, tensors: list) -> list:
+    """Returns the derivatives of a number by tensors, in which it may be differentiated again.
+
+    Both times backwards: JAX has no forward derivative of functions with a written gradient.
+
+    Args:
+        function: Takes a list of tensors and returns a scalar.
+        tensors: The list.
+
+    Returns:
+        Tensors of their shapes, 0 where the number does not depend on one.
+
+    Raises:
+        Mistake: if Keras runs on another backend.
+    """
+    if _backend() == "jax":
+        import jax
+
+        return jax.grad(function)(tensors)
+    import tensorflow as tf
+
+    from keras_rescnet.tensorflow_ops import dense
+
+    with tf.GradientTape() as tape:
+        tape.watch(tensors)
+        value = function(tensors)
+    return [dense(slope) for slope in tape.gradient(value, tensors, None, "zero")]
+
+
+def compiled(function: Callable) -> Callable[..., Any]:
+    """Returns a function of tensors and numpy arrays, traced once per shapes."""
+    if _backend() == "jax":
+        import jax
+
+        return jax.jit(function)
+    import tensorflow as tf
+
+    return tf.function(function, autograph=False, reduce_retracing=True)
+
+
+def _backend():
+    name = keras.backend.backend()
+    if name not in ("tensorflow", "jax"):
+        raise Mistake(
+            "Derivatives need Keras on TensorFlow or JAX: set KERAS_BACKEND. "
+            f"Received: Keras on {name}."
+        )
+    return name
