@@ -1,6 +1,7 @@
 """Derivatives of functions of tensors, with Keras on TensorFlow or JAX."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -35,6 +36,32 @@ def gradient(function: Callable, tensors: list) -> list:
         tape.watch(tensors)
         value = function(tensors)
     return [dense(slope) for slope in tape.gradient(value, tensors, None, "zero")]
+
+
+@contextlib.contextmanager
+def plain_moments() -> Iterator[None]:
+    """Within it, TensorFlow's variance may be differentiated twice; Keras's normalizations call it.
+
+    `tf.nn.moments` stops the gradient of the mean that it subtracts: the variance does not depend
+    on that mean to first order, but to second order it does. Not for several threads at once.
+    """
+    if _backend() == "jax":
+        yield
+        return
+    import tensorflow as tf
+
+    stopping = tf.nn.moments
+
+    def moments(x, axes, shift=None, keepdims=False, name=None):
+        mean = tf.reduce_mean(x, axes, keepdims=True)
+        variance = tf.reduce_mean(tf.math.squared_difference(x, mean), axes, keepdims=keepdims)
+        return (mean if keepdims else tf.squeeze(mean, axes)), variance
+
+    tf.nn.moments = moments
+    try:
+        yield
+    finally:
+        tf.nn.moments = stopping
 
 
 def compiled(function: Callable) -> Callable[..., Any]:

@@ -22,20 +22,23 @@ def test_the_command_writes_the_noise_of_every_layer_and_batch(finished_run, tmp
     assert picture.read_bytes()[:4] == b"\x89PNG"
     with open(picture.with_suffix(".csv")) as file:
         rows = list(csv.DictReader(file))
-    names = [row["layer"] for row in rows[:10:2]]
-    assert names[-1] == ALL and any(name.endswith("logits") for name in names)
-    assert [row["batch"] for row in rows] == ["in use"] * 10 + ["held out"] * 10
+    kinds = ("in use", "held out")
+    found = {(row["batch"], row["number"], row["layer"]): row for row in rows}
+    layers = list(dict.fromkeys(row["layer"] for row in rows))
+    assert len(found) == len(rows) == 2 * 2 * 4 and layers[-1] == ALL
+    assert layers[-2].endswith("logits")
     for row in rows:
-        parts = [float(row[name]) for name in ("joint", "single", "penalty")]
-        assert parts[2] == pytest.approx(parts[0] - parts[1], abs=1e-5 * abs(parts[0]) + 1e-12)
-    for start in (0, 1, 10, 11):
-        *layers, whole = rows[start : start + 10 : 2]
-        for column in ("weights", "first_order", "joint", "single"):
-            total = sum(float(row[column]) for row in layers)
-            scale = sum(abs(float(row[column])) for row in layers)
-            assert float(whole[column]) == pytest.approx(total, abs=1e-5 * scale)
-    in_use = [float(row["first_order"]) for row in rows[8:10]]
-    assert max(in_use) < 0  # - eta |g|^2
+        joint, single, penalty = (float(row[name]) for name in ("joint", "single", "penalty"))
+        assert penalty == pytest.approx(joint - single, abs=1e-5 * (abs(joint) + abs(single)))
+    for kind in kinds:
+        for number in "01":
+            *parts, whole = (found[kind, number, layer] for layer in layers)
+            for column in ("weights", "first_order", "joint", "single"):
+                values = [float(row[column]) for row in parts]
+                scale = sum(map(abs, values))
+                assert float(whole[column]) == pytest.approx(sum(values), abs=1e-5 * scale)
+            if kind == "in use":
+                assert float(whole["first_order"]) < 0  # - eta |g|^2
     assert f"\n{ALL} " in printed and "batch 2 held out: the step changes the loss by" in printed
 
 
