@@ -85,7 +85,7 @@ def main(arguments):
 
         surface, pairs, eta = loss_surface(run, images.value, batches.value, data_dir.value)
         eta = eta if learning_rate.value is None else learning_rate.value
-        rows = {kind: {} for kind in KINDS}
+        rows: dict[str, dict[str, list]] = {kind: {} for kind in KINDS}
         for number, pair in enumerate(pairs):
             step = surface.gradient(surface.weights, pair[0])
             for kind, batch in zip(KINDS, pair, strict=True):

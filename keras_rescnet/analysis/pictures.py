@@ -85,13 +85,17 @@ def picture_model(path, recipe=None, pixels: bool = False) -> PictureModel:
             f"--pixels. Received: {shorten(str(path), str)} alone."
         )
     model = load_model(path)
-    mean, std, names, known, multi_label = (), (), (), (), False
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    names: tuple[str, ...] = ()
+    known: tuple[int, ...] = ()
+    multi_label = False
     if recipe is not None:
         from keras_rescnet.recipe import load_recipe
 
         dataset = load_recipe(recipe).dataset
         dataset.check_known()
-        mean, std, known = dataset.mean, dataset.std, dataset.image_shape
+        mean, std, known = dataset.mean or (), dataset.std or (), dataset.image_shape
         names, multi_label = dataset.class_names or (), dataset.multi_label
     shape = _image_shape(model, known)
     if pixels:
@@ -99,19 +103,20 @@ def picture_model(path, recipe=None, pixels: bool = False) -> PictureModel:
     return PictureModel(model, shape, mean, std, _names(model, names), multi_label=multi_label)
 
 
-def _image_shape(model, known):
+def _image_shape(model, known) -> tuple[int, int, int]:
     """Returns the shape of a model's images, where it leaves a side open that of `known`."""
     shape = getattr(model, "input_shape", None)
-    sides = shape[1:] if isinstance(shape, tuple) and len(shape) == 4 else ()
+    sides = shape[1:] if isinstance(shape, tuple) else ()
     if len(known) == len(sides):
-        sides = tuple(a if a is not None else int(b) for a, b in zip(sides, known, strict=True))
+        sides = [other if side is None else side for side, other in zip(sides, known, strict=True)]
     classes = getattr(model, "output_shape", ())
     if len(sides) != 3 or None in sides or len(classes) != 2:
         raise Mistake(
             "A model must map pictures (N, H, W, C) of known size to classes (N, classes). "
             f"Received: {model.name}, from {shape} to {shorten(classes)}."
         )
-    return sides
+    height, width, channels = map(int, sides)
+    return height, width, channels
 
 
 def _names(model, names):

@@ -38,9 +38,7 @@ def pictures(tmp_path):
     return folder, images
 
 
-def test_maps_of_a_run_are_drawn_and_broken_pictures_named(
-    finished_run, pictures, tmp_path, capsys
-):
+def test_maps_are_drawn_and_broken_pictures_named(finished_run, pictures, tmp_path, capsys):
     folder, images = pictures
     output = tmp_path / "maps.png"
     capsys.readouterr()
