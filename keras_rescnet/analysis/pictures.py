@@ -69,10 +69,10 @@ def picture_model(path, recipe=None, pixels: bool = False) -> PictureModel:
     path = pathlib.Path(path)
     if path.suffix != ".keras":
         run = load_run(path)
-        known = (run.facts.get("data") or {}).get("image_shape") or ()
+        recorded = (run.facts.get("data") or {}).get("image_shape") or ()
         return PictureModel(
             run.model,
-            _image_shape(run.model, known),
+            _image_shape(run.model, recorded),
             run.mean,
             run.std,
             _names(run.model, run.class_names),
@@ -106,7 +106,7 @@ def picture_model(path, recipe=None, pixels: bool = False) -> PictureModel:
 def _image_shape(model, known) -> tuple[int, int, int]:
     """Returns the shape of a model's images, where it leaves a side open that of `known`."""
     shape = getattr(model, "input_shape", None)
-    sides = shape[1:] if isinstance(shape, tuple) else ()
+    sides = list(shape[1:]) if isinstance(shape, tuple) else []
     if len(known) == len(sides):
         sides = [other if side is None else side for side, other in zip(sides, known, strict=True)]
     classes = getattr(model, "output_shape", ())
