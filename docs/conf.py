@@ -60,6 +60,8 @@ def set_blocks_apart(app, what, name, value, options, lines):
         starts = line.startswith("    ") and text and not text[-1]
         if starts and not last.startswith(" ") and last not in SECTIONS:
             text += ["::", ""]
+        if last == "Returns:":  # else what stands before a colon would be taken for a type
+            line = line.replace(line.strip(), f": {line.strip()}")
         text.append(line)
         last = line or last
     lines[:] = text
