@@ -248,7 +248,7 @@ def plot_pictures(pictures, captions, path, title="") -> None:
         axis.axis("off")
     for axis, picture, caption in zip(axes.flat, pictures, drawable(captions), strict=False):
         axis.imshow(picture.squeeze(), interpolation="nearest", cmap="gray", vmin=0, vmax=1)
-        axis.set_title(caption, fontsize="x-small")
+        axis.set_title(caption, fontsize="small")
     figure.suptitle(drawable([title])[0], fontsize="small")
     save(figure, path, pyplot)
 
