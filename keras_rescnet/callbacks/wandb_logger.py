@@ -1,24 +1,19 @@
 """Sends the log of a run to Weights & Biases."""
 
-import json
-
-from keras_rescnet import files
 from keras_rescnet.callbacks.callback import Callback
 from keras_rescnet.callbacks.run_facts import RunFacts
+from keras_rescnet.callbacks.wandb_files import offline_rows
 from keras_rescnet.console import say
 from keras_rescnet.mistake import Mistake, shorten
-
-_FILE = "wandb.json"  # in the folder of the run: the last epoch that was sent
 
 
 class WandbLogger(Callback):
     """Writes the log of a run to Weights & Biases, every epoch once.
 
-    A run that was stopped goes on under the same id. `wandb.json` in the run's folder holds the
-    last epoch that was sent; it is written before the epoch is, so that no epoch comes twice, and
-    one is missing if the process is killed between the two. With `WANDB_MODE=offline` the files
-    lie in `wandb/` of the run's folder, in one folder for every start, all with the same id;
-    `wandb sync` sends them.
+    A run that was stopped goes on under the same id. What the server has, or with
+    `WANDB_MODE=offline` the files, is not sent again, wherever the run was killed; what got lost is
+    sent by the next start. The files lie in `wandb/` of the run's folder, in one folder for every
+    start; `wandb sync` sends them.
 
     Needs `pip install "keras_rescnet[wandb]"`.
 
@@ -53,7 +48,6 @@ class WandbLogger(Callback):
                 "WandbLogger needs wandb. Received: none installed. "
                 'Install it with pip install "keras_rescnet[wandb]".'
             ) from None
-        self._file = run.folder / _FILE
         self._run = wandb.init(
             project=self.project,
             entity=self.entity,
@@ -64,31 +58,26 @@ class WandbLogger(Callback):
             resume="allow",
             reinit="finish_previous",
         )
+        if self._run.offline:
+            self._sent = {row["_step"] for row in offline_rows(run.folder, run.id)}
+        else:
+            self._sent = set(range(self._run.step))
         for row in run.history:
             self.on_epoch_end(row)
 
     def on_epoch_end(self, row: dict[str, float | None]) -> None:
         """Sends the numbers of an epoch."""
-        epoch = int(row["epoch"] or 0)
-        if epoch <= self._last_epoch():
+        if row["epoch"] in self._sent:
             return
+        known = {name: value for name, value in row.items() if value is not None}
         try:
-            files.write(self._file, json.dumps({"epoch": epoch}) + "\n")
-            self._run.log(
-                {name: value for name, value in row.items() if value is not None}, step=epoch
-            )
+            self._run.log(known, step=int(known["epoch"]))
         except Exception as error:  # a run of days does not end because a server is away
             reason = shorten(" ".join(str(error).split()), str, 150)
             say(
                 f"Weights & Biases could not be written ({type(error).__name__}: {reason}). "
                 "Training goes on."
             )
-
-    def _last_epoch(self):
-        try:
-            return int(json.loads(self._file.read_bytes())["epoch"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return 0
 
     def on_train_end(self, results: dict) -> None:
         """Puts the results into the summary, and waits until all is sent."""
