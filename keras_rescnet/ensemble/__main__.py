@@ -25,7 +25,7 @@ def main(arguments):
     folder = flags.DEFINE_string(
         "workdir", None, "Folder of the members' folders.", flag_values=values
     )
-    members = flags.DEFINE_integer("members", 5, "How many members.", 1, flag_values=values)
+    members = flags.DEFINE_integer("members", 5, "How many members to train.", 1, flag_values=values)
     corrupted = flags.DEFINE_bool(
         "corruptions",
         False,
