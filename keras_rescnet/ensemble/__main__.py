@@ -23,9 +23,11 @@ def main(arguments):
     values = flags.FlagValues()
     path, overrides = define_recipe(values)
     folder = flags.DEFINE_string(
-        "workdir", None, "Folder of the members' folders.", flag_values=values
+        "workdir", None, "Folder in which every member has a folder of its own.", flag_values=values
     )
-    members = flags.DEFINE_integer("members", 5, "How many members to train.", 1, flag_values=values)
+    members = flags.DEFINE_integer(
+        "members", 5, "How many members to train.", 1, flag_values=values
+    )
     corrupted = flags.DEFINE_bool(
         "corruptions",
         False,
