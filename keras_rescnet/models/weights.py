@@ -261,9 +261,9 @@ def _text_of_layer(layer):
 
 def _name_of(value):
     """Returns the name under which users reach a function or a class."""
-    module = value.__module__
-    if module.startswith("keras_rescnet.layers."):
-        return f"kr.layers.{value.__name__}"
-    if module == "keras_rescnet.activations":
-        return f"kr.{value.__name__}"
-    return f"{module}.{value.__qualname__}"
+    import keras_rescnet  # which has this module's names, too
+
+    for name, room in (("kr.layers", keras_rescnet.layers), ("kr", keras_rescnet)):
+        if getattr(room, value.__name__, None) is value:
+            return f"{name}.{value.__name__}"
+    return f"{value.__module__}.{value.__qualname__}"

@@ -150,6 +150,7 @@ def test_arguments_are_told_apart_by_what_they_make():
     assert changed({}) == changed({"activation": "relu", "classes": 3, "drop_path": 0.1}) == {}
     assert changed({"activation": keras.activations.relu}) == {}
     assert changed({"activation": kr.gclu}) == {"activation": "kr.gclu"}
+    assert changed({"activation": kr.gelu}) == {"activation": "kr.gelu"}
     assert changed({"activation": kr.layers.GCLU()}) == {"activation": "kr.layers.GCLU()"}
     assert changed({"activation": "gelu"}) == {"activation": "'gelu'"}
     assert changed({"strides": (1, 1, 1)}) == {"strides": "(1, 1, 1)"}
