@@ -6,7 +6,7 @@ from functools import partial
 import keras
 from keras import ops
 
-from keras_rescnet.gaussian import exp_tail, fused, normal_density, normal_tail, widened
+from keras_rescnet.gaussian import cast, exp_tail, fused, normal_density, normal_tail, widened
 from keras_rescnet.mistake import Mistake
 
 
@@ -136,7 +136,7 @@ _FAR = 500.0
 def _value(x, tail):
     wide = widened(x)
     near = ops.clip(wide, -_FAR, _FAR)
-    return ops.cast(ops.relu(wide) + near * tail(ops.abs(near)), x.dtype)
+    return cast(ops.relu(wide) + near * tail(ops.abs(near)), x.dtype)
 
 
 def _pull_back(x, upstream, tail, density):
@@ -144,7 +144,7 @@ def _pull_back(x, upstream, tail, density):
     distance = ops.minimum(ops.abs(wide), _FAR)
     weight = tail(distance)
     slope = ops.cast(wide > 0, wide.dtype) + weight - distance * density(distance, weight)
-    return ops.cast(ops.cast(upstream, wide.dtype) * slope, x.dtype)
+    return cast(cast(upstream, wide.dtype) * slope, x.dtype)
 
 
 def _sigmoid_tail(distance):

@@ -106,4 +106,13 @@ _MILLS = (
 def widened(x):
     """Returns a tensor of half precision in float32, and any other as it is."""
     half = keras.backend.standardize_dtype(x.dtype) in ("float16", "bfloat16")
-    return ops.cast(x, "float32") if half else x
+    return cast(x, "float32") if half else x
+
+
+def cast(x, dtype):
+    """`ops.cast`, for functions that `fused` compiles."""
+    if keras.backend.backend() != "tensorflow":
+        return ops.cast(x, dtype)
+    from keras_rescnet import tensorflow_ops
+
+    return tensorflow_ops.cast(x, dtype)

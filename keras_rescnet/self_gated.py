@@ -6,7 +6,7 @@ from functools import partial
 import keras
 from keras import ops
 
-from keras_rescnet.gaussian import exp_tail, fused, normal_density, normal_tail, widened
+from keras_rescnet.gaussian import cast, exp_tail, fused, normal_density, normal_tail, widened
 from keras_rescnet.mistake import Mistake
 
 
@@ -186,12 +186,12 @@ def _with_written_gradient(gate, slope, graph_gate=None, graph_slope=None):
 
     def value_of(x, gate):
         wide = widened(x)
-        return ops.cast(ops.maximum(wide, -_FAR) * gate(ops.clip(wide, -_FAR, _FAR)), x.dtype)
+        return cast(ops.maximum(wide, -_FAR) * gate(ops.clip(wide, -_FAR, _FAR)), x.dtype)
 
     def gradient_of(x, upstream, slope):
         wide = widened(x)
         slopes = slope(ops.clip(wide, -_FAR, _FAR))
-        return ops.cast(ops.cast(upstream, wide.dtype) * slopes, x.dtype)
+        return cast(cast(upstream, wide.dtype) * slopes, x.dtype)
 
     value = fused(
         partial(value_of, gate=gate),

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_rescnet.gaussian import fused
+from keras_rescnet.gaussian import cast, fused
 from keras_rescnet.layers.arguments import check_rank, initializer_of
 from keras_rescnet.layers.images import statistics_dtype
 
@@ -91,21 +91,21 @@ class ACON(keras.layers.Layer):
 
 
 def _value(x, p1, p2, beta):
-    wide = ops.cast(x, p1.dtype)
+    wide = cast(x, p1.dtype)
     w = (p1 - p2) * wide
-    return ops.cast(w * ops.sigmoid(beta * w) + p2 * wide, x.dtype)
+    return cast(w * ops.sigmoid(beta * w) + p2 * wide, x.dtype)
 
 
 def _pull_back(x, p1, p2, beta, upstream):
     """The gradients, those of the weights still to be summed: XLA is slow at that on CPUs."""
-    wide, upstream = ops.cast(x, p1.dtype), ops.cast(upstream, p1.dtype)
+    wide, upstream = cast(x, p1.dtype), cast(upstream, p1.dtype)
     w = (p1 - p2) * wide
     gate = ops.sigmoid(beta * w)
     rise = w * gate * (1.0 - gate)
     slope = gate + beta * rise
     by_p1 = upstream * wide * slope
     by_x = upstream * ((p1 - p2) * slope + p2)
-    return ops.cast(by_x, x.dtype), by_p1, upstream * wide - by_p1, upstream * w * rise
+    return cast(by_x, x.dtype), by_p1, upstream * wide - by_p1, upstream * w * rise
 
 
 _fused_value = fused(_value, forward=True)

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_rescnet.gaussian import exp_tail, fused, normal_density, normal_tail
+from keras_rescnet.gaussian import cast, exp_tail, fused, normal_density, normal_tail
 from keras_rescnet.initializers import fan_in_uniform
 from keras_rescnet.layers.arguments import (
     activation_of,
@@ -168,25 +168,25 @@ class RCLayer(keras.layers.Layer):
 
 
 def _value(x, mean, inverse, gate=None, *, tail):
-    wide = ops.cast(x, mean.dtype)
+    wide = cast(x, mean.dtype)
     z = (wide - mean) * inverse
     share = tail(ops.abs(z))
-    return ops.cast(wide + wide * (share if gate is None else gate * share), x.dtype)
+    return cast(wide + wide * (share if gate is None else gate * share), x.dtype)
 
 
 def _pull_back(x, mean, inverse, upstream, gate=None, *, tail):
     """The gradients, those of the statistics still to be summed: XLA is slow at that on CPUs."""
-    wide, upstream = ops.cast(x, mean.dtype), ops.cast(upstream, mean.dtype)
+    wide, upstream = cast(x, mean.dtype), cast(upstream, mean.dtype)
     z = (wide - mean) * inverse
     distance = ops.abs(z)
     by_z = upstream * wide * normal_density(distance) * ops.sign(z) * inverse
     share = tail(distance)
     if gate is None:
         by_x = upstream * (1.0 + share) - by_z
-        return ops.cast(by_x, x.dtype), by_z, by_z * z
+        return cast(by_x, x.dtype), by_z, by_z * z
     by_z = gate * by_z
     by_x = upstream * (1.0 + gate * share) - by_z
-    return ops.cast(by_x, x.dtype), by_z, by_z * z, upstream * wide * share
+    return cast(by_x, x.dtype), by_z, by_z * z, upstream * wide * share
 
 
 def _fused():

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_rescnet.gaussian import fused
+from keras_rescnet.gaussian import cast, fused
 from keras_rescnet.layers.arguments import check_positive
 from keras_rescnet.layers.calibration_layer import CalibrationLayer
 from keras_rescnet.layers.images import check_images
@@ -60,21 +60,21 @@ class SimAM(CalibrationLayer):
 
 
 def _value(x, mean, precision):
-    wide = ops.cast(x, mean.dtype)
+    wide = cast(x, mean.dtype)
     gate = ops.sigmoid(ops.square(wide - mean) * precision + 0.5)
-    return ops.cast(wide * gate, x.dtype)
+    return cast(wide * gate, x.dtype)
 
 
 def _pull_back(x, mean, precision, upstream):
     """The gradients, those of the statistics still to be summed: XLA is slow at that on CPUs."""
-    wide, upstream = ops.cast(x, mean.dtype), ops.cast(upstream, mean.dtype)
+    wide, upstream = cast(x, mean.dtype), cast(upstream, mean.dtype)
     deviation = wide - mean
     square = ops.square(deviation)
     gate = ops.sigmoid(square * precision + 0.5)
     by_energy = upstream * wide * gate * (1.0 - gate)
     by_deviation = 2.0 * by_energy * precision * deviation
     by_x = upstream * gate + by_deviation
-    return ops.cast(by_x, x.dtype), -by_deviation, by_energy * square
+    return cast(by_x, x.dtype), -by_deviation, by_energy * square
 
 
 _fused_value = fused(_value, forward=True)

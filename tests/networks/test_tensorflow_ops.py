@@ -1,0 +1,125 @@
+"""What TensorFlow's loops do beside their own work: casts, and what they compute again."""
+
+import pathlib
+from functools import partial
+
+import keras
+import numpy as np
+import pytest
+
+import keras_rescnet as kr
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("of TensorFlow's graphs", allow_module_level=True)
+
+import tensorflow as tf
+
+from keras_rescnet import tensorflow_ops
+
+SHAPE = (4, 6, 6, 16)
+X, UPSTREAM, SHORTCUT = np.random.default_rng(0).normal(size=(3, *SHAPE)).astype("float32")
+
+
+def in_a_loop(function, *arguments):
+    loop = tensorflow_ops.compiled(function, eager=None)
+    return tf.function(loop)(*map(tf.constant, arguments)).numpy()
+
+
+def test_every_bfloat16_is_widened_to_itself():
+    bits = np.arange(2**16, dtype="uint16")
+    halves = tf.bitcast(bits, tf.bfloat16)
+    found = in_a_loop(lambda x: tensorflow_ops.cast(x, "float32"), halves).view("uint32")
+    np.testing.assert_array_equal(found, bits.astype("uint32") << 16)
+
+
+def test_float32_is_rounded_to_the_nearest_bfloat16():
+    bits = np.random.default_rng(0).integers(0, 2**32, 2**17, dtype="uint64").astype("uint32")
+    ties = np.array([0x3F808000, 0x3F818000, 0x7F7FFFFF, 0x00008000, 0x80000000], "uint32")
+    x = np.concatenate([bits, ties, [0x7FFFFFFF, 0xFFFFFFFF]]).astype("uint32").view("float32")
+    found = in_a_loop(lambda x: tensorflow_ops.cast(x, "bfloat16"), x)
+    nan = np.isnan(x)
+    assert np.isnan(found.astype("float32"))[nan].all()
+    expected = np.where(nan, 0, x).astype(found.dtype)  # by ml_dtypes
+    np.testing.assert_array_equal(found[~nan].view("uint16"), expected[~nan].view("uint16"))
+
+
+def test_casts_in_loops_have_gradients():
+    def product(x):
+        wide = tensorflow_ops.cast(x, "float32")
+        return tensorflow_ops.cast(wide * wide, "bfloat16")
+
+    @tf.function
+    def gradient(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = tensorflow_ops.compiled(product, eager=None)(x)
+        return tape.gradient(y, x)
+
+    x = tf.constant([1.5, -3.0], tf.bfloat16)
+    np.testing.assert_array_equal(tf.cast(gradient(x), "float32"), [3.0, -6.0])
+
+
+def normalized_then(function, shortcut):
+    """Returns a function of images: normalization, a shortcut or none, and `function`."""
+    layer = kr.layers.BatchNormalization()
+    layer.build(SHAPE)
+    layer.gamma.assign(np.linspace(0.5, 2.0, 16))
+    layer.beta.assign(np.linspace(-1.0, 1.0, 16))
+
+    def whole(x):
+        y = layer(x, training=True)
+        return function(keras.layers.add([tf.constant(SHORTCUT), y]) if shortcut else y)
+
+    return whole
+
+
+@pytest.fixture(scope="module")
+def rc_layer():
+    layer = kr.layers.RCLayer(reduction=4)
+    layer.build(SHAPE)
+    return layer
+
+
+@pytest.mark.parametrize("shortcut", [False, True])
+@pytest.mark.parametrize("name", ["gclu", "rc_layer"])
+def test_what_is_computed_again_is_what_was(name, shortcut, rc_layer, monkeypatch):
+    function = normalized_then(kr.gclu if name == "gclu" else rc_layer, shortcut)
+    x, upstream = tf.constant(X), tf.constant(UPSTREAM)
+
+    def gradient(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = function(x)
+        return tape.gradient(y, x, upstream)
+
+    again = tf.function(gradient)(x).numpy()
+    monkeypatch.setattr(tensorflow_ops, "_term", lambda tensor: (tensorflow_ops._given, (tensor,)))
+    np.testing.assert_allclose(again, tf.function(gradient)(x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shortcut", [False, True])
+def test_second_derivatives_go_through_the_statistics(shortcut):
+    function = normalized_then(kr.gclu, shortcut)
+
+    def product(x):
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                y = function(x)
+            slope = inner.gradient(y, x, tf.constant(SHORTCUT))
+        return outer.gradient(slope, x, tf.constant(UPSTREAM))
+
+    x = tf.constant(X)  # eagerly nothing is computed again
+    np.testing.assert_allclose(tf.function(product)(x), product(x), rtol=1e-3, atol=1e-5)
+
+
+def test_a_network_keeps_no_more_for_gclu_than_for_relu(monkeypatch):
+    monkeypatch.syspath_prepend(pathlib.Path(__file__).parents[2] / "benchmarks")
+    from keras_step import bytes_kept
+
+    build = partial(kr.models.CifarResNet8, input_shape=(16, 16, 3))
+    relu = bytes_kept(build(), 8)
+    assert bytes_kept(build(activation=kr.gclu), 8) <= relu
+    calibration = partial(kr.layers.RCLayer, reduction=4)
+    assert relu <= bytes_kept(build(calibration=calibration), 8) < 1.05 * relu
