@@ -139,6 +139,15 @@ def _value(x, tail):
     return cast(ops.relu(wide) + near * tail(ops.abs(near)), x.dtype)
 
 
+def _served_value(x, tail):
+    """`_value` in fewer operations, one of which TensorFlow alone has: infinity times 0 is 0."""
+    from keras_rescnet import tensorflow_ops
+
+    wide = widened(x)
+    share = tail(ops.abs(wide))
+    return cast(ops.relu(wide) + tensorflow_ops.multiply_no_nan(wide, share), x.dtype)
+
+
 def _pull_back(x, upstream, tail, density):
     wide = widened(x)
     distance = ops.minimum(ops.abs(wide), _FAR)
@@ -179,7 +188,11 @@ def _with_written_gradient(tail, density, graph_tail=None):
     """
 
     in_graph = graph_tail or tail
-    value = fused(partial(_value, tail=tail), in_graph=partial(_value, tail=in_graph), forward=True)
+    value = fused(
+        partial(_served_value if keras.backend.backend() == "tensorflow" else _value, tail=tail),
+        in_graph=partial(_value, tail=in_graph),
+        forward=True,
+    )
     pull_back = fused(
         partial(_pull_back, tail=tail, density=density),
         in_graph=partial(_pull_back, tail=in_graph, density=density),

@@ -175,6 +175,11 @@ def _rounded(x):
     return half, lambda upstream: cast(upstream, tf.float32)
 
 
+def multiply_no_nan(x, factor):
+    """Returns `x factor`, which is 0 where `factor` is 0."""
+    return tf.math.multiply_no_nan(x, factor)
+
+
 def takes_fused_batch_normalization(x, axis):
     """Returns whether `batch_normalization` takes `x`: images in single or half precision."""
     channels_last = x.shape.rank == 4 and axis in (-1, 3)
