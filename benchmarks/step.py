@@ -7,9 +7,15 @@ Every round makes one step of each contestant of a comparison, in a new order, o
 threads; a ratio is the median over the rounds of one round's times. On a machine with other work
 compare with `--threads 1` too: PyTorch's threads wait for each other in every operation. The
 PyTorch networks are in `torch_models.py` (channels last); SGD with momentum and weight decay, one
-batch of noise, the input pipeline left out. `plain` is the same network with Keras's own
-BatchNormalization. Two contestants are floors: `a square` is the cheapest activation that has to
-keep its input as GCLU has, `forward only` a ResCNet whose calibration leaves the gradient alone.
+batch of noise, the input pipeline left out.
+
+PyTorch runs in float32 and in bfloat16 (autocast), eager and compiled (`torch.compile`, which needs
+a C++ compiler); what it has runs here in bfloat16 too (`mixed_bfloat16`). A figure "PyTorch's best
+/ X" is the faster of eager and compiled by ours, both in one precision.
+
+`plain` is the same network with Keras's own BatchNormalization. Two contestants are floors:
+`a square` is the cheapest activation that has to keep its input as GCLU has, `forward only` a
+ResCNet whose calibration leaves the gradient alone.
 """
 
 import argparse
@@ -64,6 +70,8 @@ class ForwardOnly(CalibrationLayer):
 
 PLAIN = partial(keras.layers.BatchNormalization, momentum=0.9, epsilon=1e-5)
 
+HALF, COMPILED = ", bfloat16", ", compiled"
+
 # name: batch size, contestants here, contestants in PyTorch
 COMPARISONS = {
     "resnet": (
@@ -112,8 +120,22 @@ def compare(name, rounds):
     labels = generator.integers(0, 10, batch)
     steps = {title: keras_step(build, images, labels) for title, build in ours.items()}
     for title, build in theirs.items():
-        steps[f"{title}, PyTorch"] = training_step(build(), images, labels)
+        steps[title + HALF] = keras_step(partial(in_bfloat16, ours[title]), images, labels)
+        for half in ("", HALF):
+            for compiled in ("", COMPILED):
+                steps[f"{title}{half}, PyTorch{compiled}"] = training_step(
+                    build(), images, labels, compiled=bool(compiled), half=bool(half)
+                )
     return batch, alternate(steps, rounds)
+
+
+def in_bfloat16(build):
+    """Builds a model that computes in bfloat16."""
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        return build()
+    finally:
+        keras.config.set_dtype_policy("float32")
 
 
 def use_threads(count):
@@ -148,9 +170,15 @@ def main():
                 )
             )
             figures[f"{title} / {first}"] = factor
-            reference = f"{title}, PyTorch"
-            if reference in times:
-                figures[f"{reference} / {title}"] = ratio(times, reference, title)
+            rivals = [f"{title}, PyTorch{compiled}" for compiled in ("", COMPILED)]
+            if rivals[0] in times:
+                figures[f"{rivals[0]} / {title}"] = ratio(times, rivals[0], title)
+                best = min(rivals, key=lambda rival: statistics.median(times[rival]))
+                figures[f"PyTorch's best / {title}"] = ratio(times, best, title)
+            if title.endswith(HALF):
+                figures[f"{title} / {title.removesuffix(HALF)}"] = ratio(
+                    times, title, title.removesuffix(HALF)
+                )
     head = ("", "batch", "ms per step", "images/s", "time as a multiple of")
     publish(
         arguments.json,

@@ -116,16 +116,26 @@ class ViT(nn.Module):
         return self.logits(self.norm(self.blocks(x)[:, 0]))
 
 
-def training_step(model, images, labels):
-    """Returns a function that makes one step of SGD on channels-last images."""
+def training_step(model, images, labels, *, compiled=False, half=False):
+    """Returns a function that makes one step of SGD on channels-last images.
+
+    Args:
+        model: The network.
+        images: `(N, H, W, C)`, float32.
+        labels: `(N,)`, integers.
+        compiled: Whether `torch.compile` compiles the network.
+        half: Whether the network runs in bfloat16 by autocast.
+    """
     model = model.train().to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, weight_decay=5e-4)
+    run = torch.compile(model) if compiled else model
     images = torch.from_numpy(images).permute(0, 3, 1, 2)  # its memory is channels last
     labels = torch.from_numpy(labels)
 
     def step():
         optimizer.zero_grad()
-        loss = F.cross_entropy(model(images), labels)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            loss = F.cross_entropy(run(images).float(), labels)
         loss.backward()
         optimizer.step()
         return loss.item()
