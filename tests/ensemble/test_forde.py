@@ -127,7 +127,7 @@ def calibrated(seed, dtype):
     return keras.Model(images, keras.layers.Dense(2, dtype=dtype)(x))
 
 
-@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.release)])
 def test_second_derivatives_through_our_layers_are_those_of_differences(compiled):
     """Differences in float64 of first derivatives, against what float32 trains with."""
     generator = np.random.default_rng(0)
@@ -236,7 +236,7 @@ def fitted(folder, stop_at=None):
     return [np.array(variable) for variable in model.variables], history.history
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_fit_that_was_stopped_ends_with_the_same_bits(tmp_path):
     with pytest.raises(Stop):
         fitted(tmp_path / "stopped", stop_at=3)
