@@ -2,7 +2,7 @@
 
     python train.py --recipe recipes/cifar10_fast.py --data_dir DIR
 
-Cost and score: none of the 4 has been run at full length.
+Cost and score: 1 of the 4 has been run at full length, `gelu` with one seed: 94.18 %.
 
 Four recipes that differ in the activation, or in having RC Layers: `relu`, `gelu`, `gclu` and
 `gelu-rc`; without a name it is `gelu`, as in the original. The network, the optimizer and all

@@ -239,7 +239,8 @@ def calibrated_loss(weights, images, labels):
     ("dtype", "normalization", "accuracy"),
     [
         ("float64", kr.layers.BatchNormalization, 1e-5),
-        ("float32", kr.layers.BatchNormalization, 2e-3),  # TensorFlow's fused one
+        # TensorFlow's fused one
+        pytest.param("float32", kr.layers.BatchNormalization, 2e-3, marks=pytest.mark.slow),
         ("float64", layers.BatchNormalization, 1e-5),
     ],
 )

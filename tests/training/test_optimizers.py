@@ -256,7 +256,12 @@ def test_embeddings_train_as_dense_weights_do(name, clipping):
 
 
 @pytest.mark.parametrize(
-    "name, policy", [("sgd", "float32"), ("adamw", "float32"), ("adamw", "mixed_float16")]
+    "name, policy",
+    [
+        ("sgd", "float32"),
+        pytest.param("adamw", "float32", marks=pytest.mark.slow),
+        pytest.param("adamw", "mixed_float16", marks=pytest.mark.slow),
+    ],
 )
 def test_swin_fits(name, policy):
     keras.config.set_dtype_policy(policy)

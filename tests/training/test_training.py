@@ -93,8 +93,11 @@ def weights_of(workdir):
     [
         {},
         {"precision": "mixed_float16", "ema_momentum": 0.9, "global_clipnorm": 1.0},
-        {"precision": "mixed_bfloat16", "gradient_accumulation_steps": 2, "evaluate_every": 2},
-        {"trainable": ("logits/",), "ema_momentum": 0.9},
+        pytest.param(
+            {"precision": "mixed_bfloat16", "gradient_accumulation_steps": 2, "evaluate_every": 2},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param({"trainable": ("logits/",), "ema_momentum": 0.9}, marks=pytest.mark.slow),
         noise.FAST,
     ],
     ids=["plain", "float16", "bfloat16", "frozen", "fast"],
