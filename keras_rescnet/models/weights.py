@@ -263,7 +263,8 @@ def _name_of(value):
     """Returns the name under which users reach a function or a class."""
     import keras_rescnet  # which has this module's names, too
 
+    own = value.__name__
     for name, room in (("kr.layers", keras_rescnet.layers), ("kr", keras_rescnet)):
-        if getattr(room, value.__name__, None) is value:
-            return f"{name}.{value.__name__}"
+        if getattr(room, own, None) is value:
+            return f"{name}.{own}"
     return f"{value.__module__}.{value.__qualname__}"
