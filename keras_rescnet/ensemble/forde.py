@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_rescnet import data
+from keras_rescnet.analysis.derivatives import plain_moments
 from keras_rescnet.ensemble.members import load_members, log_mean, stacked
 from keras_rescnet.losses import categorical_crossentropy
 from keras_rescnet.mistake import Mistake, shorten
@@ -33,10 +34,7 @@ class FoRDE(keras.Model):
     over M members, where `U Lambda U^T` is the covariance of the training images (`basis`), or the
     identity. The bandwidth `h` adapts to every picture and every `j`, and has no gradient. In
     training batch normalization mixes the pictures of a batch; the gradient is that of the sum over
-    the batch, as in the authors' code. Second derivatives are exact through the layers and the
-    activations of this package, but through Keras's `BatchNormalization`, and ours of other than
-    images, they lack a term of 1 / n, with n values per channel in a batch: TensorFlow's moments
-    take the mean for a constant.
+    the batch, as in the authors' code.
 
     It is a model of the mean, as `kr.ensemble.mean` returns it, with a `fit` of its own, which
     takes `(images, labels)`, one-hot; it is compiled without a loss. `members` are the trained
@@ -116,7 +114,7 @@ class FoRDE(keras.Model):
 
         logits, slopes = [], []
         for member in self.members:
-            with tf.GradientTape() as tape:
+            with tf.GradientTape() as tape, plain_moments():
                 tape.watch(images)
                 logits.append(member(images, training=True))
                 true = tf.reduce_sum(logits[-1] * tf.cast(labels, logits[-1].dtype))
