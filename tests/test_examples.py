@@ -107,7 +107,7 @@ def test_features_to_scikit_learn(finished_run):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_tags_from_csv(tmp_path):
     example, table = load("tags_from_csv"), tagged.write_csv(tmp_path / "set")
     size = {"model": kr.models.CifarResNet8, "size": 32, "batch_size": 8, "epochs": 2}

@@ -66,6 +66,7 @@ def python(script, *arguments, **environment):
     )
 
 
+@pytest.mark.slow
 def test_networks_run_without_tensorflow():
     done = python(NETWORKS, KERAS_BACKEND="jax")
     assert done.returncode == 0, done.stderr[-2000:]

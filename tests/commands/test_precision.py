@@ -3,6 +3,7 @@
 import csv
 
 import keras
+import pytest
 from keras import layers
 
 from support.commands import run_command
@@ -17,6 +18,7 @@ def rows_of(picture):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_the_networks_of_the_paper_are_the_rows(tmp_path, capsys):
     picture = tmp_path / "bits.png"
     run_command("precision", f"--output={picture}")

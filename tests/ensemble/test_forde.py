@@ -228,7 +228,9 @@ def fitted(folder, stop_at=None):
             examples, [kr.augment.RandomFlip()], start=6 * epoch, stop=6 * epoch + 6, **options
         )
     )
-    model = kr.ensemble.FoRDE([calibrated(seed, "float32", kr.layers.BatchNormalization) for seed in (0, 1)])
+    model = kr.ensemble.FoRDE(
+        [calibrated(seed, "float32", kr.layers.BatchNormalization) for seed in (0, 1)]
+    )
     model.compile(kr.optimizers.SGD(0.1, momentum=0.9), metrics=["accuracy"])
 
     def stop(batch, logs):

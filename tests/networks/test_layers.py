@@ -287,6 +287,7 @@ assert not any(name.startswith("keras_rescnet") for name in sys.modules)
 """
 
 
+@pytest.mark.slow
 @tensorflow_only
 def test_saved_model_in_a_fresh_process_without_this_package(tmp_path):
     model, inputs = all_layers()

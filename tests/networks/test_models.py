@@ -355,19 +355,16 @@ WAYS = {
 }
 
 
-def is_slow(name, way):
+def marks(name, way):
     """A graph has every loop of an activation compiled, `jit_compile` the whole model."""
-    fast = {"eager": list(EXAM), "graph": ["vit"], "compiled": []}
-    return name not in fast[way]
+    if way == "eager" or (name, way) == ("vit", "graph"):
+        return ()
+    return pytest.mark.slow if (name, way) == ("rescnet", "compiled") else pytest.mark.release
 
 
 @pytest.mark.parametrize(
     "name, way",
-    [
-        pytest.param(name, way, marks=[pytest.mark.slow] if is_slow(name, way) else [])
-        for name in EXAM
-        for way in WAYS
-    ],
+    [pytest.param(name, way, marks=marks(name, way)) for name in EXAM for way in WAYS],
 )
 def test_exam_trains_every_weight(name, way):
     model = build(name)

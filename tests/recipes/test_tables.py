@@ -151,7 +151,7 @@ def test_a_step_of_resnet8(tmp_path):
     assert results["parameters"] == 78_042
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize(
     "name",
     [

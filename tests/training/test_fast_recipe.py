@@ -122,6 +122,7 @@ def test_the_command_evaluates_with_the_views_of_the_recipe(finished, tmp_path, 
     np.testing.assert_allclose(measured["loss"], results["test_loss"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_from_python_is_evaluated_with_views_that_are_named(tmp_path):
     results = kr.train(dataclasses.replace(FAST, epochs=1), tmp_path)
     dataset = FAST.dataset

@@ -94,9 +94,13 @@ def wait_for_a_checkpoint_of(process, workdir):
         time.sleep(0.002)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)]
+    ("number", "code"),
+    [
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.release),
+        pytest.param(signal.SIGHUP, 129, marks=pytest.mark.release),
+    ],
 )
 def test_a_signal_saves_and_says_how_to_go_on(number, code, undisturbed, tmp_path):
     process = launch(tmp_path / "run", "--set=steps_per_execution=1")
@@ -404,7 +408,7 @@ def test_a_limit_on_the_size_of_files_is_said_in_one_line(tmp_path):
     assert "could not be written (File too large)" in done.stderr and done.stderr.count("\n") == 1
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_another_number_of_threads_is_said(tmp_path):
     process = launch(tmp_path / "run", "--set=steps_per_execution=1")
     while not (tmp_path / "run" / "log.csv").exists() and process.poll() is None:

@@ -213,7 +213,7 @@ def exam():
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize(
     ("case", "tolerance"),
     [

@@ -119,12 +119,13 @@ def on_one_device(tmp_path_factory):
     return workdir
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
-        [],
-        ["--set=global_clipnorm=0.01", "--set=ema_momentum=0.5"],
+        pytest.param([], marks=pytest.mark.slow),
+        pytest.param(
+            ["--set=global_clipnorm=0.01", "--set=ema_momentum=0.5"], marks=pytest.mark.release
+        ),
     ],
     ids=["plain", "clipped, averaged"],
 )
@@ -145,8 +146,13 @@ def test_two_processes_of_tensorflow_equal_one(on_one_device, tmp_path):
     assert_same_run(tmp_path, on_one_device)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "learning_rate"), [("dropout", 0.1), ("fast", 0.005)])
+@pytest.mark.parametrize(
+    ("name", "learning_rate"),
+    [
+        pytest.param("dropout", 0.1, marks=pytest.mark.slow),
+        pytest.param("fast", 0.005, marks=pytest.mark.release),
+    ],
+)
 def test_two_processes_of_jax_equal_one(name, learning_rate, tmp_path):
     # Masks and statistics are those of the global batch; 0.2, the rate of the fast recipe, makes
     # 1e-3 of rounding errors in three epochs
@@ -157,8 +163,13 @@ def test_two_processes_of_jax_equal_one(name, learning_rate, tmp_path):
     assert_same_run(tmp_path / "two", tmp_path / "one")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("pair", [tensorflow_pair, jax_pair])
+@pytest.mark.parametrize(
+    "pair",
+    [
+        pytest.param(tensorflow_pair, marks=pytest.mark.slow),
+        pytest.param(jax_pair, marks=pytest.mark.release),
+    ],
+)
 def test_a_process_that_dies_ends_the_other_and_all_go_on(pair, tmp_path):
     arguments = [f"--workdir={tmp_path / 'run'}", "--set=epochs=40", "--timeout=20"]
     chief, worker = pair(*arguments)
@@ -176,8 +187,13 @@ def test_a_process_that_dies_ends_the_other_and_all_go_on(pair, tmp_path):
     assert (tmp_path / "run" / "results.json").exists()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("pair", [tensorflow_pair, jax_pair])
+@pytest.mark.parametrize(
+    "pair",
+    [
+        pytest.param(tensorflow_pair, marks=pytest.mark.release),
+        pytest.param(jax_pair, marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_to_one_process_saves_and_stops_all(pair, tmp_path):
     chief, worker = pair(f"--workdir={tmp_path}", "--set=epochs=400")
     wait_for_rows(tmp_path, 10, chief)
@@ -204,8 +220,13 @@ def test_results_of_two_processes_are_those_of_the_saved_model(tmp_path):
     np.testing.assert_allclose(results["test_loss"], losses.mean(), rtol=1e-6)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("pair", [tensorflow_pair, jax_pair])
+@pytest.mark.parametrize(
+    "pair",
+    [
+        pytest.param(tensorflow_pair, marks=pytest.mark.slow),
+        pytest.param(jax_pair, marks=pytest.mark.release),
+    ],
+)
 def test_two_processes_measure_tags_of_all_pictures(pair, tmp_path):
     """What is made of the logits of both: average precision, and thresholds."""
     finish(*pair(f"--workdir={tmp_path}", recipe="tests/support/tagged.py"))
@@ -238,8 +259,13 @@ def test_processes_that_differ_end_before_the_first_step(pair, second, different
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("pair", [tensorflow_pair, jax_pair])
+@pytest.mark.parametrize(
+    "pair",
+    [
+        pytest.param(tensorflow_pair, marks=pytest.mark.slow),
+        pytest.param(jax_pair, marks=pytest.mark.release),
+    ],
+)
 def test_weights_that_were_computed_must_be_the_same_in_all_processes(pair, tmp_path):
     recipe = "tests/support/noise.py:fast"
     other = {"OTHER_WEIGHTS": "1"}
@@ -247,8 +273,13 @@ def test_weights_that_were_computed_must_be_the_same_in_all_processes(pair, tmp_
         assert "Received: another weights in process 1 than in process 0." in error.splitlines()[-1]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("pair", [tensorflow_pair, jax_pair])
+@pytest.mark.parametrize(
+    "pair",
+    [
+        pytest.param(tensorflow_pair, marks=pytest.mark.slow),
+        pytest.param(jax_pair, marks=pytest.mark.release),
+    ],
+)
 def test_an_error_of_one_process_ends_it_as_what_it_is(pair, tmp_path):
     chief, worker = pair(
         f"--workdir={tmp_path}",
@@ -262,7 +293,7 @@ def test_an_error_of_one_process_ends_it_as_what_it_is(pair, tmp_path):
     assert "a broken picture" in error and "Another process" not in error
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize("pair", [tensorflow_pair, jax_pair])
 @pytest.mark.parametrize("there", [0, 1])
 def test_a_process_that_never_starts_ends_the_other_in_time(pair, there, tmp_path):
@@ -276,7 +307,7 @@ def test_a_process_that_never_starts_ends_the_other_in_time(pair, there, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize("pair", [tensorflow_pair, jax_pair])
 def test_a_process_that_hangs_ends_the_other_in_time(pair, tmp_path):
     chief, worker = pair(f"--workdir={tmp_path}", "--set=epochs=4000", "--timeout=15")

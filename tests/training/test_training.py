@@ -29,14 +29,14 @@ PATHS = [  # of one recipe each
     for path in sorted((ROOT / "recipes").glob("*.py"))
     if not re.match("methods|rivals|table", path.stem)
 ]
-LARGE = {
-    "cifar10_resnet32",
-    "cifar10_fast",
-    "cifar10_gclu_vgg16",
-    "cifar10_kerascv_rescnet32",
-    "cifar10_rescnet32",
-    "imagefolder_rescnet18",
-    "tags_csv_resnet18",
+LARGE = {  # how far their tests may wait
+    "cifar10_fast": pytest.mark.slow,
+    "cifar10_gclu_vgg16": pytest.mark.release,
+    "cifar10_kerascv_rescnet32": pytest.mark.slow,
+    "cifar10_rescnet32": pytest.mark.release,
+    "cifar10_resnet32": pytest.mark.release,
+    "imagefolder_rescnet18": pytest.mark.release,
+    "tags_csv_resnet18": pytest.mark.release,
 }
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 
@@ -47,10 +47,7 @@ def small_recipe(**changes):
 
 @pytest.mark.parametrize(
     "path",
-    [
-        pytest.param(path, marks=[pytest.mark.slow] if path.stem in LARGE else [], id=path.stem)
-        for path in PATHS
-    ],
+    [pytest.param(path, marks=LARGE.get(path.stem, ()), id=path.stem) for path in PATHS],
 )
 def test_recipe_trains_and_exports(path, tmp_path):
     recipe = load_recipe(path)
