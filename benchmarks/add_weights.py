@@ -133,7 +133,7 @@ def add(workdir, *, half=False, data_dir=None, folder=FOLDER, results=ROOT / "re
     file, record = record_of(run, results)
     card, build = card_of(run, record, file)
     name = recipe_name(record["recipe"])
-    data = packed(run.model, half)
+    data = packed(run.trained_model, half)
     card.update(
         {
             "stored": "float16" if half else "float32",

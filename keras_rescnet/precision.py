@@ -99,7 +99,7 @@ def _model_of(word, input_size):
     from keras_rescnet.models.catalogue import builders
 
     if pathlib.Path(word).is_dir():
-        return load_run(word).model
+        return load_run(word).trained_model
     if word.endswith(".keras"):
         return load_model(word)
     known = builders()

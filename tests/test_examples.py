@@ -139,7 +139,7 @@ def linear(input_shape, classes):
 
 def test_forde(tmp_path):
     """On the digits; the second call finds the first one finished."""
-    pytest.importorskip("sklearn")
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     example = load("forde")
     recipe = kr.load_recipe("digits_gclu_resnet8", ["epochs=2", "warmup_epochs=0"])
     recipe = dataclasses.replace(recipe, model=linear, learning_rate=0.01, steps_per_epoch=12)

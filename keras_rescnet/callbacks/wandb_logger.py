@@ -73,13 +73,19 @@ class WandbLogger(Callback):
         try:
             self._run.log(known, step=int(known["epoch"]))
         except Exception as error:  # a run of days does not end because a server is away
-            reason = shorten(" ".join(str(error).split()), str, 150)
-            say(
-                f"Weights & Biases could not be written ({type(error).__name__}: {reason}). "
-                "Training goes on."
-            )
+            self._complain(error)
 
     def on_train_end(self, results: dict) -> None:
         """Puts the results into the summary, and waits until all is sent."""
-        self._run.summary.update(results)
-        self._run.finish()
+        try:
+            self._run.summary.update(results)
+            self._run.finish()
+        except Exception as error:  # else a trained run would never be a finished one
+            self._complain(error)
+
+    def _complain(self, error):
+        reason = shorten(" ".join(str(error).split()), str, 150)
+        say(
+            f"Weights & Biases could not be written ({type(error).__name__}: {reason}). "
+            "Training goes on."
+        )

@@ -42,7 +42,7 @@ def loss_surface(run, images=None, batches=1, data_dir=None):
     recipe = dataclasses.replace(recipe, batch_size=size, gradient_accumulation_steps=1)
     found = RunData(recipe, folder)
     recipe = dataclasses.replace(recipe, dataset=found.dataset)
-    model = _single_precision(run.model, recipe)
+    model = _single_precision(run.trained_model, recipe)
     freeze(model, recipe.trainable)
     loss = build_losses(recipe, found.train.class_names).train
     surface = Surface(model, loss, build_teacher(recipe))

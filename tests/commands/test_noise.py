@@ -74,6 +74,16 @@ def test_batches_and_loss_are_those_of_the_training(run):
     )
 
 
+def test_the_noise_is_that_of_the_trained_logits(run):
+    plain, pairs, _ = loss_surface(run, images=4)
+    run.facts["temperature"] = 2.0  # as `fit_temperature` notes it
+    scaled, again, _ = loss_surface(run, images=4)
+    np.testing.assert_array_equal(pairs[0][1][0], again[0][1][0])
+    assert scaled.layers == plain.layers
+    losses = [surface.loss(surface.weights, pairs[0][1]) for surface in (plain, scaled)]
+    assert float(losses[0]) == float(losses[1])
+
+
 def test_runs_in_half_precision_are_measured_in_single(run):
     plain, pairs, _ = loss_surface(run, images=4)
     run.__dict__["recipe"] = dataclasses.replace(run.recipe, precision="mixed_bfloat16")

@@ -19,7 +19,7 @@ SEED = (0, 1)
 
 @pytest.mark.parametrize(("severity", "sigma"), list(enumerate((0.4, 0.6, 0.7, 0.8, 1.0), 1)))
 def test_the_blur_is_that_of_scipy(severity, sigma):
-    ndimage = pytest.importorskip("scipy.ndimage")
+    ndimage = pytest.importorskip("scipy.ndimage", reason="SciPy is not installed")
     expected = ndimage.gaussian_filter(
         PICTURE / 255.0, (sigma, sigma, 0), mode="nearest", truncate=4.0
     )

@@ -87,7 +87,7 @@ def test_probabilities_that_float32_rounds_to_nothing_keep_their_logarithm():
 
 
 def test_an_ensemble_is_exported_with_its_mean_probabilities(members, tmp_path):
-    tf = pytest.importorskip("tensorflow")
+    tf = pytest.importorskip("tensorflow", reason="SavedModels are TensorFlow's")
     facts = {"mean": DATASET.mean, "std": DATASET.std, "class_names": DATASET.class_names}
     kr.export.saved_model(kr.ensemble.mean(members), tmp_path / "served", **facts)
     pixels = noise.random_pictures(DATASET, "test").images[:4]

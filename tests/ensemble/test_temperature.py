@@ -40,7 +40,7 @@ def test_the_slope_of_the_likelihood_is_0_at_the_temperature():
 
 
 def test_a_run_keeps_its_temperature_and_all_answers_follow(members, tmp_path, capsys):
-    tf = pytest.importorskip("tensorflow")
+    tf = pytest.importorskip("tensorflow", reason="SavedModels are TensorFlow's")
     run = tmp_path / "run"
     shutil.copytree(members[0], run)
     trained = (run / "model.keras").read_bytes()

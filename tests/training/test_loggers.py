@@ -83,6 +83,22 @@ def test_an_epoch_that_mlflow_could_not_take_comes_with_the_next(mlflow, store, 
     assert [m.step for m in history] == [1, 2, 3]
 
 
+def test_a_run_ends_although_weights_and_biases_is_away(tmp_path, capsys):
+    class Away:
+        summary: dict = {}
+
+        def finish(self):
+            raise ConnectionError("the server\nis away")
+
+    logger = WandbLogger()
+    logger._run = Away()
+    logger.on_train_end({"best_test_accuracy": 0.5})
+    assert capsys.readouterr().out == (
+        "Weights & Biases could not be written (ConnectionError: the server is away). "
+        "Training goes on.\n"
+    )
+
+
 def test_wandb_has_every_epoch_once(tmp_path, monkeypatch):
     pytest.importorskip("wandb", reason="needs the extra wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
