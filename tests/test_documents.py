@@ -29,8 +29,9 @@ def blocks(page, language):
     return [text for name, text in BLOCK.findall(page.read_text()) if name == language]
 
 
+SLOW = ("README", "models", "quickstart")  # they train, or build the large networks
 SHOWN = [
-    pytest.param(page, marks=[pytest.mark.slow] if page.stem == "quickstart" else [])
+    pytest.param(page, marks=[pytest.mark.slow] if page.stem in SLOW else [])
     for page in PAGES
     if blocks(page, "python")
 ]

@@ -105,7 +105,13 @@ def expected_parameters(name):
     return PARAMETERS[network][data == "cifar100"]
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if count > 20 else [])
+        for name, count in CELLS.items()
+    ],
+)
 def test_every_network_builds_with_the_parameters_of_the_paper(name):
     for key, recipe in recipes_of(name).items():
         model = outline(build_model, recipe=recipe, replicas=1)

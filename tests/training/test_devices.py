@@ -9,61 +9,53 @@ import pytest
 
 from support import ENVIRONMENT, ROOT
 
-pytestmark = pytest.mark.slow
+TOLERANCES = {
+    "plain": 1e-6,
+    "clipped, averaged": 1e-6,
+    "in parts": 1e-6,
+    "adamw": 1e-5,
+    "frozen": 1e-6,
+    "loss scale": 1e-3,
+    "overflow": 1e-3,
+    "muon": 1e-5,
+}
 
 
-@pytest.fixture(scope="module")
-def exam(tmp_path_factory):
-    """One process for all: its CPU must be split before TensorFlow starts."""
-    script = ROOT / "tests" / "support" / "exam_of_two_devices.py"
+# One process for all, its CPU must be split before TensorFlow starts, and one test, because every
+# worker that is given one of several would start that process once more
+@pytest.mark.slow
+def test_two_devices_are_as_one(tmp_path):
     done = subprocess.run(
-        [sys.executable, script, tmp_path_factory.mktemp("devices")],
+        [sys.executable, ROOT / "tests" / "support" / "exam_of_two_devices.py", tmp_path],
         env={**ENVIRONMENT, "KERAS_BACKEND": "tensorflow"},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-@pytest.mark.parametrize(
-    ("case", "tolerance"),
-    [
-        ("plain", 1e-6),
-        ("clipped, averaged", 1e-6),
-        ("in parts", 1e-6),
-        ("adamw", 1e-5),
-        ("frozen", 1e-6),
-        ("loss scale", 1e-3),
-        ("overflow", 1e-3),
-        ("muon", 1e-5),
-    ],
-)
-def test_steps_on_two_devices_are_those_of_one(case, tolerance, exam):
-    one, two = exam[case]
-    np.testing.assert_allclose(two["sums"], one["sums"], rtol=tolerance)
-    assert list(two["arrays"]) == list(one["arrays"])
-    for name, array in one["arrays"].items():
-        np.testing.assert_allclose(
-            two["arrays"][name], array, rtol=10 * tolerance, atol=tolerance, err_msg=name
-        )
-    assert two["loss_scale"] == one["loss_scale"]
-
-
-def test_a_step_that_overflows_halves_the_scale_once_on_all_devices(exam):
-    for run in exam["overflow"]:
+    exam = json.loads(done.stdout.splitlines()[-1])
+    assert exam.keys() == {*TOLERANCES, "tested"}
+    for case, tolerance in TOLERANCES.items():
+        steps_are_those_of_one(case, tolerance, *exam[case])
+    for run in exam["overflow"]:  # the scale is halved once on all devices
         assert run["loss_scale"] == 2.0**57
         assert run["arrays"]["sgd/iteration"] == 0
-
-
-@pytest.mark.parametrize("case", ["plain", "clipped, averaged", "in parts", "frozen", "loss scale"])
-def test_every_gradient_is_sent_once_per_step(case, exam):
-    one, two = exam[case]
-    assert one["reduced"] == 0
-    assert two["reduced"] == two["parameters"] + 3  # and the statistics
-
-
-def test_results_of_two_devices_are_those_of_the_saved_model(exam):
-    tested = exam["tested"]
+    for case in ("plain", "clipped, averaged", "in parts", "frozen", "loss scale"):
+        every_gradient_is_sent_once_per_step(case, *exam[case])
+    tested = exam["tested"]  # the results of a run are those of its saved model
     assert tested["run"]["test_accuracy"] == tested["accuracy"]
     np.testing.assert_allclose(tested["run"]["test_loss"], tested["loss"], rtol=1e-6)
+
+
+def steps_are_those_of_one(case, tolerance, one, two):
+    np.testing.assert_allclose(two["sums"], one["sums"], rtol=tolerance, err_msg=case)
+    assert list(two["arrays"]) == list(one["arrays"]), case
+    for name, array in one["arrays"].items():
+        np.testing.assert_allclose(
+            two["arrays"][name], array, rtol=10 * tolerance, atol=tolerance, err_msg=(case, name)
+        )
+    assert two["loss_scale"] == one["loss_scale"], case
+
+
+def every_gradient_is_sent_once_per_step(case, one, two):
+    assert one["reduced"] == 0, case
+    assert two["reduced"] == two["parameters"] + 3, case  # and the statistics

@@ -59,6 +59,7 @@ def test_five_steps_of_sgd_follow_pytorch(golden, golden_state):
     np.testing.assert_allclose(numpy_of(logits), arrays["eval_logits"], rtol=2e-5, atol=5e-5)
 
 
+@pytest.mark.slow
 def test_three_clipped_steps_of_adamw_follow_pytorch(golden, golden_state):
     arrays = golden("train_adamw_vit_gclu")
     model = ViTTiny(activation=gclu)
