@@ -1,14 +1,18 @@
-"""Tries faults at random for some time, and prints how many were tried, survived and lost.
+"""Tries faults at random, and prints how many were tried, survived and lost.
 
-    python -m tests.faults --minutes 60
+    python -m tests.faults --minutes 60              all kinds in turn
+    python -m tests.faults --kills 200 --of fit      a fit under ExactResume, killed 200 times
+    python -m tests.faults --kills 500 --of train    the same for runs of kr.train
 
 In a checkout, with the packages of the extra `test`; KERAS_BACKEND=jax tries them with JAX. A trial
-that loses something keeps its folder and goes on. The full disk needs root, and is left out
-without. Exit code: 0 if nothing was lost, else 1.
+that loses something counts as one lost, keeps its folder, and others follow. The full disk needs
+root, and is left out without. Exit code: 0 if nothing was lost, else 1.
 """
 
 import argparse
 import collections
+import itertools
+import math
 import pathlib
 import random
 import shutil
@@ -19,40 +23,54 @@ import traceback
 
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+KINDS = {
+    "fit": "killed_fit",
+    "train": "killed_train",
+    "file": "broken_file",
+    "disk": "full_disk",
+    "processes": "lost_process",
+}
 
 
 def main():
-    """Runs trials of all kinds in turn until the time is over."""
-    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long to go on")
+    """Runs trials in turn until the time is over, or as many kills are done."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.faults",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--minutes", type=float, help="how long to go on; 10 without --kills")
+    parser.add_argument("--kills", type=int, help="how many of `fit` or `train`, then it ends")
+    parser.add_argument("--of", choices=KINDS, help="one kind alone")
     parser.add_argument("--seed", type=int, default=0, help="seed of what is done when")
     arguments = parser.parse_args()
+    if arguments.kills and arguments.of not in ("fit", "train"):
+        parser.error("--kills counts those of one kind: it needs --of fit or --of train.")
     from faults import trials
 
+    chosen = [name for name in KINDS if arguments.of in (None, name)]
+    end = time.monotonic() + 60.0 * (arguments.minutes or (math.inf if arguments.kills else 10.0))
     generator = random.Random(arguments.seed)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="faults-"))
-    counts = {trial.__name__: collections.Counter() for trial in trials.ALL}
-    end = time.monotonic() + 60.0 * arguments.minutes
-    while time.monotonic() < end:
-        for trial in trials.ALL:
-            count = counts[trial.__name__]
-            try:
-                tried = trial(folder, generator)
-                count["tried"] += tried
-                count["survived"] += tried
-            except AssertionError:
-                traceback.print_exc()
-                count["tried"] += 1
-                count["lost"] += 1
-                shutil.move(folder, f"{folder}.lost-{trial.__name__}-{count['lost']}")
-                folder.mkdir()
-            print(
-                f"{trial.__name__}: {count['tried']} tried, {count['survived']} survived, "
-                f"{count['lost']} lost",
-                flush=True,
-            )
-            if time.monotonic() > end:
-                break
+    counts = {name: collections.Counter() for name in chosen}
+    for name in itertools.cycle(chosen):
+        count = counts[name]
+        if time.monotonic() > end or count["tried"] >= (arguments.kills or math.inf):
+            break
+        try:
+            tried = getattr(trials, KINDS[name])(folder, generator)
+            count["tried"] += tried
+            count["survived"] += tried
+        except AssertionError:
+            traceback.print_exc()
+            count["tried"] += 1
+            count["lost"] += 1
+            shutil.move(folder, f"{folder}.lost-{name}-{count['lost']}")
+            folder.mkdir()
+        print(
+            f"{name}: {count['tried']} tried, {count['survived']} survived, {count['lost']} lost",
+            flush=True,
+        )
     shutil.rmtree(folder)
     sys.exit(any(count["lost"] for count in counts.values()))
 
