@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 
 import pytest
 import setuptools
@@ -57,6 +58,12 @@ def test_every_requirement_is_imported_by_something():
     assert "import importlib_resources" in builder.read_text()
 
 
+def test_the_long_description_reads_anywhere():
+    """An index of packages shows it without the repository that README's links lead into."""
+    text = (ROOT / SETTINGS["metadata"]["long_description"].removeprefix("file: ")).read_text()
+    assert text.startswith("# keras_rescnet") and not re.findall(r"\]\((?!https://)", text)
+
+
 BUILD = """
 import sys
 from setuptools_reproducible import build_sdist, build_wheel
@@ -95,6 +102,14 @@ def distributions(tmp_path_factory):
 def test_two_builds_are_the_same_bytes(distributions):
     first, second = ({file.name: file.read_bytes() for file in d.iterdir()} for d in distributions)
     assert len(first) == 2 and first == second
+
+
+@pytest.mark.slow
+def test_the_source_archive_holds_the_documents_and_recipes(distributions):
+    (archive,) = distributions[0].glob("*.tar.gz")
+    with tarfile.open(archive) as file:
+        names = {name.partition("/")[2] for name in file.getnames()}
+    assert {"docs/quickstart.md", "docs/gain.png", "recipes/table1.py", "train.py"} <= names
 
 
 @pytest.fixture(scope="module")

@@ -141,7 +141,20 @@ def shear_x(images, slope):
 
 def shear_y(images, slope):
     """Moves column x up by `slope` times x (`Image.transform`, bicubic)."""
-    return tf.transpose(shear_x(tf.transpose(images, (0, 2, 1, 3)), slope), (0, 2, 1, 3))
+    return _swap_axes(shear_x(_swap_axes(images), slope))
+
+
+def _swap_axes(images):
+    """Returns `(n, W, H, 3)`.
+
+    Not by `tf.transpose`: of uint8 it prints an error of oneDNN's on CPUs without AVX-512.
+    """
+    count, height, width, channels = _shape(images)
+    places = tf.range(width)[:, None] + tf.range(height) * width
+    pixels = tf.reshape(images, (count, height * width, channels))
+    return tf.reshape(
+        tf.gather(pixels, tf.reshape(places, [-1]), axis=1), (count, width, height, channels)
+    )
 
 
 def _shape(images):

@@ -96,3 +96,11 @@ def test_no_image_at_all(operation):
     """What an operation gets when none of a batch drew it."""
     images = np.zeros((0, 8, 9, 3), "uint8")
     assert apply(operation, images, np.zeros(0)).shape == (0, 8, 9, 3)
+
+
+def test_no_pixels_are_transposed():
+    """Of uint8 TensorFlow prints an error then, on CPUs without AVX-512."""
+    images = tf.TensorSpec((None, 8, 10, 3), "uint8")
+    graph = tf.function(pillow.shear_y).get_concrete_function(images, tf.zeros(2, "float64")).graph
+    kinds = {operation.type for operation in graph.get_operations()}
+    assert "GatherV2" in kinds and "Transpose" not in kinds

@@ -1,5 +1,6 @@
 """What each launcher puts into the environment, and what is read from it."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -7,6 +8,7 @@ import sys
 
 import pytest
 
+from keras_rescnet.callbacks.wandb_files import offline_rows
 from keras_rescnet.training import launchers
 from keras_rescnet.training.launchers.processes import Processes
 from support import ENVIRONMENT, ROOT
@@ -161,3 +163,40 @@ def test_local_processes_train_as_one_run(tmp_path):
         assert found in done.stdout
     assert done.stdout.count("Everything is in") == 2
     assert (tmp_path / "results.json").exists()
+
+
+def heard(workdir):
+    """Returns what the callbacks of a run have heard, and the processes that called them."""
+    lines = [json.loads(line) for line in (workdir / "heard.jsonl").read_text().splitlines()]
+    processes, said = zip(*lines, strict=True)
+    return set(processes), said
+
+
+@pytest.mark.slow
+def test_of_two_processes_the_first_calls_callbacks_and_ends_both(tmp_path):
+    runs = {"one": [], "two": ["--processes=2"]}
+    for name, arguments in runs.items():
+        recipe = "--recipe=tests/support/hearing.py"
+        done = subprocess.run(
+            [sys.executable, "train.py", *arguments, recipe, f"--workdir={tmp_path / name}"],
+            cwd=ROOT,
+            env={**ENVIRONMENT, "WANDB_MODE": "offline", "WANDB_SILENT": "true"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+    (processes, said), (_, alone) = heard(tmp_path / "two"), heard(tmp_path / "one")
+    assert len(processes) == 1  # of the two that trained
+    assert said[0] == alone[0] == "begin" and said[-1] == alone[-1] == "EarlyStopping"
+    assert 2 < len(said) - 2 == len(alone) - 2 < 20
+    for row, other in zip(said[1:-1], alone[1:-1], strict=True):
+        assert row == pytest.approx(other, rel=1e-5)
+    for name in runs:
+        assert len((tmp_path / name / "log.csv").read_text().splitlines()) == len(said) - 1
+        results = json.loads((tmp_path / name / "results.json").read_text())
+        assert (results["stopped_by"], results["epoch"]) == ("EarlyStopping", len(said) - 2)
+        if importlib.util.find_spec("wandb"):
+            run = json.loads((tmp_path / name / "run.json").read_text())["id"]
+            assert len(list((tmp_path / name / "wandb").glob("offline-run-*"))) == 1
+            steps = [row["_step"] for row in offline_rows(tmp_path / name, run)]
+            assert steps == list(range(1, len(said) - 1))
