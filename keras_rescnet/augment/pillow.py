@@ -147,7 +147,7 @@ def shear_y(images, slope):
 def _swap_axes(images):
     """Returns `(n, W, H, 3)`.
 
-    Not by `tf.transpose`: of uint8 it prints an error of oneDNN's on CPUs without AVX-512.
+    Not by `tf.transpose`: of uint8 it prints an error of oneDNN's on some CPUs.
     """
     count, height, width, channels = _shape(images)
     places = tf.range(width)[:, None] + tf.range(height) * width

@@ -99,7 +99,7 @@ def test_no_image_at_all(operation):
 
 
 def test_no_pixels_are_transposed():
-    """Of uint8 TensorFlow prints an error then, on CPUs without AVX-512."""
+    """Of uint8 TensorFlow prints an error of oneDNN's then, on some CPUs."""
     images = tf.TensorSpec((None, 8, 10, 3), "uint8")
     graph = tf.function(pillow.shear_y).get_concrete_function(images, tf.zeros(2, "float64")).graph
     kinds = {operation.type for operation in graph.get_operations()}

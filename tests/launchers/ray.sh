@@ -15,7 +15,7 @@ grep -o "2 processes found by TF_CONFIG, this is process 1." "$runs/output" | he
 python tests/launchers/compare.py "$runs/two" "$runs/one" 1e-5
 python examples/ray_train.py "$recipe" "$runs/killed" > "$runs/output" 2>&1 & trainer=$!
 until ls "$runs"/killed/checkpoints/step-*.npz > /dev/null 2>&1; do sleep 0.2; done
-worker=$(pgrep -f "ray::.*Worker" | tail -1)
+worker=$(pgrep -f "ray::RayTrainWorker" | tail -1)
 kill -9 "$worker"; echo "killed worker $worker"
 wait $trainer || { tail -30 "$runs/output"; exit 1; }
 grep -o "Goes on after step .*" "$runs/output" | head -1
