@@ -1,6 +1,8 @@
 """What TensorFlow's loops do beside their own work: casts, and what they compute again."""
 
 import pathlib
+import subprocess
+import sys
 from functools import partial
 
 import keras
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 
 import keras_rescnet as kr
+from support import ENVIRONMENT, ROOT
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("of TensorFlow's graphs", allow_module_level=True)
@@ -80,9 +83,10 @@ def rc_layer():
     return layer
 
 
+@pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("shortcut", [False, True])
 @pytest.mark.parametrize("name", ["gclu", "rc_layer"])
-def test_what_is_computed_again_is_what_was(name, shortcut, rc_layer, monkeypatch):
+def test_what_is_computed_again_is_what_was(name, shortcut, jit_compile, rc_layer, monkeypatch):
     function = normalized_then(kr.gclu if name == "gclu" else rc_layer, shortcut)
     x, upstream = tf.constant(X), tf.constant(UPSTREAM)
 
@@ -92,9 +96,28 @@ def test_what_is_computed_again_is_what_was(name, shortcut, rc_layer, monkeypatc
             y = function(x)
         return tape.gradient(y, x, upstream)
 
-    again = tf.function(gradient)(x).numpy()
+    again = tf.function(gradient, jit_compile=jit_compile)(x).numpy()
+    np.testing.assert_allclose(again, gradient(x), rtol=1e-5, atol=1e-6)
     monkeypatch.setattr(tensorflow_ops, "_term", lambda tensor: (tensorflow_ops._given, (tensor,)))
     np.testing.assert_allclose(again, tf.function(gradient)(x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_what_is_computed_again_is_what_was_without_onednn():
+    """TensorFlow's other kernels keep the statistics of a normalization in the same places."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-n0",
+        __file__,
+        "-k",
+        "is_what_was",
+    ]
+    environment = {**ENVIRONMENT, "TF_ENABLE_ONEDNN_OPTS": "0"}
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
+    assert "8 passed" in done.stdout, done.stdout[-3000:]
 
 
 @pytest.mark.parametrize("shortcut", [False, True])
