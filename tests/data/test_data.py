@@ -117,6 +117,15 @@ def test_tfds_arrays(data_dir):
     )
 
 
+@pytest.mark.parametrize("split", ["train", "test", "train+test"])
+def test_tfds_arrays_are_in_the_order_of_tfds(data_dir, split):
+    read = data.load(tiny(train_split=split), "train", data_dir)
+    original = list(tfds.load("tiny_pictures", split=split, data_dir=data_dir).as_numpy_iterator())
+    np.testing.assert_array_equal(read.images, [example["image"] for example in original])
+    np.testing.assert_array_equal(read.labels, [example["label"] for example in original])
+    assert read.images.dtype == "uint8"
+
+
 def test_tfds_splits_add_up(data_dir):
     both = data.load(tiny(train_split="train+test"), "train", data_dir)
     assert sorted(both.images[:, 0, 0, 0]) == list(range(13))
