@@ -8,7 +8,9 @@ Measures nothing: every speed is an argument, so put in your own. Gradients are 
     seconds = 2 (n - 1) / n * bytes / bandwidth + hops * latency
 
 where `bandwidth` is that of the slowest link and a piece makes 2 (n - 1) hops, two per machine of
-them from one machine to the next. docs/imagenet.md has the sources and what is left out.
+them from one machine to the next, and that once for every bucket of gradients. All but the last
+bucket can pass while the backward pass still computes. docs/imagenet.md has the sources and what is
+left out.
 """
 
 import argparse
@@ -19,6 +21,7 @@ from measurement import table
 
 ACCELERATORS = (8, 16, 32, 64, 128, 256)
 PARAMETERS = {"ResNet-50": 25_557_032, "ResCNet-50": 29_360_600}  # docs/models.md
+BUCKET = 25 * 2**20  # bytes, training/engines/tensorflow_steps.py
 BYTES = 4  # of a gradient: mixed precision keeps variables, and so gradients, in float32
 EPOCHS = 90  # recipes/table2.py
 IMAGES = 1_281_167  # of ImageNet's training set
@@ -40,7 +43,10 @@ class Projection(typing.NamedTuple):
 
 
 def all_reduce_seconds(size, accelerators, machines, cluster):
-    """Returns how long a ring adds up `size` bytes; `cluster` is what `parser` parses."""
+    """Returns how long a ring adds up `size` bytes, and its last bucket of them alone.
+
+    `cluster` is what `parser` parses.
+    """
     hops = 2 * (accelerators - 1)
     if machines == 1:
         bandwidth, latency = cluster.inside, hops * cluster.hop_inside
@@ -48,7 +54,9 @@ def all_reduce_seconds(size, accelerators, machines, cluster):
         bandwidth = min(cluster.inside, cluster.between)
         crossings = min(2 * machines, hops)
         latency = (hops - crossings) * cluster.hop_inside + crossings * cluster.hop_between
-    return hops / accelerators * size / (1e9 * bandwidth) + 1e-6 * latency
+    buckets = max(1, math.ceil(size / BUCKET))
+    transfer = hops / accelerators * size / (1e9 * bandwidth)
+    return transfer + 1e-6 * latency * buckets, transfer / buckets + 1e-6 * latency
 
 
 def project(name, accelerators, cluster):
@@ -58,8 +66,9 @@ def project(name, accelerators, cluster):
     compute = cluster.batch / cluster.images_per_second
     if name != "ResNet-50":
         compute *= cluster.step_ratio
-    all_reduce = all_reduce_seconds(BYTES * PARAMETERS[name], accelerators, machines, cluster)
-    hidden = min(all_reduce, cluster.overlap * compute)
+    size = BYTES * PARAMETERS[name]
+    all_reduce, last_bucket = all_reduce_seconds(size, accelerators, machines, cluster)
+    hidden = min(all_reduce - last_bucket, cluster.overlap * compute)
     step = compute + all_reduce - hidden
     made = cluster.cores * cluster.images_per_core  # by a machine, of its own rows
     images = EPOCHS * (IMAGES // batch) * batch  # an epoch drops its remainder

@@ -17,7 +17,8 @@ from keras_rescnet.models.complexity import count_parameters
 from keras_rescnet.training import metrics, setup
 from keras_rescnet.training.data import RunData
 from keras_rescnet.training.engines import Task
-from keras_rescnet.training.engines.tensorflow import Engine
+from keras_rescnet.training.engines.tensorflow import Engine, _sum_no_more
+from keras_rescnet.training.engines.tensorflow_steps import train_step
 from support import noise
 
 COMPARED = {
@@ -110,6 +111,30 @@ def tested(folder):
     return {"run": results, "loss": np.mean(losses), "accuracy": np.mean(hits)}
 
 
+def collectives():
+    """Returns the numbers in each collective operation of one device in a step, traced alone.
+
+    A strategy of its own: an engine's adds up on one device where there are CPUs alone.
+    """
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    layers = [keras.layers.Dense(1024, use_bias=False) for _ in range(16)]  # of 4 MiB each
+    with strategy.scope():
+        built = keras.Sequential([keras.Input((1024,)), *layers])
+        optimizer = kr.optimizers.SGD(0.1, momentum=0.9)
+        optimizer.build(built.trainable_variables)
+    _sum_no_more(optimizer)
+    task = Task(built, optimizer, metrics.statistics, metrics.statistics, batch_size=4)
+
+    @tf.function(autograph=False)
+    def step(batch):
+        return strategy.run(functools.partial(train_step, task), args=(batch,))
+
+    rows = tf.TensorSpec((2, 1024))
+    operations = step.get_concrete_function({"images": rows, "labels": rows}).graph.get_operations()
+    found = [op for op in operations if op.type.startswith("Collective")]
+    return [op.inputs[0].shape.num_elements() for op in found if op.device.endswith("CPU:1")]
+
+
 if __name__ == "__main__":
     (cpu,) = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -117,5 +142,6 @@ if __name__ == "__main__":
         name: [train(devices, **changes) for devices in (1, 2)]
         for name, changes in COMPARED.items()
     }
+    found["collectives"] = collectives()
     found["tested"] = tested(sys.argv[1])
     print(json.dumps(found))

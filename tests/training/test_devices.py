@@ -33,7 +33,7 @@ def test_two_devices_are_as_one(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     exam = json.loads(done.stdout.splitlines()[-1])
-    assert exam.keys() == {*TOLERANCES, "tested"}
+    assert exam.keys() == {*TOLERANCES, "collectives", "tested"}
     for case, tolerance in TOLERANCES.items():
         steps_are_those_of_one(case, tolerance, *exam[case])
     for run in exam["overflow"]:  # the scale is halved once on all devices
@@ -41,6 +41,8 @@ def test_two_devices_are_as_one(tmp_path):
         assert run["arrays"]["sgd/iteration"] == 0
     for case in ("plain", "clipped, averaged", "in parts", "frozen", "loss scale"):
         every_gradient_is_sent_once_per_step(case, *exam[case])
+    # Of 16 layers of 4 MiB: a bucket is full when it has more than 25 MiB
+    assert [size / 1024**2 for size in exam["collectives"]] == [7, 7, 2]
     tested = exam["tested"]  # the results of a run are those of its saved model
     assert tested["run"]["test_accuracy"] == tested["accuracy"]
     np.testing.assert_allclose(tested["run"]["test_loss"], tested["loss"], rtol=1e-6)

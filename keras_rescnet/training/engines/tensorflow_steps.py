@@ -10,6 +10,10 @@ from keras_rescnet.views import averaged
 
 SUM = tf.distribute.ReduceOp.SUM
 
+# TensorFlow adds gradients up over replicas in buckets of this size or a little more, those of the
+# last layers first: each is sent while the backward pass still computes what is before it
+BUCKETS = tf.distribute.experimental.CommunicationOptions(bytes_per_pack=25 * 2**20)
+
 
 def train_step(task, batch):
     """Trains on one replica's rows of a batch; returns the sums of their statistics, `(k,)`.
@@ -29,7 +33,8 @@ def train_step(task, batch):
     if context.num_replicas_in_sync > 1:
         # Here and not in `apply` (see `_sum_no_more`), which clips and looks for overflow first:
         # both must see the gradient of the whole batch
-        summed = iter(context.all_reduce(SUM, [g for g in gradients if g is not None]))
+        found = [g for g in gradients if g is not None]
+        summed = iter(context.all_reduce(SUM, found, BUCKETS))
         gradients = [None if g is None else next(summed) for g in gradients]
     task.optimizer.apply(gradients, task.model.trainable_variables)
     return sums
