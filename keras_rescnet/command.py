@@ -20,6 +20,10 @@ from keras_rescnet.mistake import Mistake, shorten
 _BACKENDS = ("tensorflow", "jax", "torch", "numpy", "openvino")
 _FLAGS_OF_ABSL = ("flagfile", "undefok")  # which every command has, and nobody needs
 
+# What Keras imports where it is installed, for wrappers, galleries and data frames that no command
+# needs: a third of the seconds in which it and TensorFlow load
+_OPTIONAL = ("matplotlib", "pandas", "sklearn")
+
 # What the system answers where nothing can be written, which is no defect
 _UNWRITABLE = (errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.ENOSPC, errno.EPERM, errno.EROFS)
 
@@ -120,6 +124,9 @@ def quiet_imports():
     _check_backend()
     with quiet():
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        if "keras" not in sys.modules:
+            with _hidden(*_OPTIONAL):
+                import keras  # and with it its backend
         yield
         if "tensorflow" in sys.modules:
             import keras
@@ -128,6 +135,18 @@ def quiet_imports():
             tf.config.list_physical_devices()  # prints, the first time, that there is no GPU
             keras.config.disable_traceback_filtering()  # it would hide who raised a defect
             tf.debugging.disable_traceback_filtering()
+
+
+@contextlib.contextmanager
+def _hidden(*packages):
+    """Makes packages look as if they were not installed; those that are loaded stay."""
+    hidden = dict.fromkeys(name for name in packages if name not in sys.modules)
+    sys.modules.update(hidden)
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 def define_recipe(values):

@@ -71,6 +71,21 @@ def test_help_imports_nothing_that_is_slow():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
+def test_commands_start_without_what_only_keras_offers_more_with():
+    script = """if True:
+        import sys
+        from keras_rescnet.command import quiet_imports
+        with quiet_imports():
+            from keras_rescnet.training.run import Run
+        assert "keras" in sys.modules
+        print(sorted({"matplotlib", "pandas", "sklearn"} & set(sys.modules)))
+        import matplotlib.pyplot, sklearn.base  # as ever, when they are needed
+    """
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr
+
+
 def test_the_program_of_the_checkout_answers_as_the_command(capsys):
     done = subprocess.run(
         [sys.executable, ROOT / "train.py", "--help"], capture_output=True, text=True
