@@ -11,15 +11,17 @@ best is the fastest of the four.
 import argparse
 import os
 import statistics
+from functools import partial
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
 import tensorflow as tf
+import torch
 import torch_airbench
+from keras_step import in_precision, use_threads
 from measurement import alternate, arguments_of, publish, ratio, table
-from step import use_threads
 
 from keras_rescnet import load_recipe
 from keras_rescnet.training import setup
@@ -27,13 +29,10 @@ from keras_rescnet.training import setup
 ARMS = ("relu", "gelu", "gclu", "gelu-rc")
 
 
-def keras_step(recipe, precision, images, labels):
+def recipe_step(recipe, precision, images, labels):
     """Returns a function that makes one step of a bare `tf.function`."""
-    keras.config.set_dtype_policy(precision)
-    try:
-        model = recipe.model(input_shape=images.shape[1:], classes=10)
-    finally:
-        keras.config.set_dtype_policy("float32")
+    build = partial(recipe.model, input_shape=images.shape[1:], classes=10)
+    model = in_precision(precision, build)
     optimizer = setup.build_optimizer(recipe, model)
     values = [variable.value for variable in model.trainable_variables]
     images, labels = tf.constant(images), tf.one_hot(labels, 10)
@@ -60,7 +59,7 @@ def contestants(arm, batch):
     labels = generator.integers(0, 10, batch)
     recipe = load_recipe(f"cifar10_fast:{arm}")
     steps = {
-        precision: keras_step(recipe, precision, images, labels)
+        precision: recipe_step(recipe, precision, images, labels)
         for precision in ("mixed_bfloat16", "float32")
     }
     activation = arm.removesuffix("-rc")
@@ -83,6 +82,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     arguments = arguments_of(parser)
     use_threads(arguments.threads)
+    torch.set_num_threads(arguments.threads)
     rows, figures = [], {}
     for arm in arguments.arms:
         times = alternate(contestants(arm, arguments.batch), arguments.rounds)

@@ -1,8 +1,24 @@
 """A training step of a Keras network, and the bytes that its backward pass waits for."""
 
+import keras
 import tensorflow as tf
 
 from keras_rescnet import optimizers
+
+
+def use_threads(count):
+    """Gives TensorFlow so many threads; before its first operation."""
+    tf.config.threading.set_intra_op_parallelism_threads(count)
+    tf.config.threading.set_inter_op_parallelism_threads(count)
+
+
+def in_precision(policy, build):
+    """Builds a model whose layers compute as the policy says, as a recipe's `precision` does."""
+    keras.config.set_dtype_policy(policy)
+    try:
+        return build()
+    finally:
+        keras.config.set_dtype_policy("float32")
 
 
 def keras_step(build, images, labels):

@@ -63,8 +63,7 @@ def resident(field):
 def measure(name, batch, send):
     """Sends the MiB that a step of a contestant adds at its peak, and its milliseconds."""
     import numpy as np
-    from keras_step import keras_step
-    from step import use_threads
+    from keras_step import keras_step, use_threads
 
     use_threads(2)
     generator = np.random.default_rng(0)

@@ -1,13 +1,18 @@
 """Images per second and core of input pipelines, side by side.
 
-    python benchmarks/pipeline.py [--rounds 3] [--seconds 2] [--memory]
+    python benchmarks/pipeline.py [--rounds 3] [--seconds 2] [--pictures DIR] [--memory]
 
 Each chain ends in the same normalized float32 batches. `ours` is keras_rescnet.augment,
 `keras-cv` and `keras` the nearest layers those have (neither has AutoAugment), both fed by the
-same reader, and `tf.image` the usual pipeline of one image at a time.
+same reader, `tf.image` the usual pipeline of one image at a time, and `Pillow` what torchvision's
+RandomResizedCrop and flip do with Pillow's images. JPEG files are those of --pictures, or noise of
+500 x 375. At last all cores make batches of them, with more and more parallel calls.
 """
 
 import argparse
+import io
+import itertools
+import pathlib
 import resource
 import statistics
 import time
@@ -16,9 +21,13 @@ import keras
 import keras_cv
 import numpy as np
 import tensorflow as tf
+import torch
 from measurement import arguments_of, publish, table
+from PIL import Image
+from torchvision import transforms
 
 from keras_rescnet import augment, data
+from keras_rescnet.augment.cores import available_cores
 from keras_rescnet.data.array_examples import ArrayExamples
 from keras_rescnet.data.encoded_examples import EncodedExamples
 
@@ -38,6 +47,13 @@ CROP_FLIP = {
     "keras-cv": lambda: [pad, cv.RandomCrop(32, 32), cv.RandomFlip("horizontal")],
     "keras (one crop per batch)": lambda: [pad, kl.RandomCrop(32, 32), kl.RandomFlip("horizontal")],
 }
+
+
+def crop_and_flip():
+    """ImageNet's transforms."""
+    return [augment.RandomResizedCrop(224), augment.RandomFlip()]
+
+
 TABLE_3 = {
     "ours": lambda: [
         *CROP_FLIP["ours"](),
@@ -69,28 +85,44 @@ def small_images(count=10_000):
     return ArrayExamples(data.CIFAR100, images, rng.integers(0, 100, count), names)
 
 
-def jpegs(count=64):
-    """ImageNet's usual 500x375 pictures."""
+def jpegs(folder, count=64):
+    """Returns encoded pictures: of a folder, or noise of ImageNet's usual 500 x 375."""
+    if folder is not None:
+        paths = sorted(pathlib.Path(folder).rglob("*.jpg"))
+        return np.array(
+            [path.read_bytes() for path in paths[:: max(1, len(paths) // 1000)]], object
+        )
     rng = np.random.default_rng(0)
     encoded = []
     for _ in range(count):
         coarse = rng.uniform(0, 255, (24, 32, 3)).astype("float32")
         picture = tf.image.resize(coarse, (375, 500)).numpy() + rng.normal(0, 6, (375, 500, 3))
         encoded.append(tf.io.encode_jpeg(np.clip(picture, 0, 255).astype("uint8")).numpy())
-    encoded = np.array(encoded * 100, object)
+    return np.array(encoded, object)
+
+
+def large_images(encoded):
+    """Returns the pictures as examples of ImageNet."""
+    encoded = np.tile(encoded, max(1, 6400 // len(encoded)))
     labels = np.zeros(len(encoded), "int64")
     names = [str(i) for i in range(1000)]
 
     def fetch(rows):
         return encoded[rows], labels[rows]
 
-    return EncodedExamples(data.IMAGENET, len(encoded), fetch, names), encoded[:count]
+    return EncodedExamples(data.IMAGENET, len(encoded), fetch, names)
 
 
-def batches(examples, transforms, batch_size):
+def batches(examples, transforms, batch_size, parallel_calls=1):
     """The project's pipeline with any list of transforms."""
     return data.train_batches(
-        examples, transforms, batch_size=batch_size, seed=0, start=0, stop=10**9, parallel_calls=1
+        examples,
+        transforms,
+        batch_size=batch_size,
+        seed=0,
+        start=0,
+        stop=10**9,
+        parallel_calls=parallel_calls,
     )
 
 
@@ -143,13 +175,25 @@ def keras_cv_from_jpeg(encoded, batch_size):
     return pictures.map(change, num_parallel_calls=1).prefetch(1)
 
 
+def pillow_batches(encoded, batch_size):
+    """Pictures one by one in Python, as torchvision's ImageFolder and its transforms do."""
+    change = transforms.Compose(
+        [
+            transforms.RandomResizedCrop(224),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize(data.IMAGENET.mean, data.IMAGENET.std),
+        ]
+    )
+    endless = itertools.cycle(encoded)
+    while True:
+        pictures = (Image.open(io.BytesIO(next(endless))).convert("RGB") for _ in range(batch_size))
+        yield torch.stack([change(picture) for picture in pictures])
+
+
 def compare(pipelines, batch_size, seconds, rounds):
     """Returns images per second of each pipeline, measured in turns, `{name: float}`."""
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    options.threading.private_threadpool_size = 1
-    options.threading.max_intra_op_parallelism = 1
-    iterators = {name: iter(make().with_options(options)) for name, make in pipelines.items()}
+    iterators = {name: iter(on_threads(make(), 1)) for name, make in pipelines.items()}
     speeds = {name: [] for name in pipelines}
     for iterator in iterators.values():
         for _ in range(3):
@@ -162,6 +206,34 @@ def compare(pipelines, batch_size, seconds, rounds):
                 count += 1
             speeds[name].append(count * batch_size / (time.process_time() - cpu))
     return {name: statistics.median(values) for name, values in speeds.items()}
+
+
+def on_threads(pipeline, count):
+    """Returns a dataset that has so many threads; what is no dataset as it is."""
+    if not isinstance(pipeline, tf.data.Dataset):
+        return pipeline
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.threading.private_threadpool_size = count
+    options.threading.max_intra_op_parallelism = 1
+    return pipeline.with_options(options)
+
+
+def scaling(examples, chain, batch_size, seconds):
+    """Returns images per second by the number of threads and of parallel calls."""
+    speeds = {}
+    for threads in range(1, available_cores() + 1):
+        for calls in (1, 2, 4):
+            pipeline = on_threads(batches(examples, chain(), batch_size, calls), threads)
+            iterator, count = iter(pipeline), 0
+            for _ in range(3):
+                next(iterator)
+            start = time.perf_counter()
+            while time.perf_counter() - start < seconds or count < 4:
+                next(iterator)
+                count += 1
+            speeds[threads, calls] = count * batch_size / (time.perf_counter() - start)
+    return speeds
 
 
 def memory(examples):
@@ -182,6 +254,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each pipeline and round")
+    parser.add_argument("--pictures", help="a folder with JPEG files")
     parser.add_argument("--memory", action="store_true", help="also watch memory")
     arguments = arguments_of(parser)
     small = small_images()
@@ -193,11 +266,13 @@ def main():
 
     crop_flip = chains(small, CROP_FLIP, 128)
     crop_flip["tf.image, one by one"] = lambda: one_at_a_time(small, 128)
-    large, encoded = jpegs()
+    encoded = jpegs(arguments.pictures)
+    large = large_images(encoded)
     from_jpeg = {
-        "ours": lambda: batches(large, [augment.RandomResizedCrop(224), augment.RandomFlip()], 64),
+        "ours": lambda: batches(large, crop_and_flip(), 64),
         "keras-cv": lambda: keras_cv_from_jpeg(encoded, 64),
         "tf.image, one by one, no antialiasing": lambda: one_jpeg_at_a_time(encoded, 64),
+        "Pillow, one by one": lambda: pillow_batches(encoded, 64),
     }
     comparisons = (
         ("crop, flip", 128, crop_flip),
@@ -215,9 +290,15 @@ def main():
     tables = table(("chain", "", "batch", "images/s of one core", "ours is x as fast"), rows)
     tables += f"\n\nAll normalize, and all but the last chain are of 32 x 32; {arguments.rounds} "
     tables += f"rounds of {arguments.seconds:g} s."
+    speeds = scaling(large, crop_and_flip, 64, arguments.seconds)
+    tables += "\n\nThe last chain on more threads, all of one process:\n\n"
+    tables += table(
+        ("threads", "parallel calls", "images/s"),
+        [(*key, f"{speed:,.0f}") for key, speed in speeds.items()],
+    )
     if arguments.memory:
         early, late = memory(small)
-        tables += f" Resident memory of the second chain: {early:,.0f} MiB after 200 batches, "
+        tables += f"\n\nResident memory of the second chain: {early:,.0f} MiB after 200 batches, "
         tables += f"{late:,.0f} MiB after 1,000."
     publish(arguments.json, tables, figures)
 

@@ -1,6 +1,6 @@
 """Runs the benchmarks, and writes what they measured into docs/performance.md and docs/choosing.md.
 
-    python benchmarks/run.py                 all of them, about half an hour on two cores
+    python benchmarks/run.py                 all of them, about 35 minutes on two cores
     python benchmarks/run.py step memory     these; the others' figures stay
     python benchmarks/run.py --page          none; writes the page again
 
@@ -26,8 +26,9 @@ PAGE = HERE.parent / "docs" / "performance.md"
 BENCHMARKS = {
     "activations": ["--rounds", "25"],
     "step": ["--rounds", "11"],
-    "calibration": ["--rounds", "9"],
+    "calibration": ["--rounds", "7"],
     "modes": [],
+    "inference": [],
     "memory": [],
     "trainer": ["--rounds", "9"],
     "waiting": [],
@@ -56,7 +57,7 @@ def measured():
 
 def targets(results):
     """Returns the table of the targets, and what was tried where one is not met."""
-    rows, tried = [], []
+    rows, tried = [], {}
     for target in TARGETS:
         figures = results.get(target.benchmark, {}).get("figures", {})
         value = figures.get(target.figure)
@@ -66,12 +67,14 @@ def targets(results):
         said, verdict = "not run", ""
         if value is not None:
             said = f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+            said = f"{said} {target.unit}"
             verdict = "met" if target.met(value) else "not met"
             if not target.met(value):
-                tried.append(f"- **{target.words}**: {target.tried}")
-        rows.append((target.words, f"{bound} {target.unit}", f"{said} {target.unit}", verdict))
+                tried.setdefault(target.tried, []).append(f"**{target.words}**")
+        rows.append((target.words, f"{bound} {target.unit}", said, verdict))
     text = table(("", "target", "measured", ""), rows)
-    return text + ("\n\nNot met:\n\n" + "\n".join(tried) if tried else "")
+    missed = [f"- {'; '.join(words)}: {why}" for why, words in tried.items()]
+    return text + ("\n\nNot met:\n\n" + "\n".join(missed) if missed else "")
 
 
 def page(text, results):
@@ -93,14 +96,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help=", ".join(BENCHMARKS))
     parser.add_argument("--page", action="store_true", help="measure nothing")
-    parser.add_argument("--pictures", help="a folder for recipes/imagefolder_rescnet18.py")
+    parser.add_argument("--pictures", help="a folder of class folders of JPEG files")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(BENCHMARKS)
     if unknown:
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {list(BENCHMARKS)}")
     names = [] if arguments.page else arguments.names or list(BENCHMARKS)
     for name in names:
-        pictures = name == "start" and arguments.pictures
+        pictures = name in ("pipeline", "start") and arguments.pictures
         measure(name, ["--pictures", arguments.pictures] if pictures else [])
     results = measured()
     print(targets(results))

@@ -1,17 +1,18 @@
 """A training step here, in PyTorch and in plain Keras, side by side.
 
-    python benchmarks/step.py [resnet rescnet gclu vgg vit bottleneck] [--rounds 7]
+    python benchmarks/step.py [resnet rescnet gclu vgg vit bottleneck fast] [--rounds 7]
         [--threads 2]
 
 Every round makes one step of each contestant of a comparison, in a new order, on as many
 threads; a ratio is the median over the rounds of one round's times. On a machine with other work
 compare with `--threads 1` too: PyTorch's threads wait for each other in every operation. The
-PyTorch networks are in `torch_models.py` (channels last); SGD with momentum and weight decay, one
-batch of noise, the input pipeline left out.
+PyTorch networks are in `torch_models.py` and `torch_airbench.py` (channels last); SGD with momentum
+and weight decay, for the fast CIFAR-10 network Muon; one batch of noise, the input pipeline left
+out.
 
-PyTorch runs in float32 and in bfloat16 (autocast), eager and compiled (`torch.compile`, which needs
-a C++ compiler); what it has runs here in bfloat16 too (`mixed_bfloat16`). A figure "PyTorch's best
-/ X" is the faster of eager and compiled by ours, both in one precision.
+All run in float32 and in bfloat16 (`mixed_bfloat16`, autocast), PyTorch eager and compiled
+(`torch.compile`, which needs a C++ compiler). "PyTorch's best" is the faster of the two in one
+precision.
 
 `plain` is the same network with Keras's own BatchNormalization. Two contestants are floors:
 `a square` is the cheapest activation that has to keep its input as GCLU has, `forward only` a
@@ -19,8 +20,10 @@ ResCNet whose calibration leaves the gradient alone.
 """
 
 import argparse
+import dataclasses
 import os
 import statistics
+from collections.abc import Callable
 from functools import partial
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -29,13 +32,20 @@ import keras
 import numpy as np
 import tensorflow as tf
 import torch
-from keras_step import keras_step
+import torch_airbench
+import torch_models
+from fast import recipe_step
+from keras_step import in_precision, keras_step, use_threads
 from measurement import alternate, arguments_of, publish, ratio, table
-from torch_models import GCLU, RCLayer, ViT, cifar_resnet, training_step, vgg16
+from torch_models import cifar_resnet
 
-from keras_rescnet import gclu, models
+from keras_rescnet import gclu, load_recipe, models
 from keras_rescnet.gaussian import fused
-from keras_rescnet.layers import RCLayer as CalibrationLayer
+from keras_rescnet.layers import RCLayer
+
+HALF, COMPILED = ", bfloat16", ", compiled"
+POLICIES = {"": "float32", HALF: "mixed_bfloat16"}
+SLOW = 7  # rounds, of the comparisons whose steps take a second and more
 
 
 class Square(keras.layers.Layer):
@@ -52,7 +62,7 @@ def _square(x):
     return value(x), partial(fused(lambda x, upstream: 2.0 * upstream * abs(x)), x)
 
 
-class ForwardOnly(CalibrationLayer):
+class ForwardOnly(RCLayer):
     """An RC Layer whose gradient is that of the identity."""
 
     def call(self, inputs):
@@ -63,128 +73,161 @@ class ForwardOnly(CalibrationLayer):
             def gradient(upstream, variables=()):
                 return upstream, [tf.zeros_like(variable) for variable in variables]
 
-            return CalibrationLayer.call(self, x), gradient
+            return RCLayer.call(self, x), gradient
 
         return calibrate(inputs)
 
 
 PLAIN = partial(keras.layers.BatchNormalization, momentum=0.9, epsilon=1e-5)
 
-HALF, COMPILED = ", bfloat16", ", compiled"
 
-# name: batch size, contestants here, contestants in PyTorch
-COMPARISONS = {
-    "resnet": (
-        128,
-        {
-            "ResNet-32": models.CifarResNet32,
-            "ResNet-32, plain": partial(models.CifarResNet32, normalization=PLAIN),
-        },
-        {"ResNet-32": partial(cifar_resnet, 5)},
-    ),
-    "rescnet": (
-        128,
-        {
-            "ResNet-32": models.CifarResNet32,
-            "ResCNet-32": models.CifarResCNet32,
-            "ResCNet-32, forward only": partial(
-                models.CifarResNet32, calibration=partial(ForwardOnly, reduction=4)
-            ),
-        },
-        {"ResCNet-32": partial(cifar_resnet, 5, calibration=RCLayer)},
-    ),
-    "gclu": (
-        128,
-        {
-            "ResNet-8": models.CifarResNet8,
-            "ResNet-8 + GCLU": partial(models.CifarResNet8, activation=gclu),
-            "ResNet-8 + a square": partial(models.CifarResNet8, activation=Square()),
-        },
-        {"ResNet-8 + GCLU": lambda: cifar_resnet(1, activation=GCLU())},
-    ),
-    "vgg": (128, {"VGG-16": models.VGG16}, {"VGG-16": vgg16}),
-    "vit": (128, {"ViT-Tiny": models.ViTTiny}, {"ViT-Tiny": ViT}),
-    "bottleneck": (
-        32,
-        {"ResNet-50, CIFAR": models.CifarResNet50, "ResCNet-50, CIFAR": models.CifarResCNet50},
-        {},
-    ),
-}
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Networks whose steps are compared.
+
+    Args:
+        here: Builders of ours by title, the one first that the others are a multiple of.
+        floors: Builders of ours that run in float32 alone.
+        torch: Builders of the PyTorch networks by the titles of ours.
+        batch: Images per step.
+        rounds: At most so many.
+        step: Function of a builder, a policy, images and labels that returns our step.
+        torch_step: The same in PyTorch, as `torch_models.training_step`.
+    """
+
+    here: dict[str, Callable]
+    floors: dict[str, Callable] = dataclasses.field(default_factory=dict)
+    torch: dict[str, Callable] = dataclasses.field(default_factory=dict)
+    batch: int = 128
+    rounds: int = 99
+    step: Callable = lambda build, policy, images, labels: keras_step(
+        partial(in_precision, policy, build), images, labels
+    )
+    torch_step: Callable = torch_models.training_step
 
 
-def compare(name, rounds):
-    """Returns the batch size and the seconds of every contestant of a comparison."""
-    batch, ours, theirs = COMPARISONS[name]
-    generator = np.random.default_rng(0)
-    images = generator.normal(size=(batch, 32, 32, 3)).astype("float32")
-    labels = generator.integers(0, 10, batch)
-    steps = {title: keras_step(build, images, labels) for title, build in ours.items()}
-    for title, build in theirs.items():
-        steps[title + HALF] = keras_step(partial(in_bfloat16, ours[title]), images, labels)
-        for half in ("", HALF):
-            for compiled in ("", COMPILED):
-                steps[f"{title}{half}, PyTorch{compiled}"] = training_step(
-                    build(), images, labels, compiled=bool(compiled), half=bool(half)
+def comparisons():
+    """Returns all `Comparison`s by the names that the command takes."""
+    return {
+        "resnet": Comparison(
+            here={"ResNet-32": models.CifarResNet32},
+            floors={"ResNet-32, plain": partial(models.CifarResNet32, normalization=PLAIN)},
+            torch={"ResNet-32": partial(cifar_resnet, 5)},
+        ),
+        "rescnet": Comparison(
+            here={"ResNet-32": models.CifarResNet32, "ResCNet-32": models.CifarResCNet32},
+            floors={
+                "ResCNet-32, forward only": partial(
+                    models.CifarResNet32, calibration=partial(ForwardOnly, reduction=4)
                 )
-    return batch, alternate(steps, rounds)
+            },
+            torch={"ResCNet-32": partial(cifar_resnet, 5, calibration=torch_models.RCLayer)},
+        ),
+        "gclu": Comparison(
+            here={
+                "ResNet-8": models.CifarResNet8,
+                "ResNet-8 + GCLU": partial(models.CifarResNet8, activation=gclu),
+            },
+            floors={"ResNet-8 + a square": partial(models.CifarResNet8, activation=Square())},
+            torch={"ResNet-8 + GCLU": lambda: cifar_resnet(1, activation=torch_models.GCLU())},
+        ),
+        "vgg": Comparison(
+            here={"VGG-16": models.VGG16}, torch={"VGG-16": torch_models.vgg16}, rounds=SLOW
+        ),
+        "vit": Comparison(
+            here={"ViT-Tiny": models.ViTTiny}, torch={"ViT-Tiny": torch_models.ViT}, rounds=SLOW
+        ),
+        "bottleneck": Comparison(
+            here={
+                "ResNet-50, CIFAR": models.CifarResNet50,
+                "ResCNet-50, CIFAR": models.CifarResCNet50,
+            },
+            batch=32,
+            rounds=SLOW,
+        ),
+        "fast": Comparison(  # a quarter of the recipe's batch, as images share all but Muon's work
+            here={"fast network": load_recipe("cifar10_fast:gelu")},
+            torch={"fast network": torch_airbench.Airbench94},
+            batch=500,
+            rounds=SLOW,
+            step=recipe_step,
+            torch_step=torch_airbench.training_step,
+        ),
+    }
 
 
-def in_bfloat16(build):
-    """Builds a model that computes in bfloat16."""
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        return build()
-    finally:
-        keras.config.set_dtype_policy("float32")
+def contestants(comparison):
+    """Returns the steps of a comparison by name."""
+    generator = np.random.default_rng(0)
+    images = generator.normal(size=(comparison.batch, 32, 32, 3)).astype("float32")
+    data = images, generator.integers(0, 10, comparison.batch)
+    steps = {}
+    for half, policy in POLICIES.items():
+        for title, build in comparison.here.items():
+            steps[title + half] = comparison.step(build, policy, *data)
+        for title, build in comparison.torch.items():
+            for compiled in ("", COMPILED):
+                steps[f"{title}{half}, PyTorch{compiled}"] = comparison.torch_step(
+                    build(), *data, compiled=bool(compiled), half=bool(half)
+                )
+    for title, build in comparison.floors.items():
+        steps[title] = comparison.step(build, "float32", *data)
+    return steps
 
 
-def use_threads(count):
-    """Gives both frameworks as many threads."""
-    torch.set_num_threads(count)
-    tf.config.threading.set_intra_op_parallelism_threads(count)
-    tf.config.threading.set_inter_op_parallelism_threads(count)
+def bases(comparison):
+    """Returns by the name of each contestant the one that its time is a multiple of."""
+    first, found = next(iter(comparison.here)), {}
+    for half in POLICIES:
+        for title in comparison.here:
+            found[title + half] = first + half if title != first else first
+        for title in comparison.torch:
+            for compiled in ("", COMPILED):
+                found[f"{title}{half}, PyTorch{compiled}"] = title + half
+    return found | dict.fromkeys(comparison.floors, first)
+
+
+def figures_of(comparison, times):
+    """Returns the ratios that targets are set for."""
+    figures = {
+        f"{name} / {base}": ratio(times, name, base)
+        for name, base in bases(comparison).items()
+        if name != base
+    }
+    for title in comparison.here:
+        figures[f"{title} / {title}{HALF}"] = ratio(times, title, title + HALF)
+    for title in comparison.torch:
+        for ours in (title, title + HALF):
+            rivals = (f"{ours}, PyTorch", f"{ours}, PyTorch{COMPILED}")
+            best = min(rivals, key=lambda rival: statistics.median(times[rival]))
+            figures[f"PyTorch's best / {ours}"] = ratio(times, best, ours)
+    return figures
 
 
 def main():
     """Measures and publishes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", default=list(COMPARISONS))
+    known = comparisons()
+    parser.add_argument("names", nargs="*", default=list(known))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     arguments = arguments_of(parser)
     use_threads(arguments.threads)
+    torch.set_num_threads(arguments.threads)
     rows, figures = [], {}
     for name in arguments.names:
-        batch, times = compare(name, arguments.rounds)
-        first = next(iter(times))
-        for title, seconds in times.items():
-            median = statistics.median(seconds)
-            factor = ratio(times, title, first)
-            rows.append(
-                (
-                    title,
-                    batch,
-                    f"{1e3 * median:.1f}",
-                    f"{batch / median:.1f}",
-                    f"{factor:.2f} x {first}" if title != first else "",
-                )
-            )
-            figures[f"{title} / {first}"] = factor
-            rivals = [f"{title}, PyTorch{compiled}" for compiled in ("", COMPILED)]
-            if rivals[0] in times:
-                figures[f"{rivals[0]} / {title}"] = ratio(times, rivals[0], title)
-                best = min(rivals, key=lambda rival: statistics.median(times[rival]))
-                figures[f"PyTorch's best / {title}"] = ratio(times, best, title)
-            if title.endswith(HALF):
-                figures[f"{title} / {title.removesuffix(HALF)}"] = ratio(
-                    times, title, title.removesuffix(HALF)
-                )
+        comparison = known[name]
+        times = alternate(contestants(comparison), min(arguments.rounds, comparison.rounds))
+        figures |= figures_of(comparison, times)
+        for title, base in bases(comparison).items():
+            median = statistics.median(times[title])
+            factor = f"{ratio(times, title, base):.2f} x {base}" if title != base else ""
+            speed = f"{comparison.batch / median:.1f}"
+            rows.append((title, comparison.batch, f"{1e3 * median:.1f}", speed, factor))
     head = ("", "batch", "ms per step", "images/s", "time as a multiple of")
-    publish(
-        arguments.json,
-        table(head, rows) + f"\n\n{arguments.threads} threads, {arguments.rounds} rounds.",
-        figures,
-    )
+    notes = f"{arguments.threads} threads, {arguments.rounds} rounds (at most {SLOW} of VGG-16, "
+    notes += "ViT-Tiny, ResNet-50 and the fast network)."
+    publish(arguments.json, f"{table(head, rows)}\n\n{notes}", figures)
 
 
 if __name__ == "__main__":
