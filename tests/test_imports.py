@@ -35,6 +35,13 @@ model = keras.models.load_model(sys.argv[1])
 print(*(type(layer).__name__ for layer in model.layers), type(model.optimizer).__module__)
 """
 
+LAUNCHER = """
+import sys
+import keras_rescnet.training.launchers.local
+
+assert not {"keras", "numpy", "tensorflow"} & set(sys.modules)
+"""
+
 LIGHT = """
 import sys
 import keras_rescnet
@@ -87,6 +94,12 @@ def test_a_saved_model_loads_after_a_plain_import(tmp_path):
 @pytest.mark.parametrize("script", [LIGHT, INNER_FIRST])
 def test_layers_are_registered_when_keras_is_imported_and_not_before(script):
     done = python(script, KERAS_BACKEND="jax")
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_what_starts_local_processes_loads_no_library():
+    """It would print what TensorFlow says when it is loaded, and take seconds."""
+    done = python(LAUNCHER)
     assert done.returncode == 0, done.stderr[-2000:]
 
 

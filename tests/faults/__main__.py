@@ -57,8 +57,9 @@ def main():
         count = counts[name]
         if time.monotonic() > end or count["tried"] >= (arguments.kills or math.inf):
             break
+        left = [arguments.kills - count["tried"]] if arguments.kills else []
         try:
-            tried = getattr(trials, KINDS[name])(folder, generator)
+            tried = getattr(trials, KINDS[name])(folder, generator, *left)
             count["tried"] += tried
             count["survived"] += tried
         except AssertionError:

@@ -2,20 +2,11 @@
 
 import contextlib
 import errno
-import re
 import socket
 import time
 
 from keras_rescnet.mistake import Mistake
 from keras_rescnet.training.engines.waiting import LOST
-
-
-def is_address(value):
-    """Returns whether `value` is a string `host:port` with a port from 1 to 65535."""
-    if not isinstance(value, str):
-        return False
-    found = re.fullmatch(r"([\w.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})", value)
-    return found is not None and 0 < int(found[2]) < 65536
 
 
 @contextlib.contextmanager

@@ -4,8 +4,7 @@ import re
 from collections.abc import Mapping
 
 from keras_rescnet.mistake import Mistake, shorten
-from keras_rescnet.training.engines.addresses import is_address
-from keras_rescnet.training.launchers.processes import Processes, numbers
+from keras_rescnet.training.launchers.processes import Processes, is_address, numbers
 
 _ADDRESS = "JAX_COORDINATOR_ADDRESS"
 _COUNTS = ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID")

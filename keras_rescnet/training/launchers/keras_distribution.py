@@ -4,8 +4,7 @@ import re
 from collections.abc import Mapping
 
 from keras_rescnet.mistake import Mistake
-from keras_rescnet.training.engines.addresses import is_address
-from keras_rescnet.training.launchers.processes import Processes
+from keras_rescnet.training.launchers.processes import Processes, is_address
 
 _ADDRESSES = "KERAS_DISTRIBUTION_JOB_ADDRESSES"
 _PROCESSES = "KERAS_DISTRIBUTION_NUM_PROCESSES"

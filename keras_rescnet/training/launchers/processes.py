@@ -1,6 +1,7 @@
 """The processes of a run."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 
 from keras_rescnet.mistake import Mistake
@@ -45,6 +46,14 @@ class Processes:
                 f"alone, found by {self.by}."
             )
         return self.addresses
+
+
+def is_address(value: object) -> bool:
+    """Returns whether `value` is a string `host:port` with a port from 1 to 65535."""
+    if not isinstance(value, str):
+        return False
+    found = re.fullmatch(r"([\w.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})", value)
+    return found is not None and 0 < int(found[2]) < 65536
 
 
 def numbers(environ: Mapping[str, str], names: tuple[str, ...], by: str) -> list[int]:

@@ -4,8 +4,7 @@ import json
 from collections.abc import Mapping
 
 from keras_rescnet.mistake import Mistake
-from keras_rescnet.training.engines.addresses import is_address
-from keras_rescnet.training.launchers.processes import Processes
+from keras_rescnet.training.launchers.processes import Processes, is_address
 
 
 def read_tf_config(environ: Mapping[str, str]) -> Processes | None:
