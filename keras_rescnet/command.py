@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import gc
 import importlib.util
 import io
 import os
@@ -118,11 +119,13 @@ def quiet():
 def quiet_imports():
     """Holds back what TensorFlow's libraries print while they load, as `quiet` does.
 
+    What is loaded first is not searched for garbage, now or later: that took a quarter of its time.
+
     Raises:
         Mistake: if `KERAS_BACKEND` names a backend that is not there.
     """
     _check_backend()
-    with quiet():
+    with quiet(), _no_garbage():
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         if "keras" not in sys.modules:
             with _hidden(*_OPTIONAL):
@@ -147,6 +150,20 @@ def _hidden(*packages):
     finally:
         for name in hidden:
             del sys.modules[name]
+
+
+@contextlib.contextmanager
+def _no_garbage():
+    """Keeps Python's collector from walking over what is imported, a million objects that stay."""
+    if "keras" in sys.modules or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 def define_recipe(values):
