@@ -127,18 +127,10 @@ def quiet_imports():
     _check_backend()
     with quiet(), _no_garbage():
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        if "keras" in sys.modules:
-            yield
-        else:
-            # What is imported stays, so the collector of garbage need not look through it
-            gc.disable()
-            try:
-                with _hidden(*_OPTIONAL):
-                    import keras  # and with it its backend
-                yield
-            finally:
-                gc.freeze()
-                gc.enable()
+        if "keras" not in sys.modules:
+            with _hidden(*_OPTIONAL):
+                import keras  # and with it its backend
+        yield
         if "tensorflow" in sys.modules:
             import keras
             import tensorflow as tf
