@@ -21,10 +21,8 @@ import keras
 import keras_cv
 import numpy as np
 import tensorflow as tf
-import torch
 from measurement import arguments_of, publish, table
 from PIL import Image
-from torchvision import transforms
 
 from keras_rescnet import augment, data
 from keras_rescnet.augment.cores import available_cores
@@ -177,6 +175,10 @@ def keras_cv_from_jpeg(encoded, batch_size):
 
 def pillow_batches(encoded, batch_size):
     """Pictures one by one in Python, as torchvision's ImageFolder and its transforms do."""
+    import torch  # here, for others import this file
+    from torchvision import transforms
+
+    torch.set_num_threads(1)
     change = transforms.Compose(
         [
             transforms.RandomResizedCrop(224),
