@@ -1,6 +1,7 @@
 """SavedModels of runs, asked about pictures."""
 
 import glob
+import os
 import pathlib
 
 import numpy as np
@@ -50,10 +51,15 @@ def find_saved_model(path) -> pathlib.Path:
                 return folder
     except (OSError, ValueError):  # a name that is too long
         pass
+    reason = "which is no folder."
+    if os.path.isdir(path):
+        reason = (
+            "which has no saved_model.pb. A run on JAX gets one by "
+            "python -m keras_rescnet.export --format saved_model."
+        )
     raise Mistake(
         "A model must be the folder of a run or a SavedModel. "
-        f"Received: {shorten(str(path), str)}, which has no saved_model.pb. A run on JAX gets one "
-        "by python -m keras_rescnet.export --format saved_model."
+        f"Received: {shorten(str(path), str)}, {reason}"
     )
 
 

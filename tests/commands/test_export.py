@@ -69,6 +69,7 @@ assert "keras_rescnet" not in sys.modules
 """
 
 
+@pytest.mark.slow
 def test_saved_model_serves_and_differentiates_in_a_fresh_process(tmp_path):
     network = model()
     export.saved_model(network, tmp_path / "served", mean=MEAN, std=STD, class_names="abcde")

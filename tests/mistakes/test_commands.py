@@ -253,8 +253,8 @@ CASES = {
     "predict: both": (["predict", RUN, "--model=served", "picture.png"], "Received: both"),
     "predict: no pictures": (["predict", "--model=served"], "Name at least one picture"),
     "predict: no SavedModel": (["predict", RUN, "picture.png"], "has no saved_model.pb"),
-    "predict: no such model": (["predict", "--model=no", "picture.png"], "has no saved_model.pb"),
-    "predict: long name": (["predict", f"--model={LONG}", "picture.png"], "no saved_model.pb"),
+    "predict: no such model": (["predict", "--model=no", "picture.png"], "no, which is no folder"),
+    "predict: long name": (["predict", f"--model={LONG}", "picture.png"], "which is no folder"),
     "predict: foreign": (["predict", "--model=foreign", "picture.png"], "no serve and no prepare"),
     "predict: damaged": (["predict", "--model=damaged", "picture.png"], "TensorFlow can load"),
     "predict: no weights": (

@@ -27,10 +27,10 @@ REFERENCES = {
 }
 
 
-# 134 million weights take long to draw; its names are tested below at another size.
+# Their 57 and 134 million weights take long to draw; VGG's names are tested below at another size.
+LARGE = ("alexnet_c100_nc10", "vgg16_c100_nc10")
 CASES = [
-    pytest.param(name, marks=[pytest.mark.slow] if name == "vgg16_c100_nc10" else [])
-    for name in REFERENCES
+    pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in REFERENCES
 ]
 
 

@@ -95,7 +95,7 @@ def weights_of(workdir):
             marks=pytest.mark.slow,
         ),
         pytest.param({"trainable": ("logits/",), "ema_momentum": 0.9}, marks=pytest.mark.slow),
-        noise.FAST,
+        pytest.param(noise.FAST, marks=pytest.mark.slow),
     ],
     ids=["plain", "float16", "bfloat16", "frozen", "fast"],
 )
