@@ -32,7 +32,7 @@ from keras_rescnet.analysis.served import Served
 from keras_rescnet.data import CIFAR10
 from keras_rescnet.data.array_examples import ArrayExamples
 
-BATCH, BATCHES, FILES = 128, 10, 64
+BATCH, BATCHES, FILES = 128, 40, 64
 NETWORKS = {
     "resnet": ("ResNet-32", models.CifarResNet32, partial(cifar_resnet, 5)),
     "gclu": (
