@@ -17,25 +17,18 @@ def run(monkeypatch):
     return run
 
 
-# Until `run.py` has been run with the targets of the strongest rival; then this goes
-waiting = pytest.mark.xfail(reason="step, modes, inference, pipeline and start have to be measured")
-
-
-@waiting
 def test_the_page_is_what_was_measured(run):
     text = run.PAGE.read_text()
     assert set(run.measured()) == set(run.BENCHMARKS)
     assert run.page(text, run.measured()) == text
 
 
-@waiting
 def test_every_target_has_a_figure(run):
     results = run.measured()
     for target in run.TARGETS:
         assert target.figure in results[target.benchmark]["figures"], target.words
 
 
-@waiting
 def test_a_target_that_is_not_met_says_what_was_tried(run):
     results = run.measured()
     for target in run.TARGETS:
