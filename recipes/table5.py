@@ -2,11 +2,11 @@
 
     python train.py --recipe recipes/table5.py:cifar10-vgg16-gclu
 
-Cost and score: on two CPU cores, one run takes about 1.7 hours with ResNet-8 (1,599 images/s), 6.5
-with ResNet-32 (429 images/s), 29 with VGG-16 (97 images/s) and 68 with ViT-Tiny (61 images/s); none
-of the 42 has been run at full length. ResNet-8 on CIFAR-10, for 30 epochs (`--set epochs=30`), seed
-0, took 22 to 30 minutes beside other work, and gave 85.23 % with ReLU, 85.37 % with GELU, 84.88 %
-with GCLU.
+Cost and score: on two CPU cores, one run takes about 2.4 hours with ResNet-8 (1,171 images/s), 9.3
+with ResNet-32 (297 images/s), 36 with VGG-16 (76.5 images/s) and 80 with ViT-Tiny (51.9 images/s);
+none of the 42 has been run at full length. ResNet-8 on CIFAR-10, for 30 epochs (`--set epochs=30`),
+seed 0, took 22 to 30 minutes beside other work, and gave 85.23 % with ReLU, 85.37 % with GELU,
+84.88 % with GCLU.
 
 Convolutional networks: the paper's 200 epochs of SGD from 0.1; weight decay comes from the scripts.
 There is no script for AlexNet on CIFAR, and those for VGG-16 disagree on mixed precision, which is
