@@ -203,9 +203,10 @@ TARGETS = (
             f"first step of {recipe}",
             at_most=8.0,
             unit="s",
-            tried="half of it or more loads TensorFlow and Keras; the rest reads the data, builds "
-            "the network and traces its step in Python, and compiles it. Tried: Keras without the "
-            "packages that it only wraps, data read in batches (both kept).",
+            tried="a part, the same for all, loads TensorFlow and Keras; the rest reads the data, "
+            "builds the network, traces its step in Python and compiles it. Tried: Keras without "
+            "the packages that it only wraps, imports without a collector of garbage, data read "
+            "in batches (all kept).",
         )
         for recipe in ("digits_gclu_resnet8", *(f"cifar10_{name}" for name in RECIPES))
     ),

@@ -4,8 +4,8 @@ import time
 
 from keras_rescnet.callbacks.callback import Callback
 from keras_rescnet.callbacks.run_facts import RunFacts
-from keras_rescnet.console import say
-from keras_rescnet.mistake import Mistake, shorten
+from keras_rescnet.callbacks.unwritten import say_unwritten
+from keras_rescnet.mistake import Mistake
 
 _TAG = "keras_rescnet.run"  # holds the run's id, by which its next start finds it
 _LONGEST = 500  # characters of a parameter that every version of MLflow takes
@@ -100,7 +100,7 @@ class MLflowLogger(Callback):
         try:
             self._client.set_terminated(self._run_id)
         except Exception as error:
-            self._complain(error)
+            say_unwritten("MLflow", error)
 
     def _add(self, row):
         self._rows.append({name: value for name, value in row.items() if value is not None})
@@ -117,12 +117,8 @@ class MLflowLogger(Callback):
         try:
             for start in range(0, len(metrics), _MOST):
                 self._client.log_batch(self._run_id, metrics=metrics[start : start + _MOST])
-        except Exception as error:  # a run of days does not end because a server is away
-            self._complain(error)
+        except Exception as error:
+            say_unwritten("MLflow", error)
             return
         self._written.update((metric.key, metric.step) for metric in metrics)
         self._rows = []
-
-    def _complain(self, error):
-        reason = shorten(" ".join(str(error).split()), str, 150)
-        say(f"MLflow could not be written ({type(error).__name__}: {reason}). Training goes on.")

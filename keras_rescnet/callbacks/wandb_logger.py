@@ -2,9 +2,9 @@
 
 from keras_rescnet.callbacks.callback import Callback
 from keras_rescnet.callbacks.run_facts import RunFacts
+from keras_rescnet.callbacks.unwritten import say_unwritten
 from keras_rescnet.callbacks.wandb_files import offline_rows
-from keras_rescnet.console import say
-from keras_rescnet.mistake import Mistake, shorten
+from keras_rescnet.mistake import Mistake
 
 
 class WandbLogger(Callback):
@@ -72,8 +72,8 @@ class WandbLogger(Callback):
         known = {name: value for name, value in row.items() if value is not None}
         try:
             self._run.log(known, step=int(known["epoch"]))
-        except Exception as error:  # a run of days does not end because a server is away
-            self._complain(error)
+        except Exception as error:
+            say_unwritten("Weights & Biases", error)
 
     def on_train_end(self, results: dict) -> None:
         """Puts the results into the summary, and waits until all is sent."""
@@ -81,11 +81,4 @@ class WandbLogger(Callback):
             self._run.summary.update(results)
             self._run.finish()
         except Exception as error:  # else a trained run would never be a finished one
-            self._complain(error)
-
-    def _complain(self, error):
-        reason = shorten(" ".join(str(error).split()), str, 150)
-        say(
-            f"Weights & Biases could not be written ({type(error).__name__}: {reason}). "
-            "Training goes on."
-        )
+            say_unwritten("Weights & Biases", error)

@@ -67,7 +67,7 @@ def test_steps_are_those_of_numpy_and_learn():
 
 def test_crops_are_parts_of_their_pictures(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    jax = pytest.importorskip("jax")
+    jax = pytest.importorskip("jax", reason="JAX is not installed")
     resident = importlib.import_module("resident")
     images = np.random.default_rng(0).integers(1, 256, (200, 8, 8, 3), "uint8")
     cropped = np.asarray(resident.crop_and_flip(jax.random.key(0), images))

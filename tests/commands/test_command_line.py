@@ -74,11 +74,12 @@ def test_help_imports_nothing_that_is_slow():
 @pytest.mark.slow
 def test_commands_start_without_what_only_keras_offers_more_with():
     script = """if True:
-        import sys
+        import gc, sys
         from keras_rescnet.command import quiet_imports
         with quiet_imports():
             from keras_rescnet.training.run import Run
-        assert "keras" in sys.modules
+            assert not gc.isenabled()
+        assert "keras" in sys.modules and gc.isenabled() and gc.get_freeze_count() > 100_000
         print(sorted({"matplotlib", "pandas", "sklearn"} & set(sys.modules)))
         import matplotlib.pyplot, sklearn.base  # as ever, when they are needed
     """

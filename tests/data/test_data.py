@@ -117,7 +117,7 @@ def test_tfds_arrays(data_dir):
     )
 
 
-@pytest.mark.parametrize("split", ["train", "test", "train+test"])
+@pytest.mark.parametrize("split", ["train", "test", "train+test", "train[2:5]"])
 def test_tfds_arrays_are_in_the_order_of_tfds(data_dir, split):
     read = data.load(tiny(train_split=split), "train", data_dir)
     original = list(tfds.load("tiny_pictures", split=split, data_dir=data_dir).as_numpy_iterator())

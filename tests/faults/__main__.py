@@ -23,17 +23,12 @@ import traceback
 
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-KINDS = {
-    "fit": "killed_fit",
-    "train": "killed_train",
-    "file": "broken_file",
-    "disk": "full_disk",
-    "processes": "lost_process",
-}
 
 
 def main():
     """Runs trials in turn until the time is over, or as many kills are done."""
+    from faults.trials import KINDS
+
     parser = argparse.ArgumentParser(
         prog="python -m tests.faults",
         description=__doc__,
@@ -46,8 +41,6 @@ def main():
     arguments = parser.parse_args()
     if arguments.kills and arguments.of not in ("fit", "train"):
         parser.error("--kills counts those of one kind: it needs --of fit or --of train.")
-    from faults import trials
-
     chosen = [name for name in KINDS if arguments.of in (None, name)]
     end = time.monotonic() + 60.0 * (arguments.minutes or (math.inf if arguments.kills else 10.0))
     generator = random.Random(arguments.seed)
@@ -59,7 +52,7 @@ def main():
             break
         left = [arguments.kills - count["tried"]] if arguments.kills else []
         try:
-            tried = getattr(trials, KINDS[name])(folder, generator, *left)
+            tried = KINDS[name](folder, generator, *left)
             count["tried"] += tried
             count["survived"] += tried
         except AssertionError:

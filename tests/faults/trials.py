@@ -167,6 +167,15 @@ def whole_pair(folder):
     return float(note.read_text())
 
 
+KINDS = {
+    "fit": killed_fit,
+    "train": killed_train,
+    "file": broken_file,
+    "disk": full_disk,
+    "processes": lost_process,
+}
+
+
 def assert_same_runs(ours, theirs):
     for name in ("log.csv", "results.json"):
         assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name

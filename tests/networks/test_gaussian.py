@@ -117,8 +117,8 @@ def small_model():
 
 
 def test_keras_exports_onnx_that_loads(small_model, tmp_path):
-    onnxruntime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("tf2onnx")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `onnx`")
+    pytest.importorskip("tf2onnx", reason="the extra `onnx`")
     model, expected = small_model
     model.export(str(tmp_path / "model.onnx"), format="onnx", verbose=False)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
@@ -127,7 +127,7 @@ def test_keras_exports_onnx_that_loads(small_model, tmp_path):
 
 
 def test_keras_exports_litert_that_loads(small_model, tmp_path):
-    interpreters = pytest.importorskip("ai_edge_litert.interpreter")
+    interpreters = pytest.importorskip("ai_edge_litert.interpreter", reason="the extra `litert`")
     model, expected = small_model
     model.export(str(tmp_path / "model.tflite"), format="litert", verbose=False)
     interpreter = interpreters.Interpreter(str(tmp_path / "model.tflite"))

@@ -105,16 +105,7 @@ def test_what_is_computed_again_is_what_was(name, shortcut, jit_compile, rc_laye
 @pytest.mark.slow
 def test_what_is_computed_again_is_what_was_without_onednn():
     """TensorFlow's other kernels keep the statistics of a normalization in the same places."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-n0",
-        __file__,
-        "-k",
-        "is_what_was",
-    ]
+    command = [sys.executable, "-m", "pytest", "-q", "-n0", __file__, "-k", "is_what_was"]
     environment = {**ENVIRONMENT, "TF_ENABLE_ONEDNN_OPTS": "0"}
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
     assert "8 passed" in done.stdout, done.stdout[-3000:]

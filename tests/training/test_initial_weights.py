@@ -209,9 +209,10 @@ def save_state(state, file):
     if file.suffix == ".npz":
         np.savez(file, **state)
     elif file.suffix == ".safetensors":
-        pytest.importorskip("safetensors.numpy").save_file(state, file)
+        writer = pytest.importorskip("safetensors.numpy", reason="the extra `test`")
+        writer.save_file(state, file)
     else:
-        torch = pytest.importorskip("torch")
+        torch = pytest.importorskip("torch", reason="PyTorch is not installed")
         prefix = "" if "stem_conv/kernel" in state else "module."
         tensors = {f"{prefix}{name}": torch.from_numpy(array) for name, array in state.items()}
         torch.save({"model": tensors, "epoch": 3}, file)
