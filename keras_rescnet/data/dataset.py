@@ -33,7 +33,8 @@ class Dataset:
         std: Standard deviation of the same.
         class_names: Name of each class; `None` where the source knows them.
         multi_label: Whether a picture has any number of classes, its tags, instead of one.
-        train_split: What `"train"` is called at the source.
+        train_split: What `"train"` is called at the source; with TFDS also a part or a sum of
+            splits, `"train[:90%]"` or `"train+extra"`.
         test_split: What `"test"` is called at the source.
 
     Raises:

@@ -71,13 +71,18 @@ def prepared(dataset, data_dir=None):
 
 
 def check_splits(builder, dataset, split):
-    """Raises `Mistake` if a split, such as `"train+extra"`, is not in the prepared set."""
-    known = builder.info.splits  # none in TFDS's mock data
-    missing = [name for name in split.split("+") if name not in known]
-    if known and missing:
+    """Raises `Mistake` if a split, such as `"train+extra"` or `"train[:90%]"`, is not in the set."""
+    known = builder.info.splits
+    if not known:  # TFDS's mock data
+        return
+    try:
+        reason = "" if known[split].num_examples > 0 else "there are none."
+    except ValueError as error:
+        reason = _first_line(error)
+    if reason:
         raise Mistake(
-            f"{dataset.name} in {builder.data_path} must have the split {missing[0]!r}. "
-            f"Received: splits {sorted(known)}."
+            f"{dataset.name} in {builder.data_path} must have examples in the split {split!r}: "
+            f"{reason} Received: splits {sorted(known)}."
         )
 
 

@@ -42,9 +42,13 @@ def _data_source(builder, split):
 
 
 def _records(builder, split):
-    paths = builder.info.splits[split].filepaths
+    parts = builder.info.splits[split].file_instructions
+    paths = [part.filename for part in parts]
     with concurrent.futures.ThreadPoolExecutor(READERS) as pool:
-        places = list(pool.map(_record_places, paths))
+        places = [
+            of_file[part.skip : part.skip + part.take]
+            for part, of_file in zip(parts, pool.map(_record_places, paths), strict=True)
+        ]
     files = np.repeat(np.arange(len(paths)), [len(of_file) for of_file in places])
     table = np.concatenate(places)
 

@@ -10,11 +10,12 @@ import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_datasets as tfds
 from sklearn.datasets import load_digits
 
 from keras_rescnet import data
-from keras_rescnet.data import ArrayExamples, tfds_builder
+from keras_rescnet.data import ArrayExamples, tfds_builder, tfds_encoded
 from keras_rescnet.mistake import Mistake
 from support.tiny import SHAPE, TinyPictures, tiny
 
@@ -126,6 +127,31 @@ def test_tfds_arrays_are_in_the_order_of_tfds(data_dir, split):
     assert read.images.dtype == "uint8"
 
 
+@pytest.fixture(scope="module")
+def data_dir_of_shards(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shards")
+    config = tfds.download.DownloadConfig(num_shards=3)
+    TinyPictures(data_dir=folder).download_and_prepare(download_config=config)
+    return folder
+
+
+@pytest.mark.parametrize("split", ["train", "train+test", "train[2:5]", "test[:1]+train[50%:]"])
+def test_tfds_files_are_read_by_random_access(data_dir_of_shards, split):
+    """In the order of the files, which for several of them is not that of `tfds.load`."""
+    dataset = tiny(train_split=split, read=tfds_encoded.read)
+    read = data.load(dataset, "train", data_dir_of_shards)
+    source = tfds.load("tiny_pictures", split=split, data_dir=data_dir_of_shards)
+    originals = {int(e["image"][0, 0, 0]): int(e["label"]) for e in source.as_numpy_iterator()}
+    pictures, labels = read.fetch(np.arange(len(read)))
+    decoded = [tf.io.decode_png(picture).numpy() for picture in pictures]
+    assert {int(p[0, 0, 0]): int(label) for p, label in zip(decoded, labels, strict=True)} == (
+        originals
+    )
+    assert len(read) == len(originals)
+    backwards = read.fetch(np.arange(len(read))[::-1])[1]
+    np.testing.assert_array_equal(backwards, labels[::-1])
+
+
 def test_tfds_splits_add_up(data_dir):
     both = data.load(tiny(train_split="train+test"), "train", data_dir)
     assert sorted(both.images[:, 0, 0, 0]) == list(range(13))
@@ -143,7 +169,10 @@ def test_labels_are_checked(label):
     [
         ({"classes": 3}, "must have 3 classes.*2 class names"),
         ({"image_shape": (8, 8, 3)}, r"shape \(10, 8, 8, 3\).*\(10, 4, 4, 3\)"),
-        ({"train_split": "train+extra"}, r"split 'extra'.*\['test', 'train'\]"),
+        ({"train_split": "train+extra"}, r"Unknown split 'extra'.*splits \['test', 'train'\]"),
+        ({"train_split": "train[:ten]"}, r"Error parsing split 'train\[:ten\]'.*splits \['test'"),
+        ({"train_split": "train[:11]"}, r"slice \[:11\] incompatible with 10 examples.*splits"),
+        ({"train_split": "train[:0]"}, r"in the split 'train\[:0\]': there are none.*splits"),
         (
             {"name": "no_such_pictures"},
             "must be that of a dataset of TFDS.*name='no_such_pictures'",
