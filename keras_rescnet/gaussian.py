@@ -20,6 +20,7 @@ def fused(function, *, in_graph=None, forward=False):
     | a TensorFlow graph                                   | `in_graph`, compiled               |
     | the same, `forward`, but no gradient is recorded     | `in_graph`, operation by operation |
     | the same, within `erfc_in_graphs()`                  | `function`                         |
+    | the same, within `loops_in_graphs()`                 | `in_graph`, compiled               |
 
     The third row is what `model.export` writes: it has no XLA, which TensorFlow Serving may not
     have linked in.
@@ -43,26 +44,43 @@ def fused(function, *, in_graph=None, forward=False):
         return (in_graph or function)(*arguments)
 
     def plain(*arguments):
-        return (function if _erfc_in_graphs.get() else narrow)(*arguments)
+        return (function if _inference_graphs.get() == "erfc" else narrow)(*arguments)
 
-    return tensorflow_ops.compiled(narrow, eager=function, plain=plain if forward else None)
+    def always():
+        return _inference_graphs.get() == "loops"
+
+    if not forward:
+        return tensorflow_ops.compiled(narrow, eager=function)
+    return tensorflow_ops.compiled(narrow, eager=function, plain=plain, always=always)
 
 
-_erfc_in_graphs = ContextVar("erfc_in_graphs", default=False)
+_inference_graphs = ContextVar("inference_graphs", default="exp")
 
 
-@contextlib.contextmanager
 def erfc_in_graphs():
     """A context in which inference graphs are traced with `erfc`, as eager calls are computed.
 
     For what TensorFlow alone will run: operation by operation `erfc` takes half the time of
     `exp_tail`, but ONNX and LiteRT do not know it, and `model.export` cannot ask for either form.
     """
-    token = _erfc_in_graphs.set(True)
+    return _inference_graphs_of("erfc")
+
+
+def loops_in_graphs():
+    """A context in which inference graphs are traced with compiled loops, as training's are.
+
+    For graphs that stay in this process: no other needs to have XLA linked in.
+    """
+    return _inference_graphs_of("loops")
+
+
+@contextlib.contextmanager
+def _inference_graphs_of(kind):
+    token = _inference_graphs.set(kind)
     try:
         yield
     finally:
-        _erfc_in_graphs.reset(token)
+        _inference_graphs.reset(token)
 
 
 def normal_tail(distance):

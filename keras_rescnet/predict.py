@@ -49,13 +49,10 @@ def main(arguments):
         pictures = find_pictures(words)
         served = Served(folder)
         unreadable = []
-        for path in pictures:
-            try:
-                guesses = served.guesses(path)
-            except Mistake:
+        for path, guesses in served.guesses(pictures):
+            if guesses is None:
                 unreadable.append(path)
-                continue
-            if as_json.value:
+            elif as_json.value:
                 print(json.dumps({"picture": str(path), "guesses": guesses}), flush=True)
             else:
                 text = ", ".join(f"{name} {100 * share:.1f} %" for name, share in guesses.items())

@@ -17,7 +17,7 @@ import tensorflow as tf
 from tensorflow.python.eager import forwardprop_util, record
 
 
-def compiled(function, *, eager, plain=None):
+def compiled(function, *, eager, plain=None, always=None):
     """Compiles a function of tensors with XLA where it becomes part of a graph.
 
     Without `plain`, `function` is a gradient. What it would be the only one to keep from the
@@ -29,6 +29,7 @@ def compiled(function, *, eager, plain=None):
             its compilation.
         plain: What becomes part of a graph that records no gradient. With it, `function` must be
             covered by a custom gradient: its loop is cut off from TensorFlow's.
+        always: Returns whether `function` becomes part of such a graph, too. Needed with `plain`.
     """
 
     @functools.cache
@@ -54,7 +55,7 @@ def compiled(function, *, eager, plain=None):
             return loop(*(tuple(computation for computation, _ in sums) for sums in terms))(
                 *tensors
             )
-        if not record.could_possibly_record():
+        if not (record.could_possibly_record() or always()):
             return plain(*arguments)
         if forwardprop_util.pack_tangents(arguments).tangents:
             return plain(*arguments)  # forward-mode differentiation, which goes through `plain`
@@ -186,26 +187,29 @@ def takes_fused_batch_normalization(x, axis):
     return channels_last and x.dtype in (tf.float16, tf.bfloat16, tf.float32)
 
 
-def batch_normalization(x, gamma, beta, epsilon):
-    """Normalizes images by their own moments, in one operation.
+def batch_normalization(x, gamma, beta, epsilon, moments=None):
+    """Normalizes images, in one operation.
 
     Args:
         x: Images `(N, H, W, C)`.
         gamma: Scale of each channel, `(C,)`.
         beta: Offset of each channel, `(C,)`.
         epsilon: Added to the variance.
+        moments: Mean and variance of each channel, `(C,)`; those of `x` if `None`.
 
     Returns:
-        The normalized images, the mean and the unbiased variance of each channel, float32.
+        The normalized images, and the mean and the unbiased variance of each channel of `x`,
+        float32, or else `moments`.
     """
+    mean, variance = moments or (tf.zeros([0]), tf.zeros([0]))
     outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
         x=x,
         scale=tf.cast(gamma, tf.float32),
         offset=tf.cast(beta, tf.float32),
-        mean=tf.zeros([0]),
-        variance=tf.zeros([0]),
+        mean=tf.cast(mean, tf.float32),
+        variance=tf.cast(variance, tf.float32),
         epsilon=epsilon,
-        is_training=True,
+        is_training=moments is None,
     )
     return outputs, mean, variance
 

@@ -201,10 +201,12 @@ def predictions(
     `views`, outputs are means over them.
     """
     from keras_rescnet import data
+    from keras_rescnet.gaussian import loops_in_graphs
     from keras_rescnet.views import averaged
 
     def predict(images):
-        return np.asarray(model.predict_on_batch(np.asarray(images)))
+        with loops_in_graphs():  # as in the tests of a run
+            return np.asarray(model.predict_on_batch(np.asarray(images)))
 
     for batch in data.evaluation_batches(examples, batch_size=batch_size).as_numpy_iterator():
         kept = batch["weights"] > 0

@@ -71,7 +71,7 @@ def prepared(dataset, data_dir=None):
 
 
 def check_splits(builder, dataset, split):
-    """Raises `Mistake` if a split, such as `"train+extra"` or `"train[:90%]"`, is not in the set."""
+    """Raises `Mistake` if a set has no split such as `"train+extra"` or `"train[:90%]"`."""
     known = builder.info.splits
     if not known:  # TFDS's mock data
         return

@@ -60,12 +60,29 @@ class BatchNormalization(keras.layers.BatchNormalization):
                 f"Received: mask of shape {tuple(mask.shape)}, inputs {tuple(inputs.shape)}."
             )
         if not (training and self.trainable):
-            return super().call(inputs, training=False)
+            return self._normalize_by_moving_statistics(inputs)
         outputs, mean, variance = self._normalize(inputs, mask)
         for moving, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
             new = ops.cast(new, moving.dtype)
             moving.assign(moving * self.momentum + new * (1.0 - self.momentum))
         return ops.cast(outputs, self.compute_dtype)
+
+    def _normalize_by_moving_statistics(self, inputs):
+        if keras.backend.backend() == "tensorflow":
+            from keras_rescnet import tensorflow_ops
+
+            if tensorflow_ops.takes_fused_batch_normalization(inputs, self.axis):
+                # One operation, where Keras has two, that TensorFlow makes part of a convolution
+                gamma, beta = self._scale_and_offset()
+                moving = self.moving_mean, self.moving_variance
+                return tensorflow_ops.batch_normalization(
+                    inputs, gamma, beta, self.epsilon, moving
+                )[0]
+        return super().call(inputs, training=False)
+
+    def _scale_and_offset(self):
+        gamma = self.gamma if self.scale else ops.ones_like(self.moving_variance)
+        return gamma, self.beta if self.center else ops.zeros_like(self.moving_mean)
 
     def _normalize(self, inputs, mask):
         """Returns the normalized inputs, their mean and their unbiased variance."""
@@ -74,12 +91,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
             whole = self.synchronized and tensorflow_ops.replicas() > 1
             if not whole and tensorflow_ops.takes_fused_batch_normalization(inputs, self.axis):
-                return tensorflow_ops.batch_normalization(
-                    inputs,
-                    self.gamma if self.scale else ops.ones_like(self.moving_variance),
-                    self.beta if self.center else ops.zeros_like(self.moving_mean),
-                    self.epsilon,
-                )
+                gamma, beta = self._scale_and_offset()
+                return tensorflow_ops.batch_normalization(inputs, gamma, beta, self.epsilon)
         x = ops.cast(inputs, self.variable_dtype)
         axes = [axis for axis in range(len(x.shape)) if axis != self.axis % len(x.shape)]
         if mask is None:

@@ -71,6 +71,25 @@ def test_one_broken_picture_does_not_end_predict(finished_run, tmp_path, capsys)
     assert captured.err.count("\n") == 1
 
 
+def test_pictures_in_batches_have_their_own_answers(finished_run, tmp_path, capsys, monkeypatch):
+    """Of nine files in batches of two, one broken in the midst of a batch and one whole batch."""
+    monkeypatch.setattr("keras_rescnet.analysis.served.BATCH", 2)
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 32, 32, 3), "uint8")
+    for number, image in enumerate(pixels):
+        tf.io.write_file(str(tmp_path / f"{number}.png"), tf.io.encode_png(image))
+    for number in (1, 4, 5):
+        (tmp_path / f"{number}.png").write_bytes(b"no picture")
+    with pytest.raises(SystemExit):
+        run_command("predict", f"--workdir={finished_run}", "--json", tmp_path)
+    predicted = guesses_of(capsys)
+    kept = [0, 2, 3, 6, 7, 8]
+    assert list(predicted) == [str(tmp_path / f"{number}.png") for number in kept]
+    served = tf.saved_model.load(str(finished_run / "saved_model"))
+    expected = np.sort(served.serve(pixels[kept]), axis=1)[:, ::-1][:, :5]
+    found = [list(guesses.values()) for guesses in predicted.values()]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 def test_predict_refuses_what_is_no_model_of_a_run(finished_run, tmp_path, capsys):
     run = f"--workdir={finished_run}"
     assert "Received: neither" in answer("predict", "x.png", capsys=capsys)

@@ -9,6 +9,7 @@ import pytest
 
 from keras_rescnet import layers
 from keras_rescnet.layers import BatchNormalization
+from support.gradients import double_precision, hessian_product, pull_back_layer
 
 X = np.random.default_rng(0).normal(2.0, 3.0, size=(3, 2, 2, 5)).astype("float32")
 
@@ -33,17 +34,61 @@ def test_one_value_a_channel_keeps_statistics_finite():
     np.testing.assert_allclose(layer.moving_variance, 0.9)
 
 
+def with_moving_statistics(layer_class, shape=X.shape, **arguments):
+    layer = layer_class(epsilon=1e-5, **arguments)
+    layer.build(shape)
+    layer.moving_mean.assign(np.arange(5.0))
+    layer.moving_variance.assign(np.arange(1.0, 6.0))
+    for variable in layer.trainable_variables:
+        variable.assign(np.linspace(0.5, 2.0, 5))
+    return layer
+
+
+@pytest.mark.parametrize(("scale", "center"), [(True, True), (False, True), (True, False)])
 @pytest.mark.parametrize("trainable", [True, False])
-def test_inference_and_frozen_layers_are_keras_own(trainable):
-    ours, theirs = BatchNormalization(), keras.layers.BatchNormalization(epsilon=1e-5)
-    for layer in (ours, theirs):
-        layer.build(X.shape)
-        layer.moving_mean.assign(np.arange(5.0))
-        layer.moving_variance.assign(np.arange(1.0, 6.0))
-        layer.trainable = trainable
-    training = not trainable  # a frozen layer infers, whatever `training` says
-    np.testing.assert_array_equal(ours(X, training=training), theirs(X, training=training))
-    np.testing.assert_array_equal(ours.moving_mean, np.arange(5.0))
+def test_inference_and_frozen_layers_take_the_moving_statistics(trainable, scale, center):
+    layer = with_moving_statistics(BatchNormalization, scale=scale, center=center)
+    layer.trainable = trainable
+    y = layer(X, training=not trainable)  # a frozen layer infers, whatever `training` says
+    line = np.linspace(0.5, 2.0, 5)
+    expected = (X - np.arange(5.0)) / np.sqrt(np.arange(1.0, 6.0) + 1e-5)
+    expected = expected * (line if scale else 1.0) + (line if center else 0.0)
+    np.testing.assert_allclose(y, expected, rtol=2e-6, atol=2e-6)
+    np.testing.assert_array_equal(layer.moving_mean, np.arange(5.0))
+    np.testing.assert_array_equal(layer.moving_variance, np.arange(1.0, 6.0))
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (3, 4, 5), (3, 2, 2, 5), (3, 2, 2, 2, 5)])
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16", "float64"])
+def test_inference_is_keras_own_at_any_rank(policy, shape):
+    x = np.random.default_rng(1).normal(2.0, 3.0, size=shape)
+    with double_precision():
+        found = [
+            keras.ops.convert_to_numpy(
+                keras.ops.cast(with_moving_statistics(of, shape, dtype=policy)(x), "float64")
+            )
+            for of in (BatchNormalization, keras.layers.BatchNormalization)
+        ]
+    rounding = {"float32": 2e-6, "mixed_float16": 2e-3, "mixed_bfloat16": 2e-2, "float64": 1e-14}
+    np.testing.assert_allclose(*found, rtol=rounding[policy], atol=rounding[policy])
+
+
+def test_the_gradients_through_moving_statistics_are_those_of_a_line():
+    layer = with_moving_statistics(BatchNormalization)
+    upstream = np.random.default_rng(2).normal(size=X.shape).astype("float32")
+    _, by_x, (by_gamma, by_beta) = pull_back_layer(layer, X, upstream, training=False)
+    deviation = np.sqrt(np.arange(1.0, 6.0) + 1e-5)
+    slope = np.linspace(0.5, 2.0, 5) / deviation
+    np.testing.assert_allclose(by_x, upstream * slope, rtol=1e-5)
+    normalized = (X - np.arange(5.0)) / deviation
+    np.testing.assert_allclose(by_gamma, (upstream * normalized).sum((0, 1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(by_beta, upstream.sum((0, 1, 2)), rtol=1e-5)
+
+    def squares(x):
+        return keras.ops.square(layer(x, training=False))
+
+    product = hessian_product(squares, X, upstream)
+    np.testing.assert_allclose(product, 2.0 * slope**2 * upstream, rtol=1e-5)
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])

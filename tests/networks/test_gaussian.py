@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_rescnet as kr
-from keras_rescnet.gaussian import erfc_in_graphs, exp_tail
+from keras_rescnet.gaussian import erfc_in_graphs, exp_tail, loops_in_graphs
 from support.gradients import hessian_product
 
 pytestmark = pytest.mark.skipif(
@@ -56,6 +56,20 @@ def test_an_inference_graph_has_neither_xla_nor_erfc(function):
 def test_a_training_graph_has_compiled_loops(function):
     _, compiled = operations(loss_gradient(function), keras.ops.convert_to_tensor(X))
     assert compiled
+
+
+def test_an_inference_graph_that_asks_for_loops_has_those_of_training(function):
+    import tensorflow as tf
+
+    x = keras.ops.convert_to_tensor(X)
+    with loops_in_graphs():
+        assert operations(function, x)[1]
+        found = tf.function(function)(x)
+    assert not operations(function, x)[1]
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        trained = tf.function(function)(x)
+    np.testing.assert_array_equal(found, trained)
 
 
 def test_erfc_is_for_graphs_that_ask_for_it_in_their_own_thread(function):

@@ -5,7 +5,7 @@ import functools
 import keras
 import tensorflow as tf
 
-from keras_rescnet.gaussian import erfc_in_graphs
+from keras_rescnet.gaussian import loops_in_graphs
 from keras_rescnet.views import averaged
 
 SUM = tf.distribute.ReduceOp.SUM
@@ -83,7 +83,7 @@ def prediction_step(task, batch):
 
 def _logits(task, batch):
     """Returns the logits, averaged over the views of the images."""
-    with erfc_in_graphs():
+    with loops_in_graphs():
         predict = functools.partial(task.model, training=False)
         return averaged(predict, batch["images"], task.views)
 
