@@ -1,6 +1,5 @@
 """SavedModels of runs, asked about pictures."""
 
-import concurrent.futures
 import glob
 import os
 import pathlib
@@ -80,6 +79,8 @@ class Served:
     def __init__(self, folder):
         import tensorflow as tf
 
+        from keras_rescnet.augment.cores import map_images
+
         self._decoding_errors = (OSError, tf.errors.OpError)
         received = shorten(str(folder), str)
         try:
@@ -98,6 +99,13 @@ class Served:
                 "python -m keras_rescnet.export --format saved_model writes one for a run."
             )
         self.class_names = [name.decode() for name in self.model.class_names().numpy()]
+        prepared = self.model.prepare.concrete_functions[0].structured_outputs
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+        def prepare_all(encoded):
+            return map_images(self.model.prepare, encoded, prepared)
+
+        self._prepare_all = prepare_all
         self.thresholds = self.model.thresholds().numpy() if self._has("thresholds") else None
 
     def _has(self, name):
@@ -113,21 +121,20 @@ class Served:
             paths: The files.
             count: How many classes; of tags all are there.
         """
-        with concurrent.futures.ThreadPoolExecutor() as pool:
-            for start in range(0, len(paths), BATCH):
-                names = paths[start : start + BATCH]
-                pictures = list(pool.map(self._prepare, names))
-                read = [pixels for pixels in pictures if pixels is not None]
-                rows = iter(self.model.serve(np.stack(read)).numpy() if read else ())
-                for name, pixels in zip(names, pictures, strict=True):
-                    yield name, None if pixels is None else self._likeliest(next(rows), count)
+        for start in range(0, len(paths), BATCH):
+            names = paths[start : start + BATCH]
+            pictures = self._prepare(names)
+            read = [pixels for pixels in pictures if pixels is not None]
+            rows = iter(self.model.serve(np.stack(read)).numpy() if read else ())
+            for name, pixels in zip(names, pictures, strict=True):
+                yield name, None if pixels is None else self._likeliest(next(rows), count)
 
-    def _prepare(self, path):
-        """Returns the pixels of a picture file, `None` if it is none."""
+    def _prepare(self, paths):
+        """Returns the pixels of picture files, `None` for those that are none."""
         try:
-            return self.model.prepare(pathlib.Path(path).read_bytes())
+            return list(self._prepare_all([path.read_bytes() for path in paths]).numpy())
         except self._decoding_errors:
-            return None
+            return [None] if len(paths) == 1 else [self._prepare([path])[0] for path in paths]
 
     def _likeliest(self, probabilities, count):
         best = np.argsort(-probabilities, kind="stable")
