@@ -326,7 +326,7 @@ def ext4(tmp_path):
     if not made or not mount(image, folder):
         pytest.skip("only root can mount the disk whose power this test cuts")
     yield image, folder
-    subprocess.run(["umount", folder], check=True)
+    subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def mount(image, folder):

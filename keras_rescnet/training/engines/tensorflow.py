@@ -119,12 +119,16 @@ class Engine(TaskEngine):
         if self.replicas > 1:
             _sum_no_more(task.optimizer)
 
-        @tf.function(reduce_retracing=True)
+        # Not a loop of Python's: AutoGraph, to convert it, reads all that a step calls, for seconds
+        @tf.function(reduce_retracing=True, autograph=False)
         def run_steps(iterator, count):
+            def step(i, rows):
+                task.optimizer.learning_rate = learning_rates[i]
+                row = self._sum(functools.partial(train_step, task), next(iterator))
+                return i + 1, rows.write(i, row)
+
             rows = tf.TensorArray(tf.float32, size=count)
-            for i in tf.range(count):
-                _set_learning_rate(task.optimizer, learning_rates[i])
-                rows = rows.write(i, self._sum(functools.partial(train_step, task), next(iterator)))
+            _, rows = tf.while_loop(lambda i, _: i < count, step, (0, rows))
             return rows.stack()
 
         @tf.function(reduce_retracing=True, autograph=False)
@@ -284,8 +288,3 @@ def _sum_no_more(optimizer):
     if not hasattr(optimizer, "_all_reduce_sum_gradients"):
         raise RuntimeError("Keras's optimizers no longer sum gradients in the method known here.")
     optimizer._all_reduce_sum_gradients = list
-
-
-def _set_learning_rate(optimizer, rate):
-    """A function, for AutoGraph would make what a loop assigns to a variable of the loop."""
-    optimizer.learning_rate = rate
