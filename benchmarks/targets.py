@@ -150,9 +150,11 @@ TARGETS = (
             "inference",
             f"{command}, {network}: PyTorch's best / here",
             at_least=1.0,
-            tried="nothing yet. Not tried: compiled loops for activations in `evaluate`, which "
-            "computes them operation by operation as an export does; normalization folded into "
-            "convolutions, as `torch.compile` has it; several pictures per call in `predict`.",
+            tried="normalization in one operation, which TensorFlow makes part of the convolution; "
+            "compiled loops for activations in `evaluate`; in `predict` batches of pictures that "
+            "one graph prepares (all kept). What is left is convolutions: ten of 16 channels take "
+            "39 ms with normalization and ReLU, 38 ms alone. A SavedModel computes GCLU operation "
+            "by operation, to run where XLA is not linked in.",
         )
         for command in ("evaluate", "predict")
         for network in ("ResNet-32", "ResNet-8 + GCLU")
