@@ -208,7 +208,7 @@ TARGETS = (
             tried="a part, the same for all, loads TensorFlow and Keras; the rest reads the data, "
             "builds the network, traces its step in Python and compiles it. Tried: Keras without "
             "the packages that it only wraps, imports without a collector of garbage, data read "
-            "in batches (all kept).",
+            "in batches, tracing without AutoGraph (all kept).",
         )
         for recipe in ("digits_gclu_resnet8", *(f"cifar10_{name}" for name in RECIPES))
     ),
