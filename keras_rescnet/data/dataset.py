@@ -24,8 +24,8 @@ class Dataset:
     Args:
         name: Name of the set, TFDS's where it comes from there.
         read: What reads it, called as `read(dataset, split, data_dir)`; returns `Examples`, such
-            as `ArrayExamples` or `EncodedExamples`. For sets of TFDS `tfds_arrays.read` or
-            `tfds_encoded.read`.
+            as `ArrayExamples` or `EncodedExamples`. For sets of TFDS that of `CIFAR10`, which
+            holds them in memory, or that of `IMAGENET`.
         image_shape: Height, width and channels of the images a model is given.
         classes: Number of classes; `None` if `read` finds the classes.
         mean: Mean of each channel over the training pixels divided by 255; `None` if `read`

@@ -20,8 +20,8 @@ def read(dataset, split, data_dir=None):
     shape = builder.info.features["image"].shape
     if None in shape:
         raise Mistake(
-            f"Images of {dataset.name} must have one size to be held in memory; tfds_encoded.read "
-            f"reads them from files. Received: images of shape {shape}."
+            f"Images of {dataset.name} must have one size to be held in memory; "
+            f"kr.data.IMAGENET's `read` reads them from files. Received: images of shape {shape}."
         )
     options = tf.data.Options()
     options.autotune.enabled = False  # deleting an autotuned iterator can block for seconds

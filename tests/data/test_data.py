@@ -242,19 +242,38 @@ class TinyScans(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self):
         for i in range(2):
-            yield i, {"image": np.zeros(SHAPE, "uint8"), "label": i}
+            yield i, {"image": np.full((4 + i, 6, 3), 90 * i, "uint8"), "label": i}
 
 
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ("sizes", r"one size to be held in memory; tfds_encoded.read .*\(None, None, 3\)"),
+        ("sizes", r"one size to be held in memory; kr.data.IMAGENET's `read` .*\(None, None, 3\)"),
         ("numbers", r"features 'image' and 'label', a ClassLabel;.*\['image', 'label'\]"),
     ],
 )
 def test_what_does_not_fit_into_arrays_is_refused(tmp_path, config, message):
     with pytest.raises(Mistake, match=message):
         data.load(tiny(name=f"tiny_scans/{config}"), "train", tmp_path)
+
+
+def test_a_set_of_tfds_is_prepared_as_imagenet_and_its_one_split_divided(tmp_path):
+    scans = dataclasses.replace(
+        data.IMAGENET,
+        name="tiny_scans/sizes",
+        image_shape=(8, 8, 3),
+        classes=2,
+        train_split="train[:1]",
+        test_split="train[1:]",
+    )
+    grey = []
+    for split in ("train", "test"):
+        examples = data.load(scans, split, tmp_path)
+        assert len(examples) == 1
+        (batch,) = data.evaluation_batches(examples, batch_size=1)
+        grey.append(int(scans.denormalize(batch["images"].numpy()).mean().round()))
+        assert batch["labels"].numpy().argmax() == grey[-1] // 90
+    assert sorted(grey) == [0, 90]
 
 
 def test_data_dir_must_exist(tmp_path):
