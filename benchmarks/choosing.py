@@ -2,27 +2,30 @@
 
     python benchmarks/choosing.py
 
-Costs are those of `measured/calibration.json`, accuracies those of the records in results/.
+Costs are those of `measured/calibration.json`, accuracies those of the records in
+results/choosing/. A cell has the accuracy of the last epoch, in percent, as mean ± standard
+deviation over the seeds.
 """
 
 import json
 import pathlib
 
 from keras_rescnet.analysis.marked import update
-from keras_rescnet.analysis.records import read_records
-from keras_rescnet.analysis.tables import describe_runs, read_table
+from keras_rescnet.analysis.records import group_runs, mean_and_spread, read_records
+from keras_rescnet.analysis.tables import read_table
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "choosing.md"
 COSTS = ROOT / "benchmarks" / "measured" / "calibration.json"
 RECIPES = ROOT / "recipes" / "rivals.py"
+RECORDS = ROOT / "results" / "choosing"
 
 
 def table():
     """Returns the table in Markdown."""
     measured = json.loads(COSTS.read_text())
     figures, recipes = measured["figures"], read_table(RECIPES)
-    records = read_records(ROOT / "results")
+    records = read_records(RECORDS)
     heads = ["", "parameters", "MACs (M)", "step x plain", "MiB kept x plain", *recipes.columns]
     lines = [heads, ["---"] + 4 * ["---:"] + ["---"] * len(recipes.columns)]
     for row in recipes.rows:
@@ -36,8 +39,8 @@ def table():
             if name is None:
                 accuracies.append("")
                 continue
-            runs = records.get(f"{RECIPES.stem}-{name}", [])
-            described = describe_runs(runs, recipes.recipes[name])
+            groups = group_runs(records.get(f"{RECIPES.stem}-{name}", []))
+            described = [describe(epochs, runs) for (epochs, _), runs in groups.items()]
             accuracies.append("<br>".join(described) or "not run")
         lines.append(
             [
@@ -51,6 +54,11 @@ def table():
         )
     text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     return f"\n{text}\n\nCosts in ResNet-32, by {measured['head']}\n\n"
+
+
+def describe(epochs, runs):
+    """Returns what runs of one recipe have reached after so many epochs."""
+    return f"{mean_and_spread(runs)}, seeds: {len({run['seed'] for run in runs})}, epochs: {epochs}"
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def test_the_table_is_what_was_measured(choosing):
 
 def test_what_has_no_record_is_not_run(choosing):
     recipes = choosing.read_table(choosing.RECIPES)
-    records = read_records(choosing.ROOT / "results")
+    records = read_records(choosing.RECORDS)
     rows = [line.split(" | ") for line in choosing.table().splitlines() if line.startswith("| ")]
     cells = {row[0].removeprefix("| "): row[-len(recipes.columns) :] for row in rows}
     for row in recipes.rows:

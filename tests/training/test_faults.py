@@ -22,6 +22,7 @@ import pytest
 import tensorflow as tf
 
 import keras_rescnet
+from faults import trials
 from keras_rescnet.mistake import Mistake
 from keras_rescnet.training.checkpoint import Checkpoints
 from keras_rescnet.training.workdir import WorkDir
@@ -66,32 +67,13 @@ def undisturbed(tmp_path_factory):
     return workdir
 
 
-# KILLS=20 pytest -m slow tests/test_faults.py is the long exam.
+# KILLS=500 pytest -m slow tests/training/test_faults.py is the long exam.
 @pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_last_bit(tmp_path):
+    kills, killed = int(os.environ.get("KILLS", 3)), 0
     generator = random.Random(0)
-    kills = int(os.environ.get("KILLS", 5))
-    epochs = 15 * kills  # so that the run is not over before the last kill
-    keras_rescnet.train(dataclasses.replace(noise.recipe, epochs=epochs), tmp_path / "whole")
-    killed = 0
-    for _ in range(kills):
-        process = launch(tmp_path / "parts", f"--set=epochs={epochs}")
-        wait_for_a_checkpoint_of(process, tmp_path / "parts")
-        time.sleep(generator.uniform(0.0, 0.5))  # between checkpoints, in the middle of one, ...
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        killed += process.returncode == -signal.SIGKILL
-    assert killed > kills / 2
-    output, error = launch(tmp_path / "parts", f"--set=epochs={epochs}").communicate()
-    assert (tmp_path / "parts" / "results.json").exists(), error[-2000:]
-    assert_same_bytes(tmp_path / "parts", tmp_path / "whole")
-
-
-def wait_for_a_checkpoint_of(process, workdir):
-    """Waits until a process that was just started writes a checkpoint, or ends."""
-    before = set((workdir / "checkpoints").glob("*"))
-    while set((workdir / "checkpoints").glob("*")) <= before and process.poll() is None:
-        time.sleep(0.002)
+    while killed < kills:
+        killed += trials.killed_train(tmp_path, generator, kills - killed)
 
 
 @pytest.mark.parametrize(
