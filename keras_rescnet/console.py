@@ -25,6 +25,11 @@ def say(text: str, end: str = "\n") -> None:
             drop_stdout()
 
 
+def counted(number: int, thing: str) -> str:
+    """Returns `"1 epoch"` or `"1,442 epochs"`."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 def _flush_or_drop():
     try:
         sys.stdout.flush()

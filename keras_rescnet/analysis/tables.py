@@ -15,6 +15,7 @@ from keras_rescnet.analysis.records import (
     percentages,
     read_records,
 )
+from keras_rescnet.console import counted
 from keras_rescnet.mistake import Mistake, shorten
 
 if TYPE_CHECKING:
@@ -196,11 +197,11 @@ def describe_runs(records, recipe):
     texts = []
     for (epochs, changes), group in group_runs(records).items():
         best = statistics.mean(percentages(group, f"best_test_{metric_of(group)}"))
-        text = f"{mean_and_spread(group)} ({best:.2f}), {_count(len(group), 'run')}"
+        text = f"{mean_and_spread(group)} ({best:.2f}), {counted(len(group), 'run')}"
         seeds = len({record.get("seed") for record in group})
         if len(group) > seeds:
-            text += f" with {_count(seeds, 'seed')}"
-        text += f" of {_count(epochs, 'epoch')}"
+            text += f" with {counted(seeds, 'seed')}"
+        text += f" of {counted(epochs, 'epoch')}"
         if recipe is None:
             text += ", of a recipe that is not here"
         elif epochs < recipe.epochs or any(c.startswith("steps_per_epoch=") for c in changes):
@@ -209,7 +210,3 @@ def describe_runs(records, recipe):
             text += f"; with {', '.join(f'`{change}`' for change in changes)}"
         texts.append(text)
     return texts
-
-
-def _count(number, thing):
-    return f"{number} {thing}{'' if number == 1 else 's'}"

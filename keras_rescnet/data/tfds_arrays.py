@@ -52,7 +52,7 @@ def _batches(builder, split):
 
     def parse(serialized):
         parsed = tf.io.parse_example(serialized, stored)
-        pixels = tf.TensorSpec(image.shape, image.dtype)
+        pixels = tf.TensorSpec(image.shape, image.tf_dtype)
         return {**parsed, "image": map_images(image.decode_example, parsed["image"], pixels)}
 
     examples = tf.data.TFRecordDataset(file.filename).skip(file.skip).take(file.take)

@@ -12,7 +12,7 @@ from keras_rescnet import export
 from keras_rescnet.analysis.plots import plot_run
 from keras_rescnet.analysis.runs import scaled
 from keras_rescnet.callbacks import RunFacts
-from keras_rescnet.console import say
+from keras_rescnet.console import counted, say
 from keras_rescnet.models.complexity import count_parameters
 from keras_rescnet.recipe import calling
 from keras_rescnet.schedules import learning_rate_at_step
@@ -357,8 +357,8 @@ class Run:
             f"{self.model.name}: {frozen}{self.parameters:,} parameters, {recipe.precision}, "
             f"on {', '.join(self.engine.devices)}.\n"
             f"{recipe.dataset.name}: {len(data.train):,} training and "
-            f"{len(data.test):,} test images; {recipe.epochs} epochs of "
-            f"{self.steps_per_epoch} steps of {recipe.batch_size} images."
+            f"{counted(len(data.test), 'test image')}; {counted(recipe.epochs, 'epoch')} of "
+            f"{counted(self.steps_per_epoch, 'step')} of {counted(recipe.batch_size, 'image')}."
         )
         if stateful:
             self._say(

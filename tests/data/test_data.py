@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import logging
 import pathlib
 import socket
 import sys
@@ -119,12 +120,14 @@ def test_tfds_arrays(data_dir):
 
 
 @pytest.mark.parametrize("split", ["train", "test", "train+test", "train[2:5]"])
-def test_tfds_arrays_are_in_the_order_of_tfds(data_dir, split):
+def test_tfds_arrays_are_in_the_order_of_tfds(data_dir, split, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("absl"), "propagate", True)
     read = data.load(tiny(train_split=split), "train", data_dir)
     original = list(tfds.load("tiny_pictures", split=split, data_dir=data_dir).as_numpy_iterator())
     np.testing.assert_array_equal(read.images, [example["image"] for example in original])
     np.testing.assert_array_equal(read.labels, [example["label"] for example in original])
     assert read.images.dtype == "uint8"
+    assert not caplog.records  # a user would read TFDS's warnings at every start
 
 
 @pytest.fixture(scope="module")

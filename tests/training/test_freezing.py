@@ -179,5 +179,7 @@ def test_a_run_says_how_much_it_trains(tmp_path, capsys):
         noise.recipe, trainable=("logits/",), epochs=1, warmup_epochs=0, steps_per_epoch=1
     )
     results = kr.train(recipe, tmp_path)
-    assert "small: 50 trainable of 170 parameters, float32" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "small: 50 trainable of 170 parameters, float32" in output
+    assert "; 1 epoch of 1 step of 8 images." in output
     assert results["parameters"] == 170  # 112 of the convolution, 8 of the normalization
