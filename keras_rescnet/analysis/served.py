@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_rescnet.mistake import Mistake, shorten
 
-BATCH = 32  # pictures per call: more are no faster, and the first lines would come later
+BATCH = 32  # pictures per call: the first lines come soon, whatever their number
 
 
 def find_pictures(words) -> list[pathlib.Path]:

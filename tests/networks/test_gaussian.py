@@ -58,10 +58,11 @@ def test_a_training_graph_has_compiled_loops(function):
     assert compiled
 
 
-def test_an_inference_graph_that_asks_for_loops_has_those_of_training(function):
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_an_inference_graph_that_asks_for_loops_has_those_of_training(function, dtype):
     import tensorflow as tf
 
-    x = keras.ops.convert_to_tensor(X)
+    x = keras.ops.cast(X, dtype)
     with loops_in_graphs():
         assert operations(function, x)[1]
         found = tf.function(function)(x)
