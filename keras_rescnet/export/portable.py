@@ -58,12 +58,12 @@ def onnx(
     >>> difference < 1e-5
     True
     """
-    check_onnx()
-    import onnxruntime
-
     pictures = _check_pictures(model, pictures)
     with_pixels = _with_pixels(model, mean, std, multi_label)
     _check_path(path)
+    check_onnx()
+    import onnxruntime
+
     with write_aside(path) as aside:
         with_pixels(pictures[:1])  # Keras exports what has been called
         with_pixels.export(str(aside), format="onnx", verbose=False)
@@ -99,12 +99,12 @@ def litert(
     >>> difference < 1e-5
     True
     """
-    check_litert()
-    from ai_edge_litert.interpreter import Interpreter
-
     pictures = _check_pictures(model, pictures)
     with_pixels = _with_pixels(model, mean, std, multi_label)
     _check_path(path)
+    check_litert()
+    from ai_edge_litert.interpreter import Interpreter
+
     with tempfile.TemporaryDirectory() as folder:
         with_pixels.export(folder, verbose=False)
         converted = tf.lite.TFLiteConverter.from_saved_model(folder).convert()

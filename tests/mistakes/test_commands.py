@@ -275,7 +275,10 @@ CASES = {
     "export: no run": (["export"], "--workdir is missing"),
     "export: no such run": (["export", "--workdir=no"], "no, which has no run.json"),
     "export: format": (["export", RUN, "--format=onxx"], "one of <onnx|litert|saved_model>"),
-    "export: broken model": (["export", "--workdir=broken_model"], "that Keras can load"),
+    "export: broken model": (
+        ["export", "--workdir=broken_model", "--format=saved_model"],
+        "that Keras can load",
+    ),
     # responses
     "responses: nothing": (["responses"], "--workdir or --model is missing"),
     "responses: model without data": (["responses", "--model=small.keras"], "needs --recipe"),
