@@ -7,18 +7,15 @@ from keras_rescnet.models.blocks import Activation
 
 # What does nothing but activate; `Activation` has the activation in its config, as `Conv2D` has.
 LAYERS = (layers.ReLU, layers.LeakyReLU, layers.PReLU, layers.ELU, layers.Softmax)
+PLAIN = {"max_value": None, "negative_slope": 0, "threshold": 0}  # a ReLU that is no gate
 
 
 def activation_name(operation: keras.Operation) -> str | None:
     """Returns what an operation activates with, or `None`; plain ReLU, and it alone, is "relu"."""
     if isinstance(operation, layers.ReLU):
-        plain = {"max_value": None, "negative_slope": 0, "threshold": 0}
-        changed = [
-            f"{key}={getattr(operation, key)}"
-            for key in plain
-            if getattr(operation, key) != plain[key]
-        ]
-        return f"ReLU({', '.join(changed)})" if changed else "relu"
+        keys = [key for key in PLAIN if getattr(operation, key) != PLAIN[key]]
+        changed = ", ".join(f"{key}={getattr(operation, key)}" for key in keys)
+        return f"ReLU({changed})" if changed else "relu"
     if isinstance(operation, LAYERS):
         return type(operation).__name__
     if not isinstance(operation, layers.Layer):  # `keras.ops.relu(x)` leaves a `Relu` in the graph

@@ -13,26 +13,23 @@ import keras
 
 def is_graph(operation: keras.Operation) -> bool:
     """Returns whether an operation is a model whose inner calls are known."""
-    if isinstance(operation, keras.Sequential):
-        return operation._functional is not None
-    return isinstance(operation, keras.Model) and isinstance(operation, keras.Function)
+    function = operation._functional if isinstance(operation, keras.Sequential) else operation
+    return isinstance(operation, keras.Model) and isinstance(function, keras.Function)
 
 
 def functional(model: keras.Model) -> keras.Model:
     """Returns the model itself, or a functional view of a `Sequential`, on the same layers."""
     if not isinstance(model, keras.Sequential):
         return model
-    inner = model._functional
-    return keras.Model(inner.input, inner.output, name=model.name)
+    return keras.Model(model._functional.input, model._functional.output, name=model.name)
 
 
-def weighted_layers(operation: keras.Operation) -> int:
-    """Returns how many layers with a kernel an operation has: those that tell a branch."""
+def weighted_layers(operation: keras.Operation) -> set[keras.Layer]:
+    """Returns the layers with a kernel that an operation has: those that tell a branch."""
     if is_graph(operation):
-        return sum(weighted_layers(layer) for layer in operation.layers)
-    if not isinstance(operation, keras.Layer):
-        return 0
-    return int(any(len(weight.shape) > 1 for weight in operation.weights))
+        return set().union(*map(weighted_layers, operation.layers))
+    kernels = [weight for weight in getattr(operation, "weights", ()) if len(weight.shape) > 1]
+    return {operation} if kernels else set()
 
 
 class Graph:
@@ -60,30 +57,15 @@ class Graph:
         self.maker = {id(x): node for node in nodes for x in node.outputs}
         self.readers = Counter(id(x) for node in nodes for x in node.input_tensors)
         self.readers.update(map(id, view.outputs))
-        self._above = self._weighted_layers_above(nodes)
+        self._above: dict[int, set[keras.Layer]] = {}  # the weighted layers that lead to a tensor
+        for node in nodes:
+            above = [self._above[id(x)] for x in node.input_tensors]
+            leading = weighted_layers(node.operation).union(*above)
+            self._above.update((id(x), leading) for x in node.outputs)
 
     def own_layers(self, tensor: keras.KerasTensor, others: list[keras.KerasTensor]) -> int:
         """Returns how many weighted layers lead to `tensor` that lead to none of `others`."""
-        above = self._above[id(tensor)]
-        for other in others:
-            above &= ~self._above[id(other)]
-        return above.bit_count()
-
-    def _weighted_layers_above(self, nodes):
-        """Returns the weighted layers that lead to each tensor, as the bits of an integer."""
-        bits: dict[keras.Operation, int] = {}
-        above: dict[int, int] = {}
-        used = 0
-        for node in nodes:
-            if node.operation not in bits:
-                count = weighted_layers(node.operation)
-                bits[node.operation] = ((1 << count) - 1) << used
-                used += count
-            mask = bits[node.operation]
-            for x in node.input_tensors:
-                mask |= above[id(x)]
-            above.update((id(x), mask) for x in node.outputs)
-        return above
+        return len(self._above[id(tensor)].difference(*(self._above[id(x)] for x in others)))
 
 
 def graphs(model: keras.Model, prefix: str = "", seen: set[int] | None = None) -> Iterator[Graph]:

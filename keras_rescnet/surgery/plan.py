@@ -202,4 +202,5 @@ def _hides_blocks(operation: keras.Operation) -> bool:
         return False
     if type(operation).__module__.startswith(("keras.", "keras_rescnet.")):
         return False
-    return sum(map(weighted_layers, operation._flatten_layers(include_self=False))) > 1
+    inner = operation._flatten_layers(include_self=False)
+    return len(set().union(*map(weighted_layers, inner))) > 1
