@@ -21,7 +21,8 @@ def compiled(function, *, eager, plain=None, always=None):
     """Compiles a function of tensors with XLA where it becomes part of a graph.
 
     Without `plain`, `function` is a gradient. What it would be the only one to keep from the
-    forward pass, its loop computes again: see `_terms`.
+    forward pass, its loop computes again: see `_terms`. Where it is differentiated itself, its
+    derivatives are a loop too: TensorFlow's would write every step within this one to memory.
 
     Args:
         function: What is compiled.
@@ -45,9 +46,38 @@ def compiled(function, *, eager, plain=None, always=None):
 
         return tf.function(whole, jit_compile=True, autograph=False, reduce_retracing=True)
 
+    @functools.cache
+    def derivatives(count):
+        """Returns the vector-Jacobian products of `function` of `count` arguments."""
+
+        def products(*tensors):
+            arguments, vectors = tensors[:count], tensors[count:]
+            with tf.GradientTape() as tape:
+                tape.watch(arguments)
+                values = function(*arguments)
+            return tape.gradient(values, arguments, vectors, "zero")
+
+        return compiled(products, eager=products)
+
+    @tf.custom_gradient
+    def differentiable(*arguments):
+        def gradient(*vectors):
+            return derivatives(len(arguments))(*arguments, *vectors)
+
+        return alone(*arguments), gradient
+
+    def alone(*arguments):
+        # Cut off, or TensorFlow would also differentiate the loop, and keep all that it computes
+        given = ((_given,),) * len(arguments)
+        return loop(*given)(*([(tf.stop_gradient(argument),)] for argument in arguments))
+
     def run(*arguments):
         if tf.executing_eagerly():
             return eager(*arguments)
+        recorded = record.could_possibly_record()
+        forwards = forwardprop_util.pack_tangents(arguments).tangents
+        if plain is None and recorded and not forwards:
+            return differentiable(*arguments)
         if plain is None:
             terms = [_terms(argument) for argument in arguments]
             # A branch of `tf.cond` can only capture what is a tensor of its own
@@ -55,13 +85,9 @@ def compiled(function, *, eager, plain=None, always=None):
             return loop(*(tuple(computation for computation, _ in sums) for sums in terms))(
                 *tensors
             )
-        if not (record.could_possibly_record() or always()):
-            return plain(*arguments)
-        if forwardprop_util.pack_tangents(arguments).tangents:
-            return plain(*arguments)  # forward-mode differentiation, which goes through `plain`
-        # Cut off, or TensorFlow would also differentiate the loop, and keep all that it computes
-        given = ((_given,),) * len(arguments)
-        return loop(*given)(*([(tf.stop_gradient(argument),)] for argument in arguments))
+        if forwards or not (recorded or always()):
+            return plain(*arguments)  # which TensorFlow differentiates forwards
+        return alone(*arguments)
 
     return run
 

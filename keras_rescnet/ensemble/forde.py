@@ -38,8 +38,7 @@ class FoRDE(keras.Model):
 
     It is a model of the mean, as `kr.ensemble.mean` returns it, with a `fit` of its own, which
     takes `(images, labels)`, one-hot; it is compiled without a loss. `members` are the trained
-    models: `kr.ensemble.mean(model.members)` is what to save. The authors' steps cost three of a
-    plain ensemble. It needs Keras on TensorFlow.
+    models: `kr.ensemble.mean(model.members)` is what to save. It needs Keras on TensorFlow.
 
     Reference:
         Trinh et al., "Input-gradient space particle inference for neural network ensembles", ICLR
@@ -122,11 +121,16 @@ class FoRDE(keras.Model):
         losses = [tf.reduce_mean(categorical_crossentropy(labels, each)) for each in logits]
         return tf.add_n(losses), repulsion(tf.stack(slopes), self._scales), tf.stack(logits, axis=1)
 
-    def train_step(self, batch: tuple[Any, Any]) -> dict[str, Any]:
+    def train_step(self, batch: tuple[Any, ...]) -> dict[str, Any]:
         """Trains all members on a batch; see the class."""
         import tensorflow as tf
 
-        images, labels = batch
+        images, labels, weights = keras.utils.unpack_x_y_sample_weight(batch)
+        if weights is not None:
+            raise Mistake(
+                "FoRDE weighs all pictures alike: leave out `sample_weight` and `class_weight`. "
+                f"Received: weights of shape {tuple(weights.shape)}."
+            )
         with tf.GradientTape() as tape:
             cross_entropy, repelled, logits = self.objective(tf.convert_to_tensor(images), labels)
             loss = tf.add_n([cross_entropy, repelled, *self.losses])

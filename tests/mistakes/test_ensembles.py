@@ -119,6 +119,17 @@ def test_severities(name, severity, assert_refused):
     assert_refused(call, "`severity` must be an integer from 1 to 5. Received: severity=")
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="FoRDE needs TensorFlow")
+def test_forde_with_sample_weights(assert_refused):
+    model = kr.ensemble.FoRDE([network(), network()])
+    model.compile("sgd", run_eagerly=True)
+    x, y = np.ones((3, 4), "float32"), np.eye(2, dtype="float32")[[0, 1, 0]]
+    assert_refused(
+        lambda: model.fit(x, y, sample_weight=np.ones(3), verbose=0),
+        r"leave out `sample_weight` and `class_weight`. Received: weights of shape \(3,\)",
+    )
+
+
 def test_a_backend_without_forde(assert_refused, monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     assert_refused(

@@ -111,21 +111,57 @@ def test_what_is_computed_again_is_what_was_without_onednn():
     assert "8 passed" in done.stdout, done.stdout[-3000:]
 
 
+def slope_of(function, x):
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = function(x)
+    return tape.gradient(y, x, tf.constant(SHORTCUT))
+
+
+def second_derivative(function, x):
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        slope = function(x)
+    return tape.gradient(slope, x, tf.constant(UPSTREAM))
+
+
+@pytest.mark.parametrize("inside", [False, True])  # whether the outer tape is in the graph, too
 @pytest.mark.parametrize("shortcut", [False, True])
-def test_second_derivatives_go_through_the_statistics(shortcut):
-    function = normalized_then(kr.gclu, shortcut)
+@pytest.mark.parametrize("name", ["gclu", "gelu", "rc_layer"])
+def test_second_derivatives_go_through_the_statistics(name, shortcut, inside, rc_layer):
+    function = normalized_then(rc_layer if name == "rc_layer" else getattr(kr, name), shortcut)
+    slope, x = partial(slope_of, function), tf.constant(X)
+    expected = second_derivative(slope, x)  # eagerly nothing is computed again
+    if inside:
+        found = tf.function(partial(second_derivative, slope))(x)
+    else:
+        found = second_derivative(tf.function(slope), x)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
 
-    def product(x):
-        with tf.GradientTape() as outer:
-            outer.watch(x)
-            with tf.GradientTape() as inner:
-                inner.watch(x)
-                y = function(x)
-            slope = inner.gradient(y, x, tf.constant(SHORTCUT))
-        return outer.gradient(slope, x, tf.constant(UPSTREAM))
 
-    x = tf.constant(X)  # eagerly nothing is computed again
-    np.testing.assert_allclose(tf.function(product)(x), product(x), rtol=1e-3, atol=1e-5)
+@pytest.mark.parametrize("name", ["gclu", "gelu"])
+def test_a_second_derivative_keeps_nothing_within_a_loop(name):
+    slope = partial(slope_of, getattr(kr, name))
+    graph = tf.function(partial(second_derivative, slope)).get_concrete_function(X).graph
+    loops = [len(each.outputs) for each in graph.get_operations() if "Call" in each.type]
+    assert loops == [1, 1, 2]  # the value, the slope, and the derivatives by image and upstream
+
+
+def test_a_third_derivative():
+    def curvature(x):
+        return second_derivative(partial(slope_of, kr.gelu), x)
+
+    @tf.function
+    def third(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = curvature(x)
+        return tape.gradient(y, x)
+
+    x = X.astype("float64")
+    density = np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
+    expected = SHORTCUT * UPSTREAM * density * (x**3 - 4 * x)  # gelu'' is (2 - x^2) phi
+    np.testing.assert_allclose(third(tf.constant(X)), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_network_keeps_no_more_for_gclu_than_for_relu(monkeypatch):
