@@ -227,6 +227,8 @@ def batch_normalization(x, gamma, beta, epsilon, moments=None):
         The normalized images, and the mean and the unbiased variance of each channel of `x`,
         float32, or else `moments`.
     """
+    if moments is None and x.dtype == tf.float32 and differentiates_twice.get():
+        return _normalization(epsilon)(x, tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta))
     mean, variance = moments or (tf.zeros([0]), tf.zeros([0]))
     outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
         x=x,
@@ -238,6 +240,90 @@ def batch_normalization(x, gamma, beta, epsilon, moments=None):
         is_training=moments is None,
     )
     return outputs, mean, variance
+
+
+differentiates_twice = ContextVar("differentiates_twice", default=False)
+
+
+@functools.cache
+def _normalization(epsilon):
+    """Returns `batch_normalization` with a second derivative in few passes, and no third.
+
+    TensorFlow's own differentiates each step of the first derivative, in some thirty passes.
+    """
+
+    @tf.custom_gradient
+    def normalize(x, gamma, beta):
+        outputs, mean, variance, *saved = tf.raw_ops.FusedBatchNormV3(
+            x=x, scale=gamma, offset=beta, mean=[], variance=[], epsilon=epsilon, is_training=True
+        )
+        count = tf.cast(tf.size(x) // tf.size(mean), tf.float32)
+        biased = variance * tf.maximum(count - 1.0, 1.0) / count
+
+        def pull_back(upstream):
+            by_x, by_gamma, by_beta, *_ = tf.raw_ops.FusedBatchNormGradV3(
+                y_backprop=upstream,
+                x=x,
+                scale=gamma,
+                reserve_space_1=saved[0],
+                reserve_space_2=saved[1],
+                reserve_space_3=saved[2],
+                epsilon=epsilon,
+                is_training=True,
+            )
+            return by_x, by_gamma, by_beta
+
+        @tf.custom_gradient
+        def first(upstream, x, gamma):
+            derivatives = pull_back(upstream)
+            _, by_gamma, by_beta = derivatives
+
+            def second(v, v_gamma, v_beta):
+                along, along_gamma, along_beta = pull_back(v)
+                inverse = tf.math.rsqrt(biased + epsilon)
+                g, gx = (
+                    by_beta / count,
+                    by_gamma / count,
+                )  # means of upstream, and with normalized x
+                h, hx = along_beta / count, along_gamma / count
+                rest = tf.reduce_mean(v * upstream, axis=(0, 1, 2)) - g * h - gx * hx
+                scale = gamma * inverse
+                by_v, by_upstream = -scale * gx, v_gamma - scale * hx
+                by_x = 2.0 * scale * gx * hx - v_gamma * gx - scale * rest
+                offset = -(by_v * h + by_upstream * g)
+                along_upstream, along_x = _second_derivatives(
+                    x,
+                    upstream,
+                    v,
+                    along,
+                    mean,
+                    inverse,
+                    v_gamma,
+                    v_beta,
+                    by_v * inverse,
+                    by_upstream * inverse,
+                    by_x * inverse,
+                    offset * inverse,
+                )
+                return along_upstream, along_x, inverse * count * rest
+
+            return derivatives, second
+
+        def gradient(upstream, *_):
+            return first(upstream, x, gamma)
+
+        return (outputs, mean, variance), gradient
+
+    return normalize
+
+
+def _lines(x, upstream, v, along, mean, inverse, v_gamma, v_beta, by_v, by_upstream, by_x, offset):
+    normalized = (x - mean) * inverse
+    by_upstream = by_v * v + by_upstream * upstream + by_x * normalized + offset
+    return along + v_gamma * normalized + v_beta, by_upstream
+
+
+_second_derivatives = compiled(_lines, eager=_lines)
 
 
 def apply_momentum(variable, velocity, learning_rate, gradient, momentum, nesterov=False):

@@ -50,6 +50,8 @@ def plain_moments() -> Iterator[None]:
         return
     import tensorflow as tf
 
+    from keras_rescnet.tensorflow_ops import differentiates_twice
+
     stopping = tf.nn.moments
 
     def moments(x, axes, shift=None, keepdims=False, name=None):
@@ -57,11 +59,13 @@ def plain_moments() -> Iterator[None]:
         variance = tf.reduce_mean(tf.math.squared_difference(x, mean), axes, keepdims=keepdims)
         return (mean if keepdims else tf.squeeze(mean, axes)), variance
 
+    token = differentiates_twice.set(True)
     tf.nn.moments = moments
     try:
         yield
     finally:
         tf.nn.moments = stopping
+        differentiates_twice.reset(token)
 
 
 def compiled(function: Callable) -> Callable[..., Any]:

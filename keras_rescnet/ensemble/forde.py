@@ -38,7 +38,8 @@ class FoRDE(keras.Model):
 
     It is a model of the mean, as `kr.ensemble.mean` returns it, with a `fit` of its own, which
     takes `(images, labels)`, one-hot; it is compiled without a loss. `members` are the trained
-    models: `kr.ensemble.mean(model.members)` is what to save. It needs Keras on TensorFlow.
+    models: `kr.ensemble.mean(model.members)` is what to save. The authors' steps cost three of a
+    plain ensemble. It needs Keras on TensorFlow.
 
     Reference:
         Trinh et al., "Input-gradient space particle inference for neural network ensembles", ICLR
