@@ -36,7 +36,7 @@ def fused(function, *, in_graph=None, forward=False):
     """
     if keras.backend.backend() != "tensorflow":
         return function
-    from keras_rescnet import tensorflow_ops
+    from keras_rescnet import tensorflow_loops
 
     def narrow(*arguments):
         if any(argument.dtype == "float64" for argument in arguments):
@@ -50,8 +50,8 @@ def fused(function, *, in_graph=None, forward=False):
         return _inference_graphs.get() == "loops"
 
     if not forward:
-        return tensorflow_ops.compiled(narrow, eager=function)
-    return tensorflow_ops.compiled(narrow, eager=function, plain=plain, always=always)
+        return tensorflow_loops.compiled(narrow, eager=function)
+    return tensorflow_loops.compiled(narrow, eager=function, plain=plain, always=always)
 
 
 _inference_graphs = ContextVar("inference_graphs", default="exp")
@@ -131,6 +131,6 @@ def cast(x, dtype):
     """`ops.cast`, for functions that `fused` compiles."""
     if keras.backend.backend() != "tensorflow":
         return ops.cast(x, dtype)
-    from keras_rescnet import tensorflow_ops
+    from keras_rescnet import tensorflow_loops
 
-    return tensorflow_ops.cast(x, dtype)
+    return tensorflow_loops.cast(x, dtype)

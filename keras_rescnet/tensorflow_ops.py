@@ -1,205 +1,14 @@
 """What is faster in TensorFlow's own operations than in Keras's. Other backends never import this.
 
-TensorFlow walks over memory once per operation. The functions here walk less: loops that XLA
-compiles from several elementwise operations, and TensorFlow's single operations for batch
-normalization and for a step of momentum.
+Single operations for batch normalization and for a step of momentum, where Keras has several.
 """
 
 import functools
-import operator
 from contextvars import ContextVar
 
 import tensorflow as tf
 
-# Private: no public function tells whether a gradient is recorded, or a forward derivative.
-# test_gaussian.py fails if either name means something else in another TensorFlow: its graphs
-# would have XLA where they are exported, or none where they train, or wrong forward derivatives.
-from tensorflow.python.eager import forwardprop_util, record
-
-
-def compiled(function, *, eager, plain=None, always=None):
-    """Compiles a function of tensors with XLA where it becomes part of a graph.
-
-    Without `plain`, `function` is a gradient. What it would be the only one to keep from the
-    forward pass, its loop computes again: see `_terms`. Where it is differentiated itself, its
-    derivatives are a loop too: TensorFlow's would write every step within this one to memory.
-
-    Args:
-        function: What is compiled.
-        eager: What runs instead outside of graphs, where every new shape would have to wait for
-            its compilation.
-        plain: What becomes part of a graph that records no gradient. With it, `function` must be
-            covered by a custom gradient: its loop is cut off from TensorFlow's.
-        always: Returns whether `function` becomes part of such a graph, too. Needed with `plain`.
-    """
-
-    @functools.cache
-    def loop(*arguments):
-        """Compiles `function`; each argument is a sum of what functions return."""
-
-        def whole(*tensors):
-            token = _in_loop.set(True)
-            try:
-                return function(*map(_sum, arguments, tensors))
-            finally:
-                _in_loop.reset(token)
-
-        return tf.function(whole, jit_compile=True, autograph=False, reduce_retracing=True)
-
-    @functools.cache
-    def derivatives(count):
-        """Returns the vector-Jacobian products of `function` of `count` arguments."""
-
-        def products(*tensors):
-            arguments, vectors = tensors[:count], tensors[count:]
-            with tf.GradientTape() as tape:
-                tape.watch(arguments)
-                values = function(*arguments)
-            return tape.gradient(values, arguments, vectors, "zero")
-
-        return compiled(products, eager=products)
-
-    @tf.custom_gradient
-    def differentiable(*arguments):
-        def gradient(*vectors):
-            return derivatives(len(arguments))(*arguments, *vectors)
-
-        return alone(*arguments), gradient
-
-    def alone(*arguments):
-        # Cut off, or TensorFlow would also differentiate the loop, and keep all that it computes
-        given = ((_given,),) * len(arguments)
-        return loop(*given)(*([(tf.stop_gradient(argument),)] for argument in arguments))
-
-    def run(*arguments):
-        if tf.executing_eagerly():
-            return eager(*arguments)
-        recorded = record.could_possibly_record()
-        forwards = forwardprop_util.pack_tangents(arguments).tangents
-        if plain is None and recorded and not forwards:
-            return differentiable(*arguments)
-        if plain is None:
-            terms = [_terms(argument) for argument in arguments]
-            # A branch of `tf.cond` can only capture what is a tensor of its own
-            tensors = [[tuple(map(tf.identity, group)) for _, group in sums] for sums in terms]
-            return loop(*(tuple(computation for computation, _ in sums) for sums in terms))(
-                *tensors
-            )
-        if forwards or not (recorded or always()):
-            return plain(*arguments)  # which TensorFlow differentiates forwards
-        return alone(*arguments)
-
-    return run
-
-
-def _terms(tensor):
-    """Returns a tensor as a sum of `(function, arguments)`, of arguments that are kept anyway.
-
-    Normalized images are a line of each channel in what was normalized, which the gradient of
-    normalization needs. So a gradient of an activation or a calibration need not keep them, nor
-    their sum with a shortcut, which the convolution after it keeps.
-    """
-    tensor = _source(tensor)
-    if tensor.op.type == "AddV2":
-        addends = [_source(addend) for addend in tensor.op.inputs]
-        same = all(addend.shape.is_compatible_with(tensor.shape) for addend in addends)
-        terms = [_term(addend) for addend in addends]
-        if same and any(function is not _given for function, _ in terms):
-            return terms
-    return [_term(tensor)]
-
-
-def _term(tensor):
-    operation = tensor.op
-    normalized = operation.type == "FusedBatchNormV3" and tensor.value_index == 0
-    # In half precision rounding as normalization does would take more time than is worth it
-    if not normalized or tensor.dtype != tf.float32 or _has_gpu():
-        return _given, (tensor,)
-    if not operation.get_attr("is_training") or operation.get_attr("data_format") != b"NHWC":
-        return _given, (tensor,)
-    x, gamma, beta, *_ = operation.inputs
-    mean, variance = _moments(x, *operation.outputs[3:5])
-    # To the last bit as oneDNN normalizes: not within the loop, where XLA would approximate, and
-    # not `1 / sqrt`, which TensorFlow's optimizer makes an approximation of
-    inverse = tf.math.divide_no_nan(1.0, tf.sqrt(variance + operation.get_attr("epsilon")))
-    return _normalized, (x, mean, inverse, gamma, beta)
-
-
-def _given(tensor):
-    return tensor
-
-
-def _normalized(x, mean, inverse, gamma, beta):
-    return (x - mean) * inverse * gamma + beta
-
-
-def _sum(functions, groups):
-    values = [function(*group) for function, group in zip(functions, groups, strict=True)]
-    return functools.reduce(operator.add, values)
-
-
-def _source(tensor):
-    """Returns the tensor that was given other names."""
-    while tensor.op.type == "Identity":
-        tensor = tensor.op.inputs[0]
-    return tensor
-
-
-def _has_gpu():
-    """Returns whether the second moment may be something else: cuDNN's is 1 / sqrt(variance)."""
-    return bool(tf.config.list_physical_devices("GPU"))
-
-
-@tf.custom_gradient
-def _moments(x, mean, variance):
-    """Returns mean and variance of the channels of `x`, which were computed before.
-
-    Their own operation has no gradient for them, which second derivatives need.
-    """
-
-    def gradient(by_mean, by_variance):
-        count = tf.cast(tf.size(x) // tf.size(mean), x.dtype)
-        by_x = (by_mean + 2.0 * by_variance * (x - mean)) / count
-        return by_x, tf.zeros_like(mean), tf.zeros_like(variance)
-
-    return (tf.identity(mean), tf.identity(variance)), gradient
-
-
-_in_loop = ContextVar("in_loop", default=False)
-
-
-def cast(x, dtype):
-    """Returns `x` in another dtype, as `tf.cast` does; in compiled loops faster.
-
-    XLA does not use the CPU's vectors from float32 to bfloat16.
-    """
-    if _in_loop.get() and {x.dtype, tf.as_dtype(dtype)} == {tf.float32, tf.bfloat16}:
-        return _widened(x) if x.dtype == tf.bfloat16 else _rounded(x)
-    return tf.cast(x, dtype)
-
-
-@tf.custom_gradient
-def _widened(x):
-    """Returns bfloat16 as float32, whose upper half it is."""
-    bits = tf.bitwise.left_shift(
-        tf.cast(tf.bitcast(x, tf.uint16), tf.uint32), tf.constant(16, tf.uint32)
-    )
-    return tf.bitcast(bits, tf.float32), lambda upstream: cast(upstream, tf.bfloat16)
-
-
-@tf.custom_gradient
-def _rounded(x):
-    """Returns float32 as the nearest bfloat16, of two as near the even one."""
-    bits = tf.bitcast(x, tf.uint32)
-    odd = tf.bitwise.bitwise_and(
-        tf.bitwise.right_shift(bits, tf.constant(16, tf.uint32)), tf.constant(1, tf.uint32)
-    )
-    upper = tf.bitwise.right_shift(
-        bits + odd + tf.constant(0x7FFF, tf.uint32), tf.constant(16, tf.uint32)
-    )
-    upper = tf.where(tf.math.is_nan(x), tf.constant(0x7FC0, tf.uint32), upper)
-    half = tf.bitcast(tf.cast(upper, tf.uint16), tf.bfloat16)
-    return half, lambda upstream: cast(upstream, tf.float32)
+from keras_rescnet.tensorflow_loops import compiled
 
 
 def multiply_no_nan(x, factor):
@@ -228,7 +37,7 @@ def batch_normalization(x, gamma, beta, epsilon, moments=None):
         float32, or else `moments`.
     """
     if moments is None and x.dtype == tf.float32 and differentiates_twice.get():
-        return _normalization(epsilon)(x, tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta))
+        return _normalization(epsilon)(x, tf.cast(gamma, tf.float32), tf.cast(beta, tf.float32))
     mean, variance = moments or (tf.zeros([0]), tf.zeros([0]))
     outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
         x=x,
@@ -247,9 +56,20 @@ differentiates_twice = ContextVar("differentiates_twice", default=False)
 
 @functools.cache
 def _normalization(epsilon):
-    """Returns `batch_normalization` with a second derivative in few passes, and no third.
+    """Returns `batch_normalization` of images with a second derivative in few passes; no third.
 
-    TensorFlow's own differentiates each step of the first derivative, in some thirty passes.
+    With `m` the mean over N, H and W, `n` the normalized images, `s = gamma / sqrt(var + epsilon)`,
+    `u` what the first derivatives are taken along, and `v`, `v_gamma` and `v_beta` what the second
+    ones are taken along:
+
+        by_x     = s (u - m(u) - n m(u n)),    by_gamma = sum u n,    by_beta = sum u
+        rest     = m(v u) - m(v) m(u) - m(v n) m(u n)
+        along_u  = s (v - m(v) - n m(v n)) + v_gamma n + v_beta
+        along_x  = (e - m(e) - n m(e n) - s n rest) s / gamma
+        e        = -s (m(u n) v + m(v n) u) + v_gamma u
+        along_gamma = sum(1) rest s / gamma
+
+    TensorFlow differentiates the first derivatives step by step, in some thirty passes.
     """
 
     @tf.custom_gradient
@@ -259,71 +79,48 @@ def _normalization(epsilon):
         )
         count = tf.cast(tf.size(x) // tf.size(mean), tf.float32)
         biased = variance * tf.maximum(count - 1.0, 1.0) / count
+        saved = {f"reserve_space_{i + 1}": tensor for i, tensor in enumerate(saved)}
 
-        def pull_back(upstream):
-            by_x, by_gamma, by_beta, *_ = tf.raw_ops.FusedBatchNormGradV3(
-                y_backprop=upstream,
-                x=x,
-                scale=gamma,
-                reserve_space_1=saved[0],
-                reserve_space_2=saved[1],
-                reserve_space_3=saved[2],
-                epsilon=epsilon,
-                is_training=True,
-            )
-            return by_x, by_gamma, by_beta
+        def pull_back(u):
+            """Returns by_x, by_gamma and by_beta."""
+            return tf.raw_ops.FusedBatchNormGradV3(
+                y_backprop=u, x=x, scale=gamma, epsilon=epsilon, is_training=True, **saved
+            )[:3]
 
         @tf.custom_gradient
-        def first(upstream, x, gamma):
-            derivatives = pull_back(upstream)
-            _, by_gamma, by_beta = derivatives
+        def first(u, x, gamma):
+            by_x, by_gamma, by_beta = pull_back(u)
 
             def second(v, v_gamma, v_beta):
-                along, along_gamma, along_beta = pull_back(v)
-                inverse = tf.math.rsqrt(biased + epsilon)
-                g, gx = (
-                    by_beta / count,
-                    by_gamma / count,
-                )  # means of upstream, and with normalized x
-                h, hx = along_beta / count, along_gamma / count
-                rest = tf.reduce_mean(v * upstream, axis=(0, 1, 2)) - g * h - gx * hx
-                scale = gamma * inverse
-                by_v, by_upstream = -scale * gx, v_gamma - scale * hx
-                by_x = 2.0 * scale * gx * hx - v_gamma * gx - scale * rest
-                offset = -(by_v * h + by_upstream * g)
-                along_upstream, along_x = _second_derivatives(
-                    x,
-                    upstream,
-                    v,
-                    along,
-                    mean,
-                    inverse,
-                    v_gamma,
-                    v_beta,
-                    by_v * inverse,
-                    by_upstream * inverse,
-                    by_x * inverse,
-                    offset * inverse,
+                along_u, *sums = pull_back(v)
+                m_u, m_un, m_v, m_vn = (
+                    each / count for each in (by_beta, by_gamma, sums[1], sums[0])
                 )
-                return along_upstream, along_x, inverse * count * rest
+                rest = tf.reduce_mean(v * u, axis=(0, 1, 2)) - m_v * m_u - m_vn * m_un
+                inverse = tf.math.rsqrt(biased + epsilon)
+                s = gamma * inverse
+                of_v, of_u = -s * m_un, v_gamma - s * m_vn  # e = of_v v + of_u u
+                of_n = 2.0 * s * m_un * m_vn - v_gamma * m_un - s * rest
+                factors = (of_v, of_u, of_n, -(of_v * m_v + of_u * m_u))
+                factors = [factor * inverse for factor in factors]
+                along_u, along_x = _second_derivatives(
+                    v, u, x, along_u, mean, inverse, v_gamma, v_beta, *factors
+                )
+                return along_u, along_x, count * rest * inverse
 
-            return derivatives, second
+            return (by_x, by_gamma, by_beta), second
 
-        def gradient(upstream, *_):
-            return first(upstream, x, gamma)
-
-        return (outputs, mean, variance), gradient
+        return (outputs, mean, variance), lambda u, *_: first(u, x, gamma)
 
     return normalize
 
 
-def _lines(x, upstream, v, along, mean, inverse, v_gamma, v_beta, by_v, by_upstream, by_x, offset):
-    normalized = (x - mean) * inverse
-    by_upstream = by_v * v + by_upstream * upstream + by_x * normalized + offset
-    return along + v_gamma * normalized + v_beta, by_upstream
+def _second(v, u, x, along_u, mean, inverse, v_gamma, v_beta, of_v, of_u, of_n, offset):
+    n = (x - mean) * inverse
+    return along_u + v_gamma * n + v_beta, of_v * v + of_u * u + of_n * n + offset
 
 
-_second_derivatives = compiled(_lines, eager=_lines)
+_second_derivatives = compiled(_second, eager=_second)
 
 
 def apply_momentum(variable, velocity, learning_rate, gradient, momentum, nesterov=False):

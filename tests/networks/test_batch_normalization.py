@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from keras_rescnet import layers
+from keras_rescnet.analysis.derivatives import plain_moments
 from keras_rescnet.layers import BatchNormalization
 from support.gradients import double_precision, hessian_product, pull_back_layer
 
@@ -102,6 +103,44 @@ def test_the_second_derivative_goes_through_moving_statistics():
 
     product = hessian_product(squares, X, upstream)
     np.testing.assert_allclose(product, 2.0 * slope**2 * upstream, rtol=1e-5)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="of TensorFlow's operations")
+@pytest.mark.parametrize("in_graph", [False, True])
+def test_second_derivatives_in_few_passes_are_those_of_the_equation(in_graph):
+    """Of all first derivatives, along vectors, by all that they depend on, against float64."""
+    import tensorflow as tf
+
+    from keras_rescnet import tensorflow_ops
+
+    generator = np.random.default_rng(4)
+    gamma, beta = np.linspace(0.5, 2.0, 5), np.linspace(-1.0, 1.0, 5)
+    u, v = generator.normal(size=(2, *X.shape))
+    along = [v, generator.normal(size=5), generator.normal(size=5)]
+
+    def second(normalize, dtype):
+        arguments = [tf.constant(each, dtype) for each in (X, gamma, beta, u)]
+        vectors = [tf.constant(each, dtype) for each in along]
+        with tf.GradientTape() as outer:
+            outer.watch(arguments)
+            with tf.GradientTape() as inner, plain_moments():
+                inner.watch(arguments)
+                y = normalize(*arguments[:3])
+            first = inner.gradient(y, arguments[:3], arguments[3])
+        return outer.gradient(first, arguments, vectors, "zero")
+
+    def equation(x, gamma, beta):
+        mean = tf.reduce_mean(x, (0, 1, 2))
+        variance = tf.reduce_mean((x - mean) ** 2, (0, 1, 2))
+        return gamma * (x - mean) / tf.sqrt(variance + 1e-3) + beta
+
+    def operation(x, gamma, beta):
+        return tensorflow_ops.batch_normalization(x, gamma, beta, 1e-3)[0]
+
+    expected = second(equation, "float64")
+    call = tf.function(second, autograph=False) if in_graph else second
+    for ours, theirs in zip(call(operation, "float32"), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])

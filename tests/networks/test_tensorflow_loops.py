@@ -17,21 +17,21 @@ if keras.backend.backend() != "tensorflow":
 
 import tensorflow as tf
 
-from keras_rescnet import tensorflow_ops
+from keras_rescnet import tensorflow_loops
 
 SHAPE = (4, 6, 6, 16)
 X, UPSTREAM, SHORTCUT = np.random.default_rng(0).normal(size=(3, *SHAPE)).astype("float32")
 
 
 def in_a_loop(function, *arguments):
-    loop = tensorflow_ops.compiled(function, eager=None)
+    loop = tensorflow_loops.compiled(function, eager=None)
     return tf.function(loop)(*map(tf.constant, arguments)).numpy()
 
 
 def test_every_bfloat16_is_widened_to_itself():
     bits = np.arange(2**16, dtype="uint16")
     halves = tf.bitcast(bits, tf.bfloat16)
-    found = in_a_loop(lambda x: tensorflow_ops.cast(x, "float32"), halves).view("uint32")
+    found = in_a_loop(lambda x: tensorflow_loops.cast(x, "float32"), halves).view("uint32")
     np.testing.assert_array_equal(found, bits.astype("uint32") << 16)
 
 
@@ -39,7 +39,7 @@ def test_float32_is_rounded_to_the_nearest_bfloat16():
     bits = np.random.default_rng(0).integers(0, 2**32, 2**17, dtype="uint64").astype("uint32")
     ties = np.array([0x3F808000, 0x3F818000, 0x7F7FFFFF, 0x00008000, 0x80000000], "uint32")
     x = np.concatenate([bits, ties, [0x7FFFFFFF, 0xFFFFFFFF]]).astype("uint32").view("float32")
-    found = in_a_loop(lambda x: tensorflow_ops.cast(x, "bfloat16"), x)
+    found = in_a_loop(lambda x: tensorflow_loops.cast(x, "bfloat16"), x)
     nan = np.isnan(x)
     assert np.isnan(found.astype("float32"))[nan].all()
     expected = np.where(nan, 0, x).astype(found.dtype)  # by ml_dtypes
@@ -48,14 +48,14 @@ def test_float32_is_rounded_to_the_nearest_bfloat16():
 
 def test_casts_in_loops_have_gradients():
     def product(x):
-        wide = tensorflow_ops.cast(x, "float32")
-        return tensorflow_ops.cast(wide * wide, "bfloat16")
+        wide = tensorflow_loops.cast(x, "float32")
+        return tensorflow_loops.cast(wide * wide, "bfloat16")
 
     @tf.function
     def gradient(x):
         with tf.GradientTape() as tape:
             tape.watch(x)
-            y = tensorflow_ops.compiled(product, eager=None)(x)
+            y = tensorflow_loops.compiled(product, eager=None)(x)
         return tape.gradient(y, x)
 
     x = tf.constant([1.5, -3.0], tf.bfloat16)
@@ -98,7 +98,8 @@ def test_what_is_computed_again_is_what_was(name, shortcut, jit_compile, rc_laye
 
     again = tf.function(gradient, jit_compile=jit_compile)(x).numpy()
     np.testing.assert_allclose(again, gradient(x), rtol=1e-5, atol=1e-6)
-    monkeypatch.setattr(tensorflow_ops, "_term", lambda tensor: (tensorflow_ops._given, (tensor,)))
+    as_given = tensorflow_loops._given
+    monkeypatch.setattr(tensorflow_loops, "_term", lambda tensor: (as_given, (tensor,)))
     np.testing.assert_allclose(again, tf.function(gradient)(x), rtol=1e-5, atol=1e-6)
 
 
