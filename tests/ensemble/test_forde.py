@@ -195,6 +195,22 @@ def test_steps_against_the_gradient_drive_input_gradients_apart():
     assert cosines == sorted(cosines, reverse=True) and cosines[0] - cosines[-1] > 0.2
 
 
+def test_one_batch_may_be_trained_alone():
+    members = [calibrated(seed, "float32", kr.layers.BatchNormalization) for seed in (0, 1)]
+    model = kr.ensemble.FoRDE(members)
+    model.compile("sgd", run_eagerly=True)
+    images = np.random.default_rng(0).normal(size=(3, 4, 4, 2)).astype("float32")
+    labels = np.eye(2, dtype="float32")[[0, 1, 1]]
+    cross_entropy, repelled, _ = model.objective(tf.constant(images), labels)
+    logs = model.train_on_batch(images, labels, return_dict=True)
+    expected = {
+        "loss": cross_entropy + repelled,
+        "cross_entropy": cross_entropy,
+        "repulsion": repelled,
+    }
+    assert logs == pytest.approx({name: float(value) for name, value in expected.items()})
+
+
 def test_principal_components_are_those_of_numpy():
     values, vectors = kr.ensemble.principal_components(small_digits())
     rows = pixels().reshape(60, -1) / 255.0
