@@ -196,10 +196,10 @@ def test_steps_against_the_gradient_drive_input_gradients_apart():
 
 
 def test_one_batch_may_be_trained_alone():
-    members = [calibrated(seed, "float32", kr.layers.BatchNormalization) for seed in (0, 1)]
-    model = kr.ensemble.FoRDE(members)
+    dense = [[keras.layers.Dense(5, "tanh"), keras.layers.Dense(2)] for _ in range(2)]
+    model = kr.ensemble.FoRDE([keras.Sequential([keras.Input((4,)), *each]) for each in dense])
     model.compile("sgd", run_eagerly=True)
-    images = np.random.default_rng(0).normal(size=(3, 4, 4, 2)).astype("float32")
+    images = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
     labels = np.eye(2, dtype="float32")[[0, 1, 1]]
     cross_entropy, repelled, _ = model.objective(tf.constant(images), labels)
     logs = model.train_on_batch(images, labels, return_dict=True)

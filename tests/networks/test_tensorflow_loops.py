@@ -126,9 +126,16 @@ def second_derivative(function, x):
     return tape.gradient(slope, x, tf.constant(UPSTREAM))
 
 
-@pytest.mark.parametrize("inside", [False, True])  # whether the outer tape is in the graph, too
-@pytest.mark.parametrize("shortcut", [False, True])
-@pytest.mark.parametrize("name", ["gclu", "gelu", "rc_layer"])
+@pytest.mark.parametrize(
+    ("name", "shortcut", "inside"),  # inside: whether the outer tape is in the graph, too
+    [
+        ("gclu", False, True),
+        ("gclu", True, True),
+        ("gclu", True, False),
+        ("rc_layer", True, True),
+        ("rc_layer", False, False),
+    ],
+)
 def test_second_derivatives_go_through_the_statistics(name, shortcut, inside, rc_layer):
     function = normalized_then(rc_layer if name == "rc_layer" else getattr(kr, name), shortcut)
     slope, x = partial(slope_of, function), tf.constant(X)
@@ -140,9 +147,8 @@ def test_second_derivatives_go_through_the_statistics(name, shortcut, inside, rc
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["gclu", "gelu"])
-def test_a_second_derivative_keeps_nothing_within_a_loop(name):
-    slope = partial(slope_of, getattr(kr, name))
+def test_a_second_derivative_keeps_nothing_within_a_loop():
+    slope = partial(slope_of, kr.gclu)
     graph = tf.function(partial(second_derivative, slope)).get_concrete_function(X).graph
     loops = [len(each.outputs) for each in graph.get_operations() if "Call" in each.type]
     assert loops == [1, 1, 2]  # the value, the slope, and the derivatives by image and upstream
