@@ -101,8 +101,8 @@ def _normalization(epsilon):
                 s = gamma * inverse
                 of_v, of_u = -s * m_un, v_gamma - s * m_vn  # e = of_v v + of_u u
                 of_n = 2.0 * s * m_un * m_vn - v_gamma * m_un - s * rest
-                factors = (of_v, of_u, of_n, -(of_v * m_v + of_u * m_u))
-                factors = [factor * inverse for factor in factors]
+                offset = -(of_v * m_v + of_u * m_u)
+                factors = [factor * inverse for factor in (of_v, of_u, of_n, offset)]
                 along_u, along_x = _second_derivatives(
                     v, u, x, along_u, mean, inverse, v_gamma, v_beta, *factors
                 )
