@@ -1,13 +1,15 @@
 """Writes the tables of docs/ensembles.md: a single network, a plain ensemble and FoRDE.
 
-    python benchmarks/ensembles.py
+    python benchmarks/ensembles.py [FORDE]
 
-What was measured lies in results/ensembles/, as `kr.ensemble.write_csv` writes it: plain.csv of
-runs of seeds 0 to 4, forde.csv of five members that were trained together.
+What was measured lies in results/ensembles/, as `kr.ensemble.write_csv` writes it: plain.csv is the
+ensemble.csv of `python -m keras_rescnet.ensemble`, for seeds 0 to 4. With FORDE, the `model.keras`
+of examples/forde.py, this measures its members on CIFAR-10 and writes forde.csv first.
 """
 
 import csv
 import pathlib
+import sys
 
 import numpy as np
 
@@ -28,6 +30,18 @@ def read(name):
             values += [np.nan] * (5 - len(values))
             conditions.setdefault((row["corruption"], int(row["severity"])), []).append(values)
     return {condition: np.array(rows) for condition, rows in conditions.items()}
+
+
+def measure(path):
+    """Writes forde.csv: scores of the members of a saved model, clean and corrupted."""
+    import keras
+
+    import keras_rescnet as kr
+
+    members = [x for x in keras.models.load_model(path).layers if isinstance(x, keras.Model)]
+    corruptions = [getattr(kr.corruptions, name) for name in kr.corruptions.__all__]
+    rows = kr.ensemble.measure(members, kr.data.CIFAR10, corruptions=corruptions)
+    kr.ensemble.write_csv(rows, RESULTS / "forde.csv")
 
 
 def tables():
@@ -67,4 +81,6 @@ def tables():
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        measure(sys.argv[1])
     update(PAGE, "ensembles", tables())
