@@ -39,11 +39,13 @@ def gradient(function: Callable, tensors: list) -> list:
 
 
 @contextlib.contextmanager
-def plain_moments() -> Iterator[None]:
-    """Within it, TensorFlow's variance may be differentiated twice; Keras's normalizations call it.
+def twice_differentiable() -> Iterator[None]:
+    """Within it, normalizations are called that may be differentiated twice on TensorFlow.
 
-    `tf.nn.moments` stops the gradient of the mean that it subtracts: the variance does not depend
-    on that mean to first order, but to second order it does. Not for several threads at once.
+    Those of `kr.layers.BatchNormalization` have a second derivative of their own, in few passes.
+    Keras's own would have a wrong one: they call `tf.nn.moments`, which stops the gradient of
+    the mean that it subtracts. The variance does not depend on that mean to first order, but to
+    second order it does. Not for several threads at once.
     """
     if _backend() == "jax":
         yield

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_rescnet.analysis.derivatives import compiled, gradient, plain_moments
+from keras_rescnet.analysis.derivatives import compiled, gradient, twice_differentiable
 from keras_rescnet.mistake import Mistake
 
 ALL = "all layers"  # the name of the sum over them
@@ -43,7 +43,7 @@ class Surface:
 
         def value(weights, batch):
             images, labels = batch
-            with plain_moments():
+            with twice_differentiable():
                 logits, _ = model.stateless_call(weights, state, images, training=True)
             others = [] if teacher is None else [teacher(images, training=False)]
             return ops.mean(loss(labels, logits, *others))

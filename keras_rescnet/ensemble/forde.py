@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_rescnet import data
-from keras_rescnet.analysis.derivatives import plain_moments
+from keras_rescnet.analysis.derivatives import twice_differentiable
 from keras_rescnet.ensemble.members import load_members, log_mean, stacked
 from keras_rescnet.losses import categorical_crossentropy
 from keras_rescnet.mistake import Mistake, shorten
@@ -114,7 +114,7 @@ class FoRDE(keras.Model):
 
         logits, slopes = [], []
         for member in self.members:
-            with tf.GradientTape() as tape, plain_moments():
+            with tf.GradientTape() as tape, twice_differentiable():
                 tape.watch(images)
                 logits.append(member(images, training=True))
                 true = tf.reduce_sum(logits[-1] * tf.cast(labels, logits[-1].dtype))

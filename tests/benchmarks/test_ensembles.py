@@ -21,7 +21,7 @@ def test_the_tables_are_what_was_measured(ensembles):
     assert rest.partition("<!-- /ensembles -->")[0] == f"\n{ensembles.tables()}"
 
 
-@pytest.mark.parametrize("file, name", [("plain", "ensemble of these 5"), ("forde", "FoRDE")])
+@pytest.mark.parametrize(("file", "name"), [("plain", "ensemble of these 5"), ("forde", "FoRDE")])
 def test_rows_are_means_over_all_corruptions(ensembles, file, name):
     with open(ensembles.RESULTS / f"{file}.csv", newline="") as lines:
         rows = [row for row in csv.DictReader(lines) if row["model"] == "ensemble"]

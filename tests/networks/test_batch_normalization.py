@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from keras_rescnet import layers
-from keras_rescnet.analysis.derivatives import plain_moments
+from keras_rescnet.analysis.derivatives import twice_differentiable
 from keras_rescnet.layers import BatchNormalization
 from support.gradients import double_precision, hessian_product, pull_back_layer
 
@@ -123,7 +123,7 @@ def test_second_derivatives_in_few_passes_are_those_of_the_equation(in_graph):
         vectors = [tf.constant(each, dtype) for each in along]
         with tf.GradientTape() as outer:
             outer.watch(arguments)
-            with tf.GradientTape() as inner, plain_moments():
+            with tf.GradientTape() as inner, twice_differentiable():
                 inner.watch(arguments)
                 y = normalize(*arguments[:3])
             first = inner.gradient(y, arguments[:3], arguments[3])
