@@ -9,6 +9,7 @@ import sys
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.data.ops import iterator_ops
 
 import keras_rescnet as kr
 from keras_rescnet.data import evaluation_batches
@@ -60,6 +61,24 @@ class Reduced:
         tf.distribute.ReplicaContext.all_reduce = self.original
 
 
+class Autotuned:
+    """Counts the iterators that are made with a thread to tune them."""
+
+    def __enter__(self):
+        self.count, self.original = 0, iterator_ops.OwnedIterator.__init__
+
+        def __init__(iterator, dataset=None, *arguments, **options):
+            if dataset is not None:
+                self.count += dataset.options().autotune.enabled is not False
+            self.original(iterator, dataset, *arguments, **options)
+
+        iterator_ops.OwnedIterator.__init__ = __init__
+        return self
+
+    def __exit__(self, *_):
+        iterator_ops.OwnedIterator.__init__ = self.original
+
+
 def train(devices, scale=None, **changes):
     """Returns what three steps on so many devices leave."""
     recipe = dataclasses.replace(noise.recipe, model=model, **changes)
@@ -74,7 +93,8 @@ def train(devices, scale=None, **changes):
         optimizer.dynamic_scale.assign(scale)
     sizes = {"batch_size": 8, "accumulation_steps": recipe.gradient_accumulation_steps}
     engine.build(Task(built, optimizer, metrics.statistics, metrics.statistics, **sizes))
-    engine.feed(functools.partial(run_data.train_batches, 0, 3))
+    with Autotuned() as autotuned:
+        engine.feed(functools.partial(run_data.train_batches, 0, 3))
     with Reduced() as reduced:
         sums = engine.steps([recipe.learning_rate] * 3)
     if recipe.trainable is not None:  # what devices share before is the frozen weights, too
@@ -84,6 +104,7 @@ def train(devices, scale=None, **changes):
         "arrays": {name: array.tolist() for name, array in engine.variables().items()},
         "loss_scale": engine.loss_scale(),
         "reduced": reduced.count,
+        "autotuned": autotuned.count,
         "parameters": count_parameters(built),
     }
 

@@ -36,6 +36,7 @@ def test_two_devices_are_as_one(tmp_path):
     assert exam.keys() == {*TOLERANCES, "collectives", "tested"}
     for case, tolerance in TOLERANCES.items():
         steps_are_those_of_one(case, tolerance, *exam[case])
+        assert [run["autotuned"] for run in exam[case]] == [0, 0], case
     for run in exam["overflow"]:  # the scale is halved once on all devices
         assert run["loss_scale"] == 2.0**57
         assert run["arrays"]["sgd/iteration"] == 0

@@ -7,6 +7,7 @@ import os
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.data.ops import multi_device_iterator_ops
 
 from keras_rescnet.console import say
 from keras_rescnet.mistake import Mistake
@@ -161,7 +162,7 @@ class Engine(TaskEngine):
 
     def feed(self, batches):
         """See `engines.Engine`."""
-        self._iterator = iter(self._distribute(batches))
+        self._iterator = self._distribute(batches)
 
     def steps(self, learning_rates):
         """See `engines.Engine`."""
@@ -242,9 +243,7 @@ class Engine(TaskEngine):
     def _distribute(self, batches):
         """Gives every replica its own rows of the same global batch."""
         if self.replicas == 1:
-            return batches(num_shards=1, shard_index=0)
-        options = tf.data.Options()
-        options.autotune.enabled = False
+            return iter(batches(num_shards=1, shard_index=0))
 
         def of_process(context):
             processes = context.num_input_pipelines
@@ -259,9 +258,38 @@ class Engine(TaskEngine):
                 )
 
             mine = batches(num_shards=processes, shard_index=context.input_pipeline_id)
-            return mine.flat_map(of_replicas).with_options(options)
+            return _without_autotune(mine.flat_map(of_replicas))
 
-        return self.strategy.distribute_datasets_from_function(of_process)
+        with _replicas_without_autotune():
+            return iter(self.strategy.distribute_datasets_from_function(of_process))
+
+
+def _without_autotune(dataset):
+    """Returns the dataset with nothing that tunes it.
+
+    The end of an iterator waits for the thread that tunes it. That is told of the end before the
+    end is marked: when it looks too early, as on a busy machine, it sleeps for up to a minute.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
+
+
+@contextlib.contextmanager
+def _replicas_without_autotune():
+    """Has the datasets that TensorFlow itself puts before every replica not tuned either.
+
+    There is no public way to give them options. Should the private function go, a run on several
+    devices ends here.
+    """
+    make = multi_device_iterator_ops._create_device_dataset
+    multi_device_iterator_ops._create_device_dataset = lambda *arguments: _without_autotune(
+        make(*arguments)
+    )
+    try:
+        yield
+    finally:
+        multi_device_iterator_ops._create_device_dataset = make
 
 
 def _show_devices(numbers):
