@@ -74,10 +74,14 @@ def pull_back_layer(layer, x, upstream, *, compiled=False, **options):
     if keras.backend.backend() == "jax":
         import jax
 
+        variables = [*layer.trainable_variables, *layer.non_trainable_variables]
         fixed = [weight.value for weight in layer.non_trainable_variables]
 
+        # Not `stateless_call`, which casts nothing to the layer's compute dtype
         def function(inputs, weights):
-            return layer.stateless_call(weights, fixed, *inputs, **options)[0]
+            values = zip(variables, [*weights, *fixed], strict=True)
+            with keras.StatelessScope(state_mapping=list(values)):
+                return layer(*inputs, **options)
 
         def both(inputs, weights, upstream):
             y, gradient = jax.vjp(function, inputs, weights)
