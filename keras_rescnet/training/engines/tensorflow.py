@@ -7,7 +7,6 @@ import os
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.data.ops import multi_device_iterator_ops
 
 from keras_rescnet.console import say
 from keras_rescnet.mistake import Mistake
@@ -267,8 +266,8 @@ class Engine(TaskEngine):
 def _without_autotune(dataset):
     """Returns the dataset with nothing that tunes it.
 
-    The end of an iterator waits for the thread that tunes it. That is told of the end before the
-    end is marked: when it looks too early, as on a busy machine, it sleeps for up to a minute.
+    The end of an iterator waits for the thread that tunes it, which on a busy machine was seen to
+    sleep on, for 40 seconds and more.
     """
     options = tf.data.Options()
     options.autotune.enabled = False
@@ -280,8 +279,10 @@ def _replicas_without_autotune():
     """Has the datasets that TensorFlow itself puts before every replica not tuned either.
 
     There is no public way to give them options. Should the private function go, a run on several
-    devices ends here.
+    devices ends here, and one on a single device goes on.
     """
+    from tensorflow.python.data.ops import multi_device_iterator_ops
+
     make = multi_device_iterator_ops._create_device_dataset
     multi_device_iterator_ops._create_device_dataset = lambda *arguments: _without_autotune(
         make(*arguments)
