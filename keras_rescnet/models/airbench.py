@@ -19,6 +19,7 @@ from keras_rescnet.models.blocks import (
     made_layer,
 )
 from keras_rescnet.models.weights import takes_weights
+from keras_rescnet.self_gated import gelu
 
 
 @takes_weights
@@ -26,7 +27,7 @@ def Airbench94(
     *,
     widths: Sequence[int] = (64, 256, 256),
     calibration: Calibration | None = None,
-    activation: Activation = "gelu",
+    activation: Activation = gelu,
     input_shape: tuple[int, int, int] = (32, 32, 3),
     classes: int = 10,
     name: str = "airbench94",
@@ -49,7 +50,7 @@ def Airbench94(
         widths: Filters of the convolutions of each stage.
         calibration: `None`, or what makes the layer after the last normalization of every stage,
             called with a `name`: `RCLayer`, ...
-        activation: A Keras activation: `"gelu"`, `kr.gclu`, ...
+        activation: A Keras activation: `kr.gelu`, `kr.gclu`, ...
         input_shape: Height, width and channels of the images.
         classes: Number of logits.
         name: Name of the model.

@@ -16,6 +16,7 @@ from keras_rescnet.layers.arguments import check_count, check_rate
 from keras_rescnet.models.blocks import Activation, logits
 from keras_rescnet.models.transformer import image_patches, transformer_block
 from keras_rescnet.models.variant import variant
+from keras_rescnet.self_gated import gelu
 
 
 def CaiT(
@@ -26,7 +27,7 @@ def CaiT(
     class_depth: int = 2,
     heads: int,
     layer_scale: float = 1e-5,
-    activation: Activation = "gelu",
+    activation: Activation = gelu,
     drop_path: float = 0.0,
     input_shape: tuple[int, int, int] = (32, 32, 3),
     classes: int = 10,
@@ -48,7 +49,7 @@ def CaiT(
         class_depth: Number of blocks of the class token. Defaults to 2.
         heads: Attention heads; divides `width`.
         layer_scale: First value of the scales of every branch. Defaults to 1e-5.
-        activation: A Keras activation for the MLPs: `"gelu"` (exact), `kr.gclu`, ...
+        activation: A Keras activation for the MLPs: `kr.gelu` (exact), `kr.gclu`, ...
         drop_path: Rate at which each branch of the patches' blocks is dropped from an image in
             training.
         input_shape: Height, width and channels of the images.

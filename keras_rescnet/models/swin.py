@@ -17,6 +17,7 @@ from keras_rescnet.models.blocks import (
 )
 from keras_rescnet.models.transformer import image_patches, transformer_block
 from keras_rescnet.models.variant import variant
+from keras_rescnet.self_gated import gelu
 
 
 def Swin(
@@ -26,7 +27,7 @@ def Swin(
     depths: Sequence[int],
     heads: Sequence[int],
     window_size: int,
-    activation: Activation = "gelu",
+    activation: Activation = gelu,
     drop_path: float = 0.0,
     input_shape: tuple[int, int, int] = (32, 32, 3),
     classes: int = 10,
@@ -48,7 +49,7 @@ def Swin(
         depths: Number of blocks in each stage.
         heads: Attention heads in each stage; divides the stage's channels.
         window_size: Side of a window, which divides the maps that are larger than it.
-        activation: A Keras activation for the MLPs: `"gelu"` (exact), `kr.gclu`, ...
+        activation: A Keras activation for the MLPs: `kr.gelu` (exact), `kr.gclu`, ...
         drop_path: Rate at which the last block's branches are dropped from an image in
             training; it grows linearly from 0 in the first.
         input_shape: Height, width and channels of the images.

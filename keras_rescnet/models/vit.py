@@ -11,6 +11,7 @@ from keras_rescnet.layers.arguments import check_count
 from keras_rescnet.models.blocks import Activation, linear_rates, logits
 from keras_rescnet.models.transformer import image_patches, transformer_block
 from keras_rescnet.models.variant import variant
+from keras_rescnet.self_gated import gelu
 
 
 def ViT(
@@ -19,7 +20,7 @@ def ViT(
     width: int,
     depth: int,
     heads: int,
-    activation: Activation = "gelu",
+    activation: Activation = gelu,
     drop_path: float = 0.0,
     input_shape: tuple[int, int, int] = (32, 32, 3),
     classes: int = 10,
@@ -40,7 +41,7 @@ def ViT(
         width: Channels of a token.
         depth: Number of blocks.
         heads: Attention heads; divides `width`.
-        activation: A Keras activation for the MLPs: `"gelu"` (exact), `kr.gclu`, ...
+        activation: A Keras activation for the MLPs: `kr.gelu` (exact), `kr.gclu`, ...
         drop_path: Rate at which the last block's branches are dropped from an image in
             training; it grows linearly from 0 in the first.
         input_shape: Height, width and channels of the images.
