@@ -65,8 +65,8 @@ TORCH_FLOOR = (
 VIT_FLOOR = (
     "in TensorFlow's profiler products of matrices take 1.8 of 2.3 s of a step in float32 and 1.0 "
     "of 1.5 s in bfloat16, which alone bounds float32 at 1.35 x. Tried: GELU in loops with a "
-    "written gradient (kept, as the transformers' default: 7 % and 12 % less time). Beside them stand layer normalization, operation by operation, "
-    "and sums for the gradients of biases."
+    "written gradient (kept, as the transformers' default: 7 % and 12 % less time). Beside them "
+    "stand layer normalization, operation by operation, and sums for the gradients of biases."
 )
 FAST_FLOOR = (
     "convolutions take nine tenths of a step, 1.67 of 1.87 s in float32 and 1.14 of 1.32 s in "
@@ -74,9 +74,9 @@ FAST_FLOOR = (
     "in float32, where the other two products of a convolution take 0.27 s each: oneDNN computes "
     "them at 240 to 280 GFLOP/s, those at 410 to 520, and a product of large matrices at 415. "
     "Tried: these gradients as products of matrices, of patches or of nine slices of the maps, and "
-    "as a convolution of transposed maps (faster on maps of 7 x 7 and 3 x 3, slower on larger ones: "
-    "a tenth of the step at most, for code of its own); one thread each for two steps side by side "
-    "(4 % more images/s together)."
+    "as a convolution of transposed maps (faster on maps of 7 x 7 and 3 x 3, slower on larger "
+    "ones: a tenth of the step at most, for code of its own); one thread each for two steps side "
+    "by side (4 % more images/s together)."
 )
 SPEEDS = {  # of a step, by PyTorch's: at least, and what was tried
     "ResNet-32": (1.0, TORCH_FLOOR),
