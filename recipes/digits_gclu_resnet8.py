@@ -2,7 +2,7 @@
 
     python train.py --recipe recipes/digits_gclu_resnet8.py
 
-Cost and score: 50 seconds on two CPU cores; 98.87 %, seed 0.
+Cost and score: 50 seconds on two CPU cores; 99.04 %, the mean of ten seeds.
 
 It is not in the paper. Images are not flipped: a mirrored 2 is not a digit.
 """

@@ -16,7 +16,7 @@ from keras_rescnet.layers import RCLayer, SqueezeExcite
 from keras_rescnet.models import CifarResNet8, weights
 from keras_rescnet.models.catalogue import builders
 from keras_rescnet.models.weights import changed_arguments
-from support import ROOT
+from support import DIGITS_RECORD, ROOT
 
 DIGITS = "digits_gclu_resnet8"
 CARDS = kr.models.pretrained()
@@ -42,8 +42,7 @@ def copy(tmp_path):
 
 def test_the_digits_are_classified_as_their_record_has_it(trained):
     """The record's figures were computed by the run, with its own code."""
-    (file,) = (ROOT / "results").glob("digits_gclu_resnet8-*.json")
-    results = json.loads(file.read_text())["results"]
+    results = json.loads(DIGITS_RECORD.read_text())["results"]
     measured = kr.evaluate(trained, kr.data.DIGITS)
     assert measured["accuracy"] == results["test_accuracy"]
     assert measured["loss"] == pytest.approx(results["test_loss"], rel=1e-5)

@@ -8,7 +8,7 @@ import pytest
 import keras_rescnet as kr
 from keras_rescnet.analysis.records import read_record
 from keras_rescnet.training.environment import changes
-from support import ROOT
+from support import DIGITS_RECORD, ROOT
 
 # What says where a record was made, and decides nothing
 _NO_CAUSE = ("commit", "versions", "machine")
@@ -17,8 +17,7 @@ _NO_CAUSE = ("commit", "versions", "machine")
 @pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="made on TensorFlow")
 def test_the_digits_end_as_their_record_has_it(tmp_path):
-    (file,) = (ROOT / "results").glob("digits_gclu_resnet8-*.json")
-    record = read_record(file)
+    record = read_record(DIGITS_RECORD)
     recipe = kr.load_recipe(ROOT / "recipes" / "digits_gclu_resnet8.py")
     results = kr.train(recipe, tmp_path / "run")
     run = json.loads((tmp_path / "run" / "run.json").read_text())
