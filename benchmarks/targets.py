@@ -63,10 +63,11 @@ TORCH_FLOOR = (
     "`jit_compile` of the whole step, and Keras on JAX, take 2.5 x as long."
 )
 VIT_FLOOR = (
-    "in TensorFlow's profiler products of matrices take 1.8 of 2.3 s of a step in float32 and 1.0 "
-    "of 1.5 s in bfloat16, which alone bounds float32 at 1.35 x. Tried: GELU in loops with a "
-    "written gradient (kept, as the transformers' default: 7 % and 12 % less time). Beside them "
-    "stand layer normalization, operation by operation, and sums for the gradients of biases."
+    "in TensorFlow's profiler products of matrices take 2.0 of 2.6 s of a step in float32 and 1.0 "
+    "of 1.5 s in bfloat16: a float32 step of products alone would be below 1.5 x, too. Tried: GELU "
+    "in loops with a written gradient (kept, as the transformers' default: 7 % and 12 % less "
+    "time). Beside the products stand layer normalization, operation by operation, and sums for "
+    "the gradients of biases."
 )
 FAST_FLOOR = (
     "convolutions take nine tenths of a step, 1.67 of 1.87 s in float32 and 1.14 of 1.32 s in "
