@@ -142,6 +142,7 @@ def stopping(hook, count):
 
 def started(folder, *extra, minutes=0.0, **options):
     """Starts the same script again: everything is made anew."""
+    keras.utils.set_random_seed(1)
     batches = kr.data.resumable(batches_of)
     resume = kr.ExactResume(folder / "resume", batches, checkpoint_minutes=minutes)
     return run(folder, batches, [resume, *extra], **options)
