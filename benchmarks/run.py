@@ -1,6 +1,6 @@
 """Runs the benchmarks, and writes what they measured into docs/performance.md and docs/choosing.md.
 
-    python benchmarks/run.py                 all of them, about 35 minutes on two cores
+    python benchmarks/run.py                 all of them, about 40 minutes on two cores
     python benchmarks/run.py step memory     these; the others' figures stay
     python benchmarks/run.py --page          none; writes the page again
 

@@ -221,10 +221,12 @@ TARGETS = (
             f"first step of {recipe}",
             at_most=8.0,
             unit="s",
-            tried="a part, the same for all, loads TensorFlow and Keras; the rest reads the data, "
-            "builds the network, traces its step in Python and compiles it. Tried: Keras without "
-            "the packages that it only wraps, imports without a collector of garbage, data read "
-            "in batches, tracing without AutoGraph (all kept).",
+            tried="loading TensorFlow and Keras takes 2.1 s, decoding CIFAR-10's 60,000 PNG files "
+            "2.4 s, the run's folder and recipe about 1 s. Networks differ in the rest: ResCNet-32 "
+            "is built in 0.6 s, traced in 1.9 s, compiled in 2.7 s and computes a step in 0.4 s; "
+            "VGG-16's first step alone takes 1.7 s, the fast network's, of 2,000 images, 4 s. "
+            "Tried: Keras without the packages that it only wraps, imports without a collector of "
+            "garbage, data read in batches, tracing without AutoGraph (all kept).",
         )
         for recipe in ("digits_gclu_resnet8", *(f"cifar10_{name}" for name in RECIPES))
     ),

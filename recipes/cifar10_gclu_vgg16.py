@@ -2,7 +2,7 @@
 
     python train.py --recipe recipes/cifar10_gclu_vgg16.py
 
-Cost and score: about 34 hours on two CPU cores (81.4 images/s); not run.
+Cost and score: about 32 hours on two CPU cores (86.1 images/s); not run.
 
 Numbers that the paper leaves open (weight decay, linear warm-up from 1 %) are those of the
 authors' scripts. They do not clip gradients; this recipe does, to a norm of 5, so that short runs

@@ -2,7 +2,7 @@
 
     python train.py --recipe recipes/cifar10_kerascv_rescnet32.py
 
-Cost and score: about 10.3 hours on two CPU cores (269 images/s) and the time of the transforms; not
+Cost and score: about 9.6 hours on two CPU cores (289 images/s) and the time of the transforms; not
 run.
 
 The paper does not use these. They show keras-cv layers in a recipe, where they may stand in one

@@ -2,7 +2,7 @@
 
     python train.py --recipe recipes/cifar10_rescnet32.py
 
-Cost and score: about 10.3 hours on two CPU cores (269 images/s); not run.
+Cost and score: about 9.6 hours on two CPU cores (289 images/s); not run.
 
 Its baseline is recipes/cifar10_resnet32.py.
 """

@@ -2,9 +2,9 @@
 
     python train.py --recipe recipes/table1.py:cifar100-rescnet32
 
-Cost and score: on two CPU cores, one run on CIFAR takes about 7.7 hours with ResNet-32 (362
-images/s), 10.3 with ResCNet-32 (269 images/s), 152 with ResNet-50 (18.2 images/s) and 178 with
-ResCNet-50 (15.6 images/s); none of the 27 has been run at full length.
+Cost and score: on two CPU cores, one run on CIFAR takes about 6.9 hours with ResNet-32 (404
+images/s), 9.6 with ResCNet-32 (289 images/s), 141 with ResNet-50 (19.6 images/s) and 160 with
+ResCNet-50 (17.3 images/s); none of the 27 has been run at full length.
 
 The paper says 200 epochs of SGD, 5 of them warm-up, 128 images per batch, cosine decay from 0.1.
 Where the authors' scripts differ, this file follows the scripts: SVHN starts from 0.01, without

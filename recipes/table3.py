@@ -3,8 +3,8 @@
     python train.py --recipe recipes/table3.py:cifar100-rescnet50-cutmix
     python train.py --recipe recipes/table3.py:cifar100-rescnet50-distributed --devices 2
 
-Cost and score: on two CPU cores, a run of 200 epochs takes about 152 hours with ResNet-50 (18.2
-images/s) and 178 with ResCNet-50 (15.6 images/s); none of the 18 has been run at full length.
+Cost and score: on two CPU cores, a run of 200 epochs takes about 141 hours with ResNet-50 (19.6
+images/s) and 160 with ResCNet-50 (17.3 images/s); none of the 18 has been run at full length.
 
 The last row is the one before it on two devices with 128 images each and batch statistics per
 device, as in the authors' script; it needs `--devices 2`.

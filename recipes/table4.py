@@ -2,7 +2,7 @@
 
     python train.py --recipe recipes/table4.py:cifar100-rescnet32-r2
 
-Cost and score: about 10.3 hours each on two CPU cores (269 images/s); none of the 5 has been run at
+Cost and score: about 9.6 hours each on two CPU cores (289 images/s); none of the 5 has been run at
 full length.
 
 Without a hidden layer (`two-fc`), with one of a half or a quarter of the channels (`r2`, `r4`), and

@@ -2,8 +2,8 @@
 
     python train.py --recipe recipes/table5.py:cifar10-vgg16-gclu
 
-Cost and score: on two CPU cores, one run takes about 2.4 hours with ResNet-8 (1,144 images/s), 7.7
-with ResNet-32 (362 images/s), 34 with VGG-16 (81.4 images/s) and 73 with ViT-Tiny (57.1 images/s);
+Cost and score: on two CPU cores, one run takes about 2.2 hours with ResNet-8 (1,279 images/s), 6.9
+with ResNet-32 (404 images/s), 32 with VGG-16 (86.1 images/s) and 65 with ViT-Tiny (64.2 images/s);
 none of the 42 has been run at full length. ResNet-8 on CIFAR-10, for 30 epochs (`--set epochs=30`),
 seed 0, took 22 to 30 minutes beside other work, and gave 85.23 % with ReLU, 85.37 % with GELU,
 84.88 % with GCLU.

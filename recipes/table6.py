@@ -2,7 +2,7 @@
 
     python train.py --recipe recipes/table6.py:cifar10-resnet32-gclu-tanh
 
-Cost and score: somewhat more than the 7.7 hours of ResNet-32 with ReLU on two CPU cores (362
+Cost and score: somewhat more than the 6.9 hours of ResNet-32 with ReLU on two CPU cores (404
 images/s); none of the 6 has been run at full length.
 
 With the Gaussian distribution function, a sigmoid (Eq. 7) and a hyperbolic tangent (Eq. 8). The
