@@ -134,6 +134,8 @@ def test_links_lead_somewhere(page):
     for path, heading in targets:
         target = (page.parent / path) if path else page
         assert target.exists(), path
+        if target.suffix == ".md" and DOCS in page.parents:
+            assert DOCS in target.resolve().parents, f"{path} is no page of the site"
         if heading:
             headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)
             assert heading in {
