@@ -24,14 +24,16 @@ gc.disable()
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 
 
-@pytest.fixture(autouse=True)
-def same_numbers():
-    """Draws the same weights and masks in every run of a test, whichever tests ran before it.
+# Keras's initializers and Dropout take their seeds from Python's generator. Seeded by name, every
+# test has weights of its own, the same in each run, whichever tests ran before it; and none by
+# accident those of a run, whose seed is 0. `keras.utils.set_random_seed` would also empty
+# TensorFlow's cache of kernels, for each test to fill again.
+def pytest_fixture_setup(fixturedef):
+    random.seed(fixturedef.argname)
 
-    Keras's initializers and Dropout take their seeds from this generator. Its own
-    `set_random_seed` empties TensorFlow's cache of kernels, too, which costs more than most tests.
-    """
-    random.seed(0)
+
+def pytest_runtest_call(item):
+    random.seed(item.nodeid)
 
 
 @pytest.fixture(scope="session")
