@@ -44,10 +44,16 @@ def check_not_negative(name, value):
 def activation_of(name, value):
     """Returns the function or layer that `keras.activations.get` finds for an argument."""
     try:
+        if isinstance(value, keras.layers.Layer):
+            type(value).from_config(value.get_config())  # every place gets a copy
         if not isinstance(value, type):
             return keras.activations.get(value)
-    except (TypeError, ValueError):
-        pass
+    except (NotImplementedError, TypeError, ValueError) as error:
+        if isinstance(value, keras.layers.Layer):
+            raise Mistake(
+                f"`{name}` that is a layer must be made again by its get_config. "
+                f"Received: {name}={shorten(value)} ({shorten(error, str)})."
+            ) from None
     raise Mistake(
         f'`{name}` must be a name that Keras knows, such as "relu", a function such as kr.gclu, '
         f"or a layer, not its class. Received: {name}={shorten(value)}."

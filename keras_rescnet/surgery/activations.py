@@ -3,24 +3,34 @@
 import keras
 from keras import layers
 
+from keras_rescnet.activations import GCLUOperation
 from keras_rescnet.models.blocks import Activation
+from keras_rescnet.self_gated import SelfGated
+from keras_rescnet.surgery.graph import is_graph
 
 # What does nothing but activate; `Activation` has the activation in its config, as `Conv2D` has.
 LAYERS = (layers.ReLU, layers.LeakyReLU, layers.PReLU, layers.ELU, layers.Softmax)
 PLAIN = {"max_value": None, "negative_slope": 0, "threshold": 0}  # a ReLU that is no gate
+# `keras.ops.leaky_relu(x)` leaves a `LeakyRelu` in the graph
+OPERATIONS = {name.replace("_", ""): name for name in dir(keras.activations)}
 
 
 def activation_name(operation: keras.Operation) -> str | None:
     """Returns what an operation activates with, or `None`; plain ReLU, and it alone, is "relu"."""
-    if isinstance(operation, layers.ReLU):
+    is_layer, kind = isinstance(operation, layers.Layer), type(operation).__name__
+    # `keras.activations.relu(x, max_value=6)` leaves a `ReLU` that is no layer
+    if isinstance(operation, layers.ReLU) or (kind == "ReLU" and not is_layer):
         keys = [key for key in PLAIN if getattr(operation, key) != PLAIN[key]]
         changed = ", ".join(f"{key}={getattr(operation, key)}" for key in keys)
         return f"ReLU({changed})" if changed else "relu"
     if isinstance(operation, LAYERS):
-        return type(operation).__name__
-    if not isinstance(operation, layers.Layer):  # `keras.ops.relu(x)` leaves a `Relu` in the graph
-        name = type(operation).__name__.lower()
-        return name if hasattr(keras.activations, name) else None
+        return kind
+    if isinstance(operation, GCLUOperation):
+        return "gclu"
+    if isinstance(operation, SelfGated):
+        return operation.function.__name__
+    if not is_layer:
+        return OPERATIONS.get(kind.lower())
     function = getattr(operation, "activation", None)
     if function in (None, keras.activations.linear) or "activation" not in operation.get_config():
         return None
@@ -55,7 +65,19 @@ def activation_layer(activation: Activation, like: keras.Operation, name: str) -
         like: The operation whose activation it is or replaces, which gives the dtype policy.
         name: Name of the layer.
     """
-    policy = {"dtype": like.dtype_policy} if isinstance(like, layers.Layer) else {}
+    policy = policy_of(like)
     if isinstance(activation, layers.Layer):
-        return type(activation).from_config({**activation.get_config(), "name": name, **policy})
-    return layers.Activation(activation, name=name, **policy)
+        config = {**activation.get_config(), "name": name, "dtype": policy}
+        return type(activation).from_config(config)
+    return layers.Activation(activation, name=name, dtype=policy)
+
+
+def policy_of(operation: keras.Operation) -> keras.DTypePolicy:
+    """Returns the dtype policy of a layer; of another operation that of its first output.
+
+    A model's own says nothing about the layers in it.
+    """
+    if isinstance(operation, layers.Layer) and not is_graph(operation):
+        return operation.dtype_policy
+    dtype = keras.tree.flatten(operation.output)[0].dtype
+    return keras.DTypePolicy(f"mixed_{dtype}" if dtype in ("float16", "bfloat16") else dtype)

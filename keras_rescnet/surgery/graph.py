@@ -67,6 +67,13 @@ class Graph:
         """Returns how many weighted layers lead to `tensor` that lead to none of `others`."""
         return len(self._above[id(tensor)].difference(*(self._above[id(x)] for x in others)))
 
+    def data_format(self, tensor: keras.KerasTensor) -> str | None:
+        """Returns that of the layer that made `tensor`, or else what it read; `None` of none."""
+        call = self.maker[id(tensor)]
+        while not hasattr(call.operation, "data_format") and call.input_tensors:
+            call = self.maker[id(call.input_tensors[0])]
+        return getattr(call.operation, "data_format", None)
+
 
 def graphs(model: keras.Model, prefix: str = "", seen: set[int] | None = None) -> Iterator[Graph]:
     """Yields the graph of a model and those of the models nested in it, each once."""

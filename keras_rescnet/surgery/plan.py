@@ -144,10 +144,12 @@ def _places(graph: Graph, operation: keras.Operation, kind: str | None) -> list[
     found: list[Place] | str
     if kind is None and type(operation).__name__ in SUMS and len(tensors) > 1:
         found = _end_of_branch(graph, tensors)
-    elif kind == "concat" and isinstance(operation, keras.layers.Concatenate):
+    elif kind == "concat" and type(operation).__name__ == "Concatenate":
         rest = [tensors[:i] + tensors[i + 1 :] for i in range(len(tensors))]
         new = [i for i, x in enumerate(tensors) if graph.own_layers(x, rest[i])]
         found = [Place(i, makers[i]) for i in new] or "it reads no map that is new"
+        if len(tensors[0].shape) != 4 or operation.axis not in (-1, 3):
+            found = "it joins something else than channels of maps"
     elif kind == "activation" and _activates_maps(operation, call.outputs[0].shape):
         inside = not only_activates(operation) and not activates_last(operation)
         end = operation if activates_last(operation) else makers[0]
@@ -156,7 +158,11 @@ def _places(graph: Graph, operation: keras.Operation, kind: str | None) -> list[
         return None
     if others:
         return f"it is a shared layer, called {1 + len(others)} times"
-    ends = [place.end.name for place in found if isinstance(place, Place)]
+    if isinstance(found, str):
+        return found
+    if any(graph.data_format(tensors[place.index]) == "channels_first" for place in found):
+        return "its channels come first"
+    ends = [place.end.name for place in found]
     calibrated = [name for name in ends if name.endswith("_calibration")]
     return f"{calibrated[0]} is there already" if calibrated else found
 

@@ -6,7 +6,12 @@ import keras
 
 from keras_rescnet.mistake import Mistake, shorten
 from keras_rescnet.models.blocks import calibrated
-from keras_rescnet.surgery.activations import activates_last, activation_layer, only_activates
+from keras_rescnet.surgery.activations import (
+    activates_last,
+    activation_layer,
+    only_activates,
+    policy_of,
+)
 from keras_rescnet.surgery.graph import functional, is_graph
 from keras_rescnet.surgery.plan import Place, Plan
 
@@ -28,6 +33,7 @@ class Rebuild:
         self._new: dict[keras.Operation, keras.Operation] = {}  # by the old
         self._old: dict[keras.Operation, keras.Operation] = {}  # by the new
         self._split: dict[keras.Operation, keras.Layer] = {}  # activations that were arguments
+        self._inner: set[keras.Layer] = set()  # activations that are layers within a new layer
         places = [place for places in plan.places.values() for place in places]
         self._waiting: dict[keras.Operation, Any] = {
             old: 0 for place in places for old in place.last
@@ -53,7 +59,8 @@ class Rebuild:
                         f"Received: {variable.path} of {owner} and {old.name}."
                     )
             try:
-                for one, two in zip(_with_weights(old), _with_weights(new), strict=True):
+                parts = [part for part in _with_weights(new) if part not in self._inner]
+                for one, two in zip(_with_weights(old), parts, strict=True):
                     state: dict[str, Any] = {}
                     one.save_own_variables(state)
                     two.load_own_variables(state)
@@ -71,6 +78,9 @@ class Rebuild:
         if replaced and only_activates(old):
             return activation_layer(self.activation, old, old.name)
         activation = keras.activations.linear if self._is_split(old) else self.activation
+        if replaced and isinstance(activation, keras.Layer):  # which `old` uses inside
+            activation = activation_layer(activation, old, f"{old.name}_activation")
+            self._inner.add(activation)
         change = {"activation": activation} if replaced or self._is_split(old) else {}
         try:
             return type(old).from_config({**old.get_config(), **change})
@@ -112,7 +122,7 @@ class Rebuild:
         x = tensors[place.index]
         identity = (lambda: tensors[1 - place.index]) if place.shortcut else None
         policy = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(getattr(place.end, "dtype_policy", policy))
+        keras.config.set_dtype_policy(policy_of(place.end))
         try:
             y = calibrated(x, self.calibration, name, identity)
             if (y.shape, y.dtype) != (x.shape, x.dtype):

@@ -119,6 +119,12 @@ def tied(x):
     return layers.ReLU()(Tied(first.kernel, name="second")(x))
 
 
+def channels_first(x):
+    front = partial(conv, data_format="channels_first")
+    x = front(8, name="stem")(x)
+    return layers.Add(name="front")([x, layers.ReLU()(front(8, name="branch")(x))])
+
+
 def compiled():
     model = network(summed, "compiled")
     model.compile(loss=lambda y, p: keras.ops.mean(y - p))
@@ -213,6 +219,10 @@ refused = {
         ),
         "^conv2d.* cannot be calibrated: .*which reads the identity branch too",
     ),
+    "channels in front": (
+        calibrate(network(channels_first), calibration=RC, where=["front"]),
+        "^front cannot be calibrated: its channels come first",
+    ),
     "already calibrated": (
         calibrate(kr.calibrate(PLAIN, calibration=RC), calibration=RC),
         "sum is left: sum_calibration is there already",
@@ -270,6 +280,10 @@ refused = {
     "a place for nothing": (calibrate(PLAIN, where=["sum"]), "`where` needs an .*where="),
     "gclu by name": (calibrate(PLAIN, "gclu"), "such as kr.gclu.*activation='gclu'"),
     "GCLU's class": (calibrate(PLAIN, kr.layers.GCLU), "not its class"),
+    "an activation without a config": (
+        calibrate(PLAIN, Odd(2, name="odd")),
+        "`activation` .* get_config.*Received: activation=<Odd name=odd",
+    ),
     "a calibration by name": (calibrate(PLAIN, calibration="rc"), "makes a layer.*'rc'"),
     "a layer for a calibration": (calibrate(PLAIN, calibration=RC()), "a layer"),
     "a layer that is not made again": (

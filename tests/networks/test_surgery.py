@@ -302,6 +302,124 @@ def test_an_activation_inside_of_a_layer_is_not_put_behind_it():
     assert [layer.name for layer in new.layers[1:]] == ["inside", "end", "end_activation"]
 
 
+@keras.saving.register_keras_serializable(package="test")
+class Activated(layers.Layer):
+    """A layer of someone's own that activates inside."""
+
+    def __init__(self, units, activation, **kwargs):
+        super().__init__(**kwargs)
+        self.units, self.dense = units, layers.Dense(units)
+        self.activation = keras.activations.get(activation)
+
+    def build(self, input_shape):
+        self.dense.build(input_shape)
+
+    def call(self, x):
+        return 2.0 * self.activation(self.dense(x))
+
+    def get_config(self):
+        activation = keras.activations.serialize(self.activation)
+        return {**super().get_config(), "units": self.units, "activation": activation}
+
+
+def test_layers_that_activate_inside_get_copies_of_an_activation_that_is_a_layer():
+    vectors = keras.Input((3,))
+    x = Activated(6, "relu", name="wide")(vectors)
+    model = redrawn(keras.Model(vectors, Activated(4, "relu", name="narrow")(x)))
+    given = kr.layers.ACON()
+    for _ in range(2):  # what is given stays as it was
+        new = kr.calibrate(model, given)
+        assert not given.built
+        copies = [layer.activation for layer in new.layers[1:]]
+        assert [copy.beta.shape for copy in copies] == [(6,), (4,)]
+        for name in ("wide", "narrow"):
+            kernels = [network.get_layer(name).dense.kernel for network in (new, model)]
+            np.testing.assert_array_equal(*map(numpy, kernels))
+
+
+def test_a_bounded_relu_that_is_no_layer_is_left():
+    """As in a gate that is written out, `relu6(x + 3) / 6`."""
+    vectors = keras.Input((4,))
+    gate = keras.activations.relu(layers.Dense(4)(vectors) + 3.0, max_value=6.0) / 6.0
+    leaky = keras.activations.relu(
+        layers.Dense(4, activation="relu", name="dense")(vectors), negative_slope=0.2
+    )
+    model = redrawn(keras.Model(vectors, [gate, leaky]))
+    report = kr.calibration_report(model, kr.gclu).splitlines()
+    assert report[0] == "1 activations replaced, 0 calibrations added, 2 left"
+    x = 20.0 * np.random.default_rng(4).normal(size=(64, 4)).astype("float32")
+    gates = numpy(kr.calibrate(model, kr.gclu)(x)[0])
+    np.testing.assert_array_equal(gates, numpy(model(x)[0]))
+    assert gates.min() == 0.0 and gates.max() == 1.0
+
+
+def test_new_layers_have_the_dtype_of_operations_and_models_they_follow(tmp_path):
+    """Neither has a dtype policy of its own that says what is computed."""
+    maps = keras.Input((8, 8, 8), dtype="float32")
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        own = keras.Input((8, 8, 8))
+        branch = keras.Model(own, conv(8)(own), name="branch")
+        x = conv(8, name="stem")(maps)
+        x = layers.Add(name="model")([x, branch(x)])
+        x = layers.Add(name="operation")([x, ops.multiply(conv(8)(ops.relu(x)), 0.5)])
+        keras.Model(maps, x).save(tmp_path / "half.keras")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model = keras.models.load_model(tmp_path / "half.keras")
+    new = kr.calibrate(model, "relu", GATED)
+    assert_same(new, model, np.ones((1, 8, 8, 8), "float32"))
+    for name in ("model", "operation"):
+        assert new.get_layer(f"{name}_calibration").dtype_policy.name == "mixed_bfloat16"
+    vectors = keras.Input((4,))
+    model = keras.Model(vectors, layers.Dense(4)(ops.relu(layers.Dense(4)(vectors))))
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        new = kr.calibrate(model, "relu")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert {layer.output.dtype for layer in new.layers} == {"float32"}
+
+
+def test_raw_operations_are_places_too():
+    images = keras.Input((8, 8, 3))
+    x = kr.gclu(conv(8, name="one")(images))
+    x = kr.gelu(conv(8, name="two")(x))
+    x = ops.leaky_relu(conv(8, name="three")(x))
+    x = ops.concatenate([x, conv(4, name="four")(x)], axis=-1)
+    model = redrawn(keras.Model(images, x))
+    named = kr.calibration_report(model, kr.golu, where=lambda operation: True)
+    assert [line.split()[1] for line in named.splitlines()[1:4]] == ["gclu", "gelu", "leaky_relu"]
+    new = kr.calibrate(model, calibration=GATED, where="activation")
+    ends = [layer.input._keras_history.operation.name for layer in calibrations(new)]
+    assert ends == ["one", "two", "three"]
+    assert_same(new, model)
+    new = kr.calibrate(model, calibration=GATED, where="concat")
+    (added,) = calibrations(new)
+    assert added.input._keras_history.operation.name == "four"
+    assert_same(new, model)
+
+
+def calibrations(model):
+    return [layer for layer in model.layers if isinstance(layer, kr.layers.RCLayer)]
+
+
+def test_what_joins_no_channels_is_left():
+    images = keras.Input((8, 8, 3))
+    x = layers.Concatenate(name="maps")([images, conv(4, name="conv")(images)])
+    rows = layers.Concatenate(1, name="rows")([x, conv(7, name="below")(x)])
+    x = layers.Flatten()(x)
+    x = layers.Concatenate(name="vectors")([x, layers.Dense(2)(x)])
+    model = keras.Model(images, [x, rows])
+    report = kr.calibration_report(model, calibration=GATED, where="concat").splitlines()
+    assert sorted(line.split() for line in report[1:]) == [
+        "maps conv is calibrated".split(),
+        "rows left: it joins something else than channels of maps".split(),
+        "vectors left: it joins something else than channels of maps".split(),
+    ]
+    assert len(calibrations(kr.calibrate(model, calibration=GATED, where="concat"))) == 1
+
+
 def test_names_and_predicates_choose_places():
     chosen = kr.calibrate(SMALL, kr.gclu, CALIBRATED, where=["relu6", "a_add"])
     report = kr.calibration_report(SMALL, kr.gclu, where=["relu6"])
