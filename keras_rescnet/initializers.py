@@ -1,10 +1,24 @@
 """Initial weights: PyTorch's default, an identity, and the normal one of vision transformers."""
 
+import contextlib
 import math
+import random
 
 import keras
 import numpy as np
 from keras import initializers, ops
+
+
+@contextlib.contextmanager
+def without_drawing():
+    """Leaves Python's generator as it is, which Keras draws an initializer's seed from.
+
+    For initializers that are made when a module is imported, which may be after a user has seeded:
+    copies, which layers make of an initializer, draw seeds of their own.
+    """
+    state = random.getstate()
+    yield
+    random.setstate(state)
 
 
 def fan_in_uniform(fan_in):

@@ -97,6 +97,8 @@ def _terms(tensor):
     normalization needs. So a gradient of an activation or a calibration need not keep them, nor
     their sum with a shortcut, which the convolution after it keeps.
     """
+    if not tf.is_symbolic_tensor(tensor):  # in `batch_jacobian`, of a forward pass without a graph
+        return [(_given, (tensor,))]
     tensor = _source(tensor)
     if tensor.op.type == "AddV2":
         addends = [_source(addend) for addend in tensor.op.inputs]

@@ -35,6 +35,18 @@ model = keras.models.load_model(sys.argv[1])
 print(*(type(layer).__name__ for layer in model.layers), type(model.optimizer).__module__)
 """
 
+SEEDED = """
+import random
+import keras
+import keras_rescnet as kr
+
+keras.utils.set_random_seed(0)
+state = random.getstate()
+for name in kr.__all__:
+    getattr(kr, name)
+assert random.getstate() == state, "an import must not move the generator"
+"""
+
 LAUNCHER = """
 import sys
 import keras_rescnet.training.launchers.local
@@ -91,7 +103,7 @@ def test_a_saved_model_loads_after_a_plain_import(tmp_path):
     assert done.stdout.split() == ["GCLU", "RCLayer", "keras_rescnet.optimizers"]
 
 
-@pytest.mark.parametrize("script", [LIGHT, INNER_FIRST])
+@pytest.mark.parametrize("script", [LIGHT, INNER_FIRST, SEEDED])
 def test_layers_are_registered_when_keras_is_imported_and_not_before(script):
     done = python(script, KERAS_BACKEND="jax")
     assert done.returncode == 0, done.stderr[-2000:]

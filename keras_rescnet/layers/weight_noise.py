@@ -39,9 +39,10 @@ class WeightNoise(keras.layers.Wrapper):
         noise: Standard deviation of the noise, as a share of `rms(w)`, at least 0. Defaults to
             0.02.
         seed: Integer, of the random numbers. Defaults to `None`, one that is drawn.
-        **kwargs: Base layer arguments, such as `name` and `dtype`.
+        **kwargs: Base layer arguments, such as `name`.
 
-    Input and output shapes are those of the wrapped layer.
+    Shapes and dtypes of inputs and outputs are those of the wrapped layer. The noise is drawn in
+    the dtype of the weights.
 
     Example:
 
@@ -68,7 +69,8 @@ class WeightNoise(keras.layers.Wrapper):
                 "`layer` must be a layer or a model, not what makes one. "
                 f"Received: layer={shorten(layer)}."
             )
-        super().__init__(layer, **kwargs)
+        # Not mixed, or Keras would give `call` the weights in half precision, whatever their layers
+        super().__init__(layer, **{**kwargs, "dtype": "float32", "autocast": False})
         check_not_negative("noise", noise)
         self.noise = noise
         self.seed = seed
@@ -102,6 +104,10 @@ class WeightNoise(keras.layers.Wrapper):
     def compute_output_shape(self, input_shape):
         """Returns that of the wrapped layer."""
         return self.layer.compute_output_shape(input_shape)
+
+    def compute_output_spec(self, inputs, training=False):
+        """Returns that of the wrapped layer."""
+        return self.layer.compute_output_spec(inputs)
 
     def get_config(self):
         """Returns the arguments that make this layer again."""

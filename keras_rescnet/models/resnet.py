@@ -10,6 +10,7 @@ import keras
 from keras import layers
 from keras.initializers import VarianceScaling
 
+from keras_rescnet.initializers import without_drawing
 from keras_rescnet.layers import BatchNormalization, RCLayer, SqueezeExcite
 from keras_rescnet.layers.arguments import check_counts
 from keras_rescnet.mistake import Mistake, shorten
@@ -25,7 +26,8 @@ from keras_rescnet.models.residual_blocks import basic_block, bottleneck_block, 
 from keras_rescnet.models.stems import deep_stem, plain_stem, small_stem
 from keras_rescnet.models.variant import variant
 
-HE_FAN_OUT = VarianceScaling(2.0, "fan_out", "untruncated_normal")
+with without_drawing():
+    HE_FAN_OUT = VarianceScaling(2.0, "fan_out", "untruncated_normal")
 
 
 def ResNet(

@@ -4,10 +4,16 @@ from functools import partial
 
 from keras.initializers import RandomNormal, VarianceScaling
 
+from keras_rescnet.initializers import without_drawing
 from keras_rescnet.layers import RCLayer, SqueezeExcite
 from keras_rescnet.models.residual_blocks import bottleneck_block
 from keras_rescnet.models.resnet import HE_FAN_OUT, RC_OF_16_UNITS, ResNet, ResNet50
 from keras_rescnet.models.variant import variant
+
+with without_drawing():
+    _HE_FAN_IN = VarianceScaling(2.0, "fan_in", "untruncated_normal")
+    # Of every dense weight in their reference of ResCNet: mean 0 and deviation 1 at first.
+    _SMALL = RandomNormal(stddev=0.01)
 
 # Three stages of basic blocks.
 
@@ -16,7 +22,7 @@ _small_resnet = partial(
     ResNet,
     widths=(16, 32, 64),
     small_images=True,
-    kernel_initializer=VarianceScaling(2.0, "fan_in", "untruncated_normal"),
+    kernel_initializer=_HE_FAN_IN,
     input_shape=(32, 32, 3),
     classes=10,
 )
@@ -50,8 +56,6 @@ def CifarSENet56():
     """SENet-56 for CIFAR: ResNet-56 with squeeze and excitation, `reduction=4`."""
 
 
-# Their reference draws every dense weight from N(0, 0.01^2): mean 0 and deviation 1 at first.
-_SMALL = RandomNormal(stddev=0.01)
 _narrow_rc = partial(RCLayer, reduction=4, kernel_initializer=_SMALL, bias_initializer="zeros")
 
 

@@ -182,3 +182,19 @@ def test_a_network_keeps_no_more_for_gclu_than_for_relu(monkeypatch):
     assert bytes_kept(build(activation=kr.gclu), 8) <= relu
     calibration = partial(kr.layers.RCLayer, reduction=4)
     assert relu <= bytes_kept(build(calibration=calibration), 8) < 1.05 * relu
+
+
+@pytest.mark.parametrize(
+    "function",
+    [kr.gclu, kr.gelu, kr.layers.RCLayer(reduction=4), kr.layers.SimAM(), kr.layers.ACON()],
+)
+def test_jacobians_of_an_eager_forward_pass(function):
+    """Which TensorFlow computes in a graph; they are the gradients of every output."""
+    x = tf.constant(X[:, :2, :2])
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        y = tf.reduce_mean(function(x), axis=(1, 2))
+        parts = tf.unstack(y, axis=1)
+    jacobians = tape.batch_jacobian(y, x)
+    for i, part in enumerate(parts):
+        np.testing.assert_allclose(jacobians[:, i], tape.gradient(part, x), rtol=1e-5, atol=1e-6)

@@ -130,6 +130,29 @@ def test_noise_on_weights_gives_the_gradient_of_a_smoothed_loss(noise):
     np.testing.assert_array_equal(layer(one), np.full((1, count), w, "float32"))
 
 
+@pytest.mark.parametrize("scale", [1e-5, 1.0, 300.0])
+def test_noise_on_weights_is_drawn_in_their_dtype(scale):
+    """The mean square of these weights is 0 or infinite in float16."""
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        kernels = keras.initializers.Constant(scale)
+        dense = keras.layers.Dense(
+            10_000, kernel_initializer=kernels, use_bias=False, dtype="float32"
+        )
+        layer = layers.WeightNoise(dense, 0.1, seed=0)
+        one = keras.Input((1,))
+        model = keras.Model(one, layer(one))  # which is mixed itself
+        assert model.output.dtype == "float32"
+        for network in (layer, model):
+            y = np.asarray(network(np.ones((1, 1), "float16"), training=True), "float64")
+            assert abs(y.std() / scale - 0.1) < 5 * 0.1 / (2 * y.size) ** 0.5
+        half = layers.WeightNoise(keras.layers.Dense(2))
+        assert half(keras.KerasTensor((1, 1))).dtype == "float16"
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
 def test_noise_on_weights_leaves_statistics_seeds_and_losses_to_the_layer():
     inner = keras.Sequential(
         [
