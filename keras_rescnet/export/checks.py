@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from keras_rescnet.mistake import Mistake, shorten
+from keras_rescnet.models.parts import last_activation
 
 
 def check_model(model, mean, std):
@@ -17,11 +18,19 @@ def check_model(model, mean, std):
             "Models are exported with Keras on TensorFlow. "
             f"Received: KERAS_BACKEND={keras.backend.backend()}; load `model.keras` there."
         )
-    shape = getattr(model, "input_shape", None)
-    if not (isinstance(model, keras.Model) and isinstance(shape, tuple) and len(shape) == 4):
+    shape, output = (getattr(model, f"{side}_shape", None) for side in ("input", "output"))
+    images = isinstance(model, keras.Model) and isinstance(shape, tuple) and len(shape) == 4
+    logits = isinstance(output, tuple) and len(output) == 2 and isinstance(output[1], int)
+    if not (images and logits):
         raise Mistake(
-            "`model` must be a keras.Model from images (N, H, W, C) to logits. "
-            f"Received: model={shorten(model)}, input_shape={shorten(shape)}."
+            "`model` must be a keras.Model from images (N, H, W, C) to logits (N, classes). "
+            f"Received: model={shorten(model)}, input_shape={shorten(shape)}, "
+            f"output_shape={shorten(output)}."
+        )
+    if last := last_activation(model):
+        raise Mistake(
+            "`model` must return logits, to which an export applies softmax or sigmoid itself: "
+            f"take the last activation off. Received: {model.name}, which ends in {last}."
         )
     try:
         numbers = np.array([mean, std], "float64")

@@ -154,7 +154,10 @@ def _check_pictures(model, pictures):
     pictures = np.asarray(pictures)
     shape = getattr(model, "input_shape", None)
     fits = pictures.ndim == 4 and len(pictures) and pictures.dtype.kind in "uif"
-    if not fits or (isinstance(shape, tuple) and tuple(shape[1:]) != pictures.shape[1:]):
+    if fits and isinstance(shape, tuple):  # its sides may be open
+        sides = zip(shape[1:], pictures.shape[1:], strict=False)
+        fits = len(shape) == 4 and all(side in (None, given) for side, given in sides)
+    if not fits:
         raise Mistake(
             "`pictures` must be one picture or more of the model's input shape, (N, H, W, C). "
             f"Received: pictures of shape {pictures.shape} and dtype {pictures.dtype}, a model of "

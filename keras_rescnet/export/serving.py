@@ -84,10 +84,10 @@ def saved_model(
             f"`class_names` must be the names of the model's {classes} classes. "
             f"Received: class_names={shorten(names)}, {len(names)} names."
         )
-    if not 0 < crop_fraction <= 1:
+    if not (is_number(crop_fraction) and 0 < crop_fraction <= 1):
         raise Mistake(
             "`crop_fraction` must be above 0 and at most 1. "
-            f"Received: crop_fraction={crop_fraction}."
+            f"Received: crop_fraction={shorten(crop_fraction)}."
         )
     thresholds = _thresholds(thresholds, classes, multi_label)
     _check_path(path)

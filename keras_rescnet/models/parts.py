@@ -1,4 +1,4 @@
-"""The layers within a model, and the names that they would have in a new process."""
+"""The layers within a model, the names they would have in a new process, and what it ends in."""
 
 import collections
 from collections.abc import Callable
@@ -6,6 +6,8 @@ from collections.abc import Callable
 import keras
 
 _PARTS = (keras.layers.Layer, keras.random.SeedGenerator, keras.optimizers.Optimizer)
+# Layers and operations that pass probabilities on as they are
+_PASSING = ("Identity", "Dropout", "Flatten", "Reshape", "Cast")
 
 
 def parts_of(whole) -> list:
@@ -74,3 +76,20 @@ def split_number(name: str) -> tuple[str, int]:
 
 def _numbered(stem, number):
     return f"{stem}_{number}" if number else stem
+
+
+def last_activation(model):
+    """Returns "softmax" or "sigmoid" if a model ends in it, in a nested model too, else `None`."""
+    # In the order of the graph: the last gives the output, the one before feeds it alone, ...
+    sequential = isinstance(model, keras.Sequential)
+    for operation in reversed(model.layers if sequential else getattr(model, "operations", [])):
+        if isinstance(operation, keras.Model):
+            return last_activation(operation)
+        kind = type(operation).__name__
+        activation = getattr(operation, "activation", None)
+        name = getattr(activation, "__name__", kind.lower())
+        if name in ("softmax", "sigmoid"):
+            return name
+        if kind not in _PASSING and not (kind == "Activation" and name == "linear"):
+            return None
+    return None

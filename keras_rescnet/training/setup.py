@@ -10,13 +10,10 @@ import keras
 
 from keras_rescnet.mistake import Mistake, shorten
 from keras_rescnet.models.initial_weights import load_initial_weights
-from keras_rescnet.models.parts import lasting_path, parts_of
+from keras_rescnet.models.parts import last_activation, lasting_path, parts_of
 from keras_rescnet.optimizers.scaled_optimizer import ScaledOptimizer
 from keras_rescnet.recipe import calling
 from keras_rescnet.training.freezing import freeze
-
-# Layers and operations that pass probabilities on as they are
-_PASSING = ("Identity", "Dropout", "Flatten", "Reshape", "Cast")
 
 
 def check_batch(recipe, replicas):
@@ -142,29 +139,12 @@ def check_model(model, input_shape, classes):
             f"`model` must return a keras.Model with weights to train. Received: {model.name}, "
             "which has none."
         )
-    last = _last_activation(model)
+    last = last_activation(model)
     if last is not None:
         raise Mistake(
             "`model` must return logits, to which the run applies softmax or sigmoid itself: take "
             f"the last activation off. Received: {model.name}, which ends in {last}."
         )
-
-
-def _last_activation(model):
-    """Returns "softmax" or "sigmoid" if a model ends in it, in a nested model too, else `None`."""
-    # In the order of the graph: the last gives the output, the one before feeds it alone, ...
-    sequential = isinstance(model, keras.Sequential)
-    for operation in reversed(model.layers if sequential else getattr(model, "operations", [])):
-        if isinstance(operation, keras.Model):
-            return _last_activation(operation)
-        kind = type(operation).__name__
-        activation = getattr(operation, "activation", None)
-        name = getattr(activation, "__name__", kind.lower())
-        if name in ("softmax", "sigmoid"):
-            return name
-        if kind not in _PASSING and not (kind == "Activation" and name == "linear"):
-            return None
-    return None
 
 
 def build_optimizer(recipe, model):

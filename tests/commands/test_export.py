@@ -186,6 +186,13 @@ def test_a_picture_of_the_input_size_is_prepared_to_its_own_pixels(shape, tmp_pa
     assert np.abs(prepared - pixels).mean() < 40 and prepared.shape == shape
 
 
+def ending(softmax=False, outputs=1, maps=False):
+    images = keras.Input((16, 16, 3))
+    x = images if maps else keras.layers.GlobalAveragePooling2D()(images)
+    x = keras.layers.Dense(3, activation="softmax" if softmax else None)(x)
+    return keras.Model(images, x if outputs == 1 else [x] * outputs, name="line")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -194,7 +201,14 @@ def test_a_picture_of_the_input_size_is_prepared_to_its_own_pixels(shape, tmp_pa
         ({"std": "abc"}, "`mean` and `std` must be 3 numbers"),
         ({"class_names": ["a"]}, "names of the model's 3 classes. Received: .*1 names"),
         ({"crop_fraction": 0}, "`crop_fraction` must be above 0.*Received: crop_fraction=0"),
+        ({"crop_fraction": "1"}, "`crop_fraction` must be above 0.*Received: crop_fraction='1'"),
         ({"model": "model.keras"}, "`model` must be a keras.Model.*Received: model='model.keras'"),
+        ({"model": ending(softmax=True)}, "take the last activation off.*line, which ends in soft"),
+        (
+            {"model": ending(outputs=2)},
+            r"logits .N, classes.*output_shape=\[\(None, 3\), ",
+        ),
+        ({"model": ending(maps=True)}, r"logits .N, classes.*output_shape=\(None, 16, 16, 3\)"),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(changes, message, small, tmp_path):
@@ -212,6 +226,16 @@ def test_a_folder_that_holds_something_else_is_not_replaced(small, tmp_path):
         with pytest.raises(kr.Mistake, match=f"`path` must be a folder.*{received}"):
             export.saved_model(small[0], tmp_path / name, mean=MEAN, std=STD)
     assert (tmp_path / "mine" / "precious").read_text() == "precious"
+
+
+def test_open_sides_of_a_model_take_those_of_the_pictures(tmp_path):
+    pytest.importorskip("onnxruntime", reason="an extra that is not installed")
+    images = keras.Input((None, None, 3))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(images))
+    network = keras.Model(images, keras.layers.Dense(3)(x))
+    pictures = PICTURES[:2, :8, :10]
+    options = {"mean": MEAN, "std": STD, "pictures": pictures}
+    assert export.onnx(network, tmp_path / "a.onnx", **options) < 1e-5
 
 
 @pytest.mark.parametrize(
