@@ -5,6 +5,7 @@ name PyTorch has for it (`layer2.0.conv1.weight`), or `None`. `NAMINGS` lists al
 state dict follows is seen from its names.
 """
 
+import collections
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,6 +55,12 @@ def load_torch_weights(model: keras.Model, state_dict: Mapping[str, Any]) -> Non
         )
     names, arrays, unexpected = torch_arrays(model, state_dict)
     variables = {variable.path: variable for variable in model.weights}
+    for path, count in collections.Counter(weight.path for weight in model.weights).items():
+        if count > 1:
+            raise Mistake(
+                "Weights are matched by the names of their layers, which must differ: load each "
+                f"network by itself. Received: {model.name} with {count} weights named {path}."
+            )
     fitted, misshapen = {}, []
     for path, array in arrays.items():
         shape = tuple(variables[path].shape)

@@ -26,6 +26,12 @@ def build(layer, *shape):
     return lambda: layer.build(shape)
 
 
+def twins():
+    images = keras.Input((8, 8, 3))
+    both = [resnet(name=name)(images) for name in ("one", "other")]
+    return keras.Model(images, keras.layers.Average()(both), name="twins")
+
+
 def makes_no_layer(name):
     return name
 
@@ -226,6 +232,10 @@ WEIGHTS = {
     "weights of another network": (
         lambda: load_torch_weights(small, {f"features.{i}.weight": 0 for i in range(99)}),
         "unexpected: features.0.weight, features.1.weight and 97 more",
+    ),
+    "weights of two networks": (
+        lambda: load_torch_weights(twins(), {}),
+        "load each network by itself. Received: twins with 2 weights named stem_conv/kernel",
     ),
     "weights in no model": (lambda: load_torch_weights("resnet", {}), "an object of type str"),
     "weights in another's model": (
