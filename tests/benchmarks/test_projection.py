@@ -1,6 +1,7 @@
 """The projection of ImageNet training against closed forms, and its page against the script."""
 
 import importlib
+import re
 import shlex
 
 import pytest
@@ -160,3 +161,16 @@ def test_constants_are_those_of_recipe_and_models(projection):
     for name, parameters in projection.PARAMETERS.items():
         (row,) = [line for line in models if line.startswith(f"| {name.replace('-', '')} ")]
         assert f" {parameters:,} " in row
+
+
+def test_the_page_has_the_figures_that_were_measured():
+    page, measured = (
+        (ROOT / "docs" / name).read_text() for name in ("imagenet.md", "performance.md")
+    )
+    (step,) = re.findall(
+        r"\| step of ResCNet-50 by ResNet-50, CIFAR \|[^|]*\| ([\d.]+) x", measured
+    )
+    (images,) = re.findall(r"\| JPEG to 224 x 224: crop, flip \| ours \|[^|]*\| (\d+) \|", measured)
+    assert f"--step-ratio {step} --images-per-core {images} " in page
+    assert f"| {images} images/s | `benchmarks/pipeline.py`" in page
+    assert f"ResNet-50's | {step} | `benchmarks/step.py`" in page
