@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_rescnet.mistake import Mistake, shorten
+from keras_rescnet.augment.arguments import check_integer
 
 __all__ = [
     "brightness",
@@ -199,10 +199,7 @@ def jpeg_compression(image: Any, severity: int, seed: Any = None) -> Any:
 
 
 def _figure(figures, severity):
-    if isinstance(severity, bool) or severity not in range(1, 6):
-        raise Mistake(
-            f"`severity` must be an integer from 1 to 5. Received: severity={shorten(severity)}."
-        )
+    check_integer("severity", severity, 1, 5)
     return figures[severity - 1]
 
 

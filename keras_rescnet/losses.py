@@ -49,6 +49,7 @@ def categorical_crossentropy(labels, logits, *, label_smoothing=0.0, class_weigh
     >>> keras.ops.convert_to_numpy(losses).round(4)
     array([0.0486, 6.0972], dtype=float32)
     """
+    _check_smoothing(label_smoothing)
     if class_weights is None:
         return keras.losses.categorical_crossentropy(
             labels, logits, from_logits=True, label_smoothing=label_smoothing
@@ -276,12 +277,16 @@ def per_example(loss: Callable) -> Callable:
 
 
 def _smoothed(labels, share, count):
+    _check_smoothing(share)
+    return labels * (1.0 - share) + share / count if share else labels
+
+
+def _check_smoothing(share):
     if not _is_number(share) or not 0 <= share < 1:
         raise Mistake(
             "`label_smoothing` must be at least 0 and below 1. "
             f"Received: label_smoothing={shorten(share)}."
         )
-    return labels * (1.0 - share) + share / count if share else labels
 
 
 def _modulation(wrong, gamma):

@@ -97,7 +97,7 @@ def main(arguments):
         chosen = None if path.value is None else load_recipe(path.value).dataset
         models = []
         for name, run in zip(run_names([run.workdir for run in runs]), runs, strict=True):
-            dataset = run.dataset if chosen is None else run.normalized(chosen)
+            dataset = run.dataset if chosen is None else run.prepared(chosen)
             models.append((name, run.trained_model, dataset, data_dir.value or run.data_dir))
         if chosen is not None:  # as it is where there is a --model
             count = chosen.image_shape[-1]

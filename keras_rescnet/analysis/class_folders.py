@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from keras_rescnet import data
 from keras_rescnet.analysis.evaluation import evaluate, measure
-from keras_rescnet.data.decoding import SUFFIXES, decode_middle
+from keras_rescnet.data.decoding import prepare
+from keras_rescnet.data.folder_listing import pictures_in
 from keras_rescnet.mistake import Mistake, shorten
 
 
@@ -44,8 +45,7 @@ def _examples(run, folder):
     names = run.class_names or dataset.class_names or ()
     files = _files(folder, names)
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        size = dataset.image_shape[0]
-        readable = list(pool.map(lambda file: _is_readable(file, size), files))
+        readable = list(pool.map(lambda file: _is_readable(file, run), files))
     kept = [file for file, is_readable in zip(files, readable, strict=True) if is_readable]
     for file in sorted(set(files) - set(kept)):
         print(f"Cannot read {file}: it is left out.", flush=True)
@@ -62,7 +62,7 @@ def _examples(run, folder):
         return np.array(pictures, object), labels[rows]
 
     dataset = dataclasses.replace(dataset, name=folder.name, classes=len(names))
-    return data.EncodedExamples(dataset, len(kept), fetch, names)
+    return data.EncodedExamples(dataset, len(kept), fetch, names, run.crop_fraction)
 
 
 def _files(folder, names):
@@ -83,17 +83,14 @@ def _files(folder, names):
             f"{'with ' + shorten(', '.join(strange), str) if strange else 'without any'}."
         )
     return [
-        file
-        for name in classes
-        for file in sorted((folder / name).rglob("*"))
-        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+        folder / name / file for name in classes for file in pictures_in(folder / name, [], folder)
     ]
 
 
-def _is_readable(file, size):
+def _is_readable(file, run):
     try:
         with tf.device("CPU"):
-            decode_middle(tf.constant(file.read_bytes()), size)
+            prepare(tf.constant(file.read_bytes()), run.dataset.image_shape, run.crop_fraction)
     except (OSError, tf.errors.OpError):
         return False
     return True

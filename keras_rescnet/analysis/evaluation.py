@@ -74,18 +74,16 @@ def evaluate(
     from keras_rescnet import data
     from keras_rescnet.analysis.runs import load_run
 
-    if batch_size < 1:
-        raise Mistake(f"`batch_size` must be at least 1. Received: batch_size={batch_size}.")
     if not isinstance(dataset, data.Dataset | None):
         raise Mistake(f"`dataset` must be a kr.data.Dataset. Received: dataset={shorten(dataset)}.")
-    thresholds = multi_label = None
+    thresholds = multi_label = finished = None
     if isinstance(run, str | os.PathLike):
         finished = load_run(run)
         model, names, thresholds = finished.model, finished.class_names, finished.thresholds
         multi_label = finished.multi_label
         loss = finished.loss if loss is None else loss
         views = finished.views if views is None else views
-        chosen = finished.dataset if dataset is None else finished.normalized(dataset)
+        chosen = finished.dataset if dataset is None else finished.prepared(dataset)
         data_dir = finished.data_dir if data_dir is None else data_dir
     elif dataset is not None and hasattr(run, "predict_on_batch"):
         model, names, chosen = run, (), dataset
@@ -95,13 +93,15 @@ def evaluate(
             f"Received: run={shorten(run)}, dataset={shorten(dataset)}."
         )
     examples = data.load(chosen, split, None if data_dir is None else str(data_dir))
-    check_classes(examples, model, names)
+    if finished is not None:
+        examples = finished.as_tested(examples)
     if multi_label not in (None, examples.dataset.multi_label):
         kind = "any number of tags" if multi_label else "one class"
         raise Mistake(
             f"The data must have {kind} per picture, as those that the run was trained on. "
             f"Received: {examples.dataset.name} with multi_label={not multi_label}."
         )
+    check_classes(examples, model, names)
     return measure(model, examples, batch_size, loss, thresholds, views)
 
 
@@ -111,17 +111,28 @@ def check_classes(examples, model, names=()):
     Raises:
         Mistake: if they have not.
     """
-    classes = model.output_shape[-1]
+    given, known = examples.class_names, getattr(model, "output_shape", None)
+    if known is not None:  # as of all but subclassed models: `measure` looks again
+        _check_count(examples, known[-1])
+    if names and set(given) != set(names):
+        different = sorted(set(given) ^ set(names))
+        raise Mistake(
+            f"The data must have the model's classes, {shorten(', '.join(names), str)}. Received: "
+            f"{examples.dataset.name}, which differs in {shorten(', '.join(different), str)}."
+        )
+    if names and given != names:
+        raise Mistake(
+            f"The classes must be in the model's order, {shorten(', '.join(names), str)}. "
+            f"Received: {shorten(', '.join(given), str)}. A file labels.txt in the "
+            "folder gives an order."
+        )
+
+
+def _check_count(examples, classes):
     if len(examples.class_names) != classes:
         raise Mistake(
             f"The data must have the model's {classes} classes. "
             f"Received: {examples.dataset.name} with {len(examples.class_names)}."
-        )
-    if names and examples.class_names != names and set(examples.class_names) == set(names):
-        raise Mistake(
-            f"The classes must be in the model's order, {shorten(', '.join(names), str)}. "
-            f"Received: {shorten(', '.join(examples.class_names), str)}. A file labels.txt in the "
-            "folder gives an order."
         )
 
 
@@ -145,11 +156,12 @@ def measure(
         loss = per_example(binary_crossentropy if loss is None else loss)
         return _measure_tags(model, examples, batch_size, loss, thresholds, views)
     loss = per_example(categorical_crossentropy if loss is None else loss)
-    classes = model.output_shape[-1]
+    classes = len(examples.class_names)
     sums = np.zeros(len(METRICS))
     confusion = np.zeros((classes, classes), int)
     calibration = Calibration()
     for logits, labels in predictions(model, examples, batch_size, views):
+        _check_count(examples, logits.shape[-1])
         sums += np.asarray(statistics(labels, logits, loss=loss), "float64").sum(0)
         truth, predicted = labels.argmax(1), logits.argmax(1)
         np.add.at(confusion, (truth, predicted), 1)
@@ -173,6 +185,7 @@ def _measure_tags(model, examples, batch_size, loss, thresholds, views):
 
     found = predictions(model, examples, batch_size, views)
     logits, labels = map(np.concatenate, zip(*found, strict=True))
+    _check_count(examples, logits.shape[-1])
     names = examples.class_names
     probabilities = tags.sigmoid(logits)
     chosen = list(thresholds.values()) if thresholds else [tags.THRESHOLD] * len(names)

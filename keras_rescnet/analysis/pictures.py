@@ -42,7 +42,7 @@ class PictureModel:
         """Returns the files that are pictures, their pixels `(N, H, W, C)`, and the other files."""
         import tensorflow as tf
 
-        from keras_rescnet.export.preparation import prepare
+        from keras_rescnet.data.decoding import prepare
 
         pictures, read, unreadable = [], [], []
         for path in paths:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import dataclasses
 import functools
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     import keras
 
-    from keras_rescnet.data import Dataset
+    from keras_rescnet.data import Dataset, Examples
     from keras_rescnet.recipe import Recipe
 
 _LOGGED = ("epoch", "train_loss", "train_{}", "test_loss", "test_{}")
@@ -73,7 +74,7 @@ class FinishedRun:
             )
         if self.class_names:
             dataset = dataclasses.replace(dataset, class_names=self.class_names)
-        return self.normalized(dataset)
+        return self.prepared(dataset)
 
     @property
     def views(self) -> Callable | None:
@@ -92,14 +93,28 @@ class FinishedRun:
             )
         return self.recipe.test_views
 
-    def normalized(self, dataset: Dataset) -> Dataset:
-        """Returns a dataset with the mean and standard deviation that the run was trained with."""
+    def prepared(self, dataset: Dataset) -> Dataset:
+        """Returns a dataset with the mean and standard deviation that the run was trained with.
+
+        One that finds its classes, such as a table, which may lack some, is given the run's too.
+        """
         mean, std = (self._data.get(name) for name in ("mean", "std"))
+        names = self.class_names if dataset.classes is None else ()
         return dataclasses.replace(
             dataset,
             mean=tuple(mean) if mean else dataset.mean,
             std=tuple(std) if std else dataset.std,
+            class_names=dataset.class_names or names or None,
         )
+
+    def as_tested(self, examples: Examples) -> Examples:
+        """Returns examples that show as much of a picture as those of the run's tests."""
+        from keras_rescnet import data
+
+        if isinstance(examples, data.EncodedExamples):
+            examples = copy.copy(examples)  # `load` keeps what it returns
+            examples.crop_fraction = self.crop_fraction
+        return examples
 
     @property
     def loss(self) -> Callable | None:

@@ -18,14 +18,14 @@ def find_pictures(words) -> list[pathlib.Path]:
     Raises:
         Mistake: if a word names none.
     """
-    from keras_rescnet.data.decoding import SUFFIXES
+    from keras_rescnet.data.folder_listing import pictures_in
 
     pictures = []
     for word in words:
         try:
             path = pathlib.Path(word)
             if path.is_dir():
-                files = sorted(f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES)
+                files = [path / file for file in pictures_in(path, [], path)]
             elif path.is_file():
                 files = [path]
             else:

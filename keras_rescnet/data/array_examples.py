@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from keras_rescnet.data.dataset import Dataset, check_class_names
+from keras_rescnet.data.dataset import Dataset, check_found
 from keras_rescnet.mistake import Mistake
 
 
@@ -39,6 +39,7 @@ class ArrayExamples:
         class_names: Sequence[str],
     ):
         images, labels = np.asarray(images), np.asarray(labels)
+        check_found(dataset, class_names)
         _check_labels(dataset, labels)
         expected = (len(labels), *dataset.image_shape)
         if images.shape != expected or images.dtype != "uint8":
@@ -46,7 +47,6 @@ class ArrayExamples:
                 f"Images of {dataset.name} must be uint8 of shape {expected}, pixels from 0 to "
                 f"255. Received: {images.dtype} of shape {images.shape}."
             )
-        check_class_names(dataset, class_names)
         self.dataset = dataset
         self.class_names = tuple(class_names)
         self.images = images

@@ -193,6 +193,16 @@ def check_class_names(dataset, class_names):
         )
 
 
+def check_found(dataset, class_names):
+    """Raises `Mistake` unless the classes are known by now, and there is one name per class."""
+    if dataset.classes is None:
+        raise Mistake(
+            "A `read` that finds the classes must put their number into the dataset: "
+            f"dataclasses.replace(dataset, classes=...). Received: classes=None of {dataset.name}."
+        )
+    check_class_names(dataset, class_names)
+
+
 def load(dataset: Dataset, split: str, data_dir: str | os.PathLike | None = None) -> Examples:
     """Reads one split of a dataset, once per process.
 

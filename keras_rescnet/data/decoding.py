@@ -8,6 +8,36 @@ SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp")  
 MARGIN = 224 / 256  # share of the shorter side that evaluation keeps
 
 
+def prepare(encoded, image_shape, crop_fraction):
+    """Returns uint8 pixels of `image_shape` from a picture file, as for evaluation.
+
+    The shorter side is resized to `1 / crop_fraction` of the image's, and the middle is kept. Of
+    an animation the first frame is taken.
+
+    Args:
+        encoded: Scalar string: the bytes of a JPEG, PNG, BMP, GIF or WebP file.
+        image_shape: Height, width and channels.
+        crop_fraction: Share of the shorter side that is kept.
+    """
+    height, width, channels = image_shape
+    if height == width and channels == 3 and crop_fraction == MARGIN:
+        # What reads the pictures of a folder or of ImageNet, for training and for evaluation
+        return tf.ensure_shape(decode_middle(encoded, height), image_shape)
+    picture = _decode_whole(encoded, channels)
+    sides = tf.cast(tf.shape(picture)[:2], "float32")
+    scale = tf.reduce_max([height, width] / sides) / crop_fraction
+    resized = tf.raw_ops.ScaleAndTranslate(
+        images=tf.cast(picture, "float32")[None],
+        size=(height, width),
+        scale=tf.stack([scale, scale]),
+        translation=tf.round(([height, width] - scale * sides) / 2),
+        kernel_type="triangle",
+        antialias=True,
+    )[0]
+    pixels = tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), "uint8")
+    return tf.ensure_shape(pixels, image_shape)
+
+
 def decode_middle(encoded, size):
     """Resizes the shorter side to 8/7 of `size`, as Pillow does, and keeps the middle.
 
@@ -60,9 +90,28 @@ def decode(encoded, window):
         return part, sides
 
     def other():
-        whole = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+        whole = _decode_whole(encoded, 3)
         sides = tf.shape(whole)[:2]
         top, left, rows, columns = window(sides)
         return whole[top : top + rows, left : left + columns], sides
 
     return tf.cond(tf.io.is_jpeg(encoded), jpeg, other)
+
+
+def _decode_whole(encoded, channels):
+    def bmp():
+        """TensorFlow's `decode_bmp` takes the entries of a palette for grey."""
+        head = tf.io.decode_raw(tf.strings.substr(encoded, 10, 8), "int32")
+        first, size = head[0], head[1]  # byte of the first pixel, bytes of the second header
+        palette = tf.strings.substr(encoded, 14 + size, first - 14 - size)
+        colours = tf.reshape(tf.io.decode_raw(palette, "uint8"), (-1, 4))[:, 2::-1]  # from BGR
+        entries = tf.io.decode_bmp(encoded)[..., 0]
+        picture = tf.gather(colours, tf.cast(entries, "int32"))
+        return picture if channels == 3 else tf.image.rgb_to_grayscale(picture)
+
+    def other():
+        return tf.io.decode_image(encoded, channels=channels, expand_animations=False)
+
+    is_bmp = tf.strings.substr(encoded, 0, 2) == b"BM"
+    has_palette = is_bmp & (tf.strings.substr(encoded, 28, 2) == b"\x08\x00")  # bits per pixel
+    return tf.cond(has_palette, bmp, other)

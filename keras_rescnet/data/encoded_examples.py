@@ -9,8 +9,8 @@ from keras_rescnet.augment.arguments import check_integer
 from keras_rescnet.augment.cores import map_images
 from keras_rescnet.augment.random_resized_crop import RandomResizedCrop, resize
 from keras_rescnet.data.array_examples import check_tags
-from keras_rescnet.data.dataset import Dataset, check_class_names
-from keras_rescnet.data.decoding import MARGIN, decode, decode_middle
+from keras_rescnet.data.dataset import Dataset, check_found
+from keras_rescnet.data.decoding import MARGIN, decode, prepare
 from keras_rescnet.mistake import Mistake
 
 
@@ -24,6 +24,8 @@ class EncodedExamples:
             `(n,)` of bytes, and labels, int64 `(n,)`, all numpy; of a `multi_label` dataset 0 and
             1, `(n, classes)`. Called from several threads.
         class_names: Name of each class.
+        crop_fraction: Share of the shorter side that evaluation keeps: it is resized to
+            `1 / crop_fraction` of the image's, and the middle is kept. Defaults to 7/8.
 
     Raises:
         Mistake: if the dataset's images are not square with 3 channels, or class names do not
@@ -43,9 +45,14 @@ class EncodedExamples:
     TensorShape([8, 32, 32, 3])
     """
 
-    crop_fraction = MARGIN  # share of the shorter side that evaluation keeps; others keep all
-
-    def __init__(self, dataset: Dataset, count: int, fetch: Callable, class_names: Sequence[str]):
+    def __init__(
+        self,
+        dataset: Dataset,
+        count: int,
+        fetch: Callable,
+        class_names: Sequence[str],
+        crop_fraction: float = MARGIN,
+    ):
         height, width, channels = dataset.image_shape
         if height != width or channels != 3:
             raise Mistake(
@@ -53,11 +60,12 @@ class EncodedExamples:
                 f"Received: image_shape={dataset.image_shape}."
             )
         check_integer("count", count, 1)
-        check_class_names(dataset, class_names)
+        check_found(dataset, class_names)
         self.dataset = dataset
         self.class_names = tuple(class_names)
         self._count = count
         self.fetch = fetch
+        self.crop_fraction = crop_fraction
         self._classes = len(class_names)
 
     def __len__(self):
@@ -67,8 +75,7 @@ class EncodedExamples:
         """Returns what reads a batch, and the transforms that are left to apply to it.
 
         A `RandomResizedCrop` in front is done while decoding. Without one, pictures are
-        read as for evaluation: the shorter side resized to 8/7 of the image size, and the
-        middle kept.
+        read as for evaluation.
         """
         size = self.dataset.image_shape[0]
         crop, remaining = None, transforms
@@ -78,7 +85,7 @@ class EncodedExamples:
         def image(arguments):
             encoded, draws = arguments
             if crop is None:
-                return decode_middle(encoded, size)
+                return prepare(encoded, self.dataset.image_shape, self.crop_fraction)
             picture, _ = decode(encoded, lambda sides: crop.window(sides, draws))
             return resize(picture, crop.size)
 

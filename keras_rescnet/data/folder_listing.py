@@ -132,13 +132,20 @@ def _classes(root, folder, others):
                 f"Received: {ascii(entry.name)} in {show(root / folder)}."
             )
         prefix = f"{folder}/{entry.name}" if folder else entry.name
-        found = _pictures(root / folder / entry.name, others, root)
+        found = pictures_in(root / folder / entry.name, others, root)
         classes[entry.name] = [f"{prefix}/{file}" for file in found]
     return classes
 
 
-def _pictures(folder, others, root, above=()):
-    """Returns the pictures in a folder and the folders in it, relative to it."""
+def pictures_in(folder, others, root, above=()):
+    """Returns the pictures in a folder and the folders in it, relative to it, but hidden ones.
+
+    Args:
+        folder: The folder.
+        others: List that the names of other files are appended to, relative to `root`.
+        root: A folder that `folder` is in.
+        above: Folders that a link must not lead back to.
+    """
     status = folder.stat()
     above = (*above, (status.st_dev, status.st_ino))
     found = []
@@ -146,7 +153,7 @@ def _pictures(folder, others, root, above=()):
         if entry.is_dir():
             status = entry.stat()
             if (status.st_dev, status.st_ino) not in above:  # a link back
-                inside = _pictures(folder / entry.name, others, root, above)
+                inside = pictures_in(folder / entry.name, others, root, above)
                 found += [f"{entry.name}/{file}" for file in inside]
         elif entry.is_file() and entry.name.lower().endswith(SUFFIXES):
             found.append(entry.name)

@@ -96,14 +96,17 @@ def read(dataset, split, data_dir=None, *, table, root, validation_share, unread
     """Returns the pictures of a split as `EncodedExamples`, in the order of the table."""
     base = pathlib.Path(data_dir or ".").expanduser()
     if isinstance(table, Table):
-        folder = base / (root or "")
+        folder = base / pathlib.Path(root or "").expanduser()
         facts = folder / "image_table.facts.json"
     else:
         file = base / pathlib.Path(table).expanduser()
         folder = file.parent if root is None else base / pathlib.Path(root).expanduser()
         facts = file.with_name(f"{file.name}.facts.json")
         table = read_csv(file)
-    listing = list_table(table, folder, facts, validation_share, dataset.class_names)
+    # What is known is not looked for in pictures to train on: a run is measured on others
+    known = dataset.mean and dataset.std and dataset.class_names
+    needed = (split,) if known else ("train", "test")
+    listing = list_table(table, folder, facts, validation_share, dataset.class_names, needed)
     dataset = dataclasses.replace(dataset, multi_label=table.multi_label)
     return listed_examples(dataset, listing, split, unreadable_share)
 

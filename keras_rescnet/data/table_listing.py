@@ -14,6 +14,7 @@ from keras_rescnet.mistake import Mistake, nearest, shorten
 
 BETWEEN_TAGS = "|"
 _KINDS = ("label", "tags")
+_USES = {"train": "train on", "test": "test with"}
 _COLUMNS = "path, and label or tags; split is a third one"
 
 
@@ -134,7 +135,9 @@ def _text(cell):
     return "" if missing or (isinstance(cell, float) and math.isnan(cell)) else str(cell).strip()
 
 
-def list_table(table, root, facts, validation_share=None, class_names=None) -> Listing:
+def list_table(
+    table, root, facts, validation_share=None, class_names=None, needed=("train", "test")
+) -> Listing:
     """Returns the `Listing` of a `Table`.
 
     Args:
@@ -144,6 +147,7 @@ def list_table(table, root, facts, validation_share=None, class_names=None) -> L
         validation_share: Share to test with, of a table without splits.
         class_names: Names of the classes in their order; all of the table in alphabetical order
             if `None`.
+        needed: Splits that must have pictures.
 
     Raises:
         Mistake: if a row, a class or a split is not as it must be.
@@ -162,10 +166,10 @@ def list_table(table, root, facts, validation_share=None, class_names=None) -> L
                 f"Every class of {table.name} must have a picture to train on. "
                 f"Received: {shorten(strange[0])}, which only {split} has."
             )
-        if not files[split]:
+        if not files[split] and split in needed:
             raise Mistake(
-                f"A table must have pictures to train on and to test with. Received: {table.name}, "
-                f"none for {split}."
+                f"A table must have pictures to {' and to '.join(_USES[name] for name in needed)}. "
+                f"Received: {table.name}, none for {split}."
             )
     if len(names) < least:
         raise Mistake(
@@ -190,7 +194,7 @@ def _check_paths(table, root):
     """Raises a `Mistake` if a picture is there twice, or not at all."""
     seen: dict[str, int] = {}
     for row, path in enumerate(table.paths):
-        place = os.path.normpath(path)
+        place = os.path.abspath(root / path)
         if place in seen:
             raise Mistake(
                 "A table must name every picture once. "
@@ -198,7 +202,7 @@ def _check_paths(table, root):
                 f"{table.first + row} of {table.name}."
             )
         seen[place] = row
-    missing = [row for row, path in enumerate(table.paths) if not (root / path).is_file()]
+    missing = [row for row, path in enumerate(table.paths) if not os.path.isfile(root / path)]
     if missing:
         count = f"{len(missing)} of {len(table.paths)} that are no files, the first is "
         raise _unfit(table, missing[0], "A table must name files", table.paths[missing[0]], count)

@@ -141,7 +141,7 @@ def measure(
     models = load_members(members)
     first = load_run(members[0]) if isinstance(members[0], str | os.PathLike) else None
     if first is not None:
-        dataset = first.dataset if dataset is None else first.normalized(dataset)
+        dataset = first.dataset if dataset is None else first.prepared(dataset)
         data_dir = first.data_dir if data_dir is None else data_dir
     if not isinstance(dataset, data.Dataset):
         raise Mistake(
@@ -149,6 +149,8 @@ def measure(
             f"Received: dataset={shorten(dataset)}."
         )
     examples = data.load(dataset, split, None if data_dir is None else str(data_dir))
+    if first is not None:
+        examples = first.as_tested(examples)
     if examples.dataset.multi_label:
         raise Mistake(
             "An ensemble is measured on pictures of one class each. "

@@ -66,7 +66,7 @@ def fit_temperature(
         raise Mistake(f"`dataset` must be a kr.data.Dataset. Received: dataset={shorten(dataset)}.")
     names: tuple[str, ...] = ()
     if found is not None:
-        model, names, dataset = found.trained_model, found.class_names, found.normalized(dataset)
+        model, names, dataset = found.trained_model, found.class_names, found.prepared(dataset)
         data_dir = found.data_dir if data_dir is None else data_dir
     elif isinstance(run, keras.Model):
         model = run
@@ -76,6 +76,8 @@ def fit_temperature(
             f"Received: run={shorten(run)}."
         )
     examples = data.load(dataset, split, None if data_dir is None else str(data_dir))
+    if found is not None:
+        examples = found.as_tested(examples)
     if examples.dataset.multi_label:
         raise Mistake(
             "A temperature is for pictures of one class each. "

@@ -18,10 +18,10 @@ def check_model(model, mean, std):
             "Models are exported with Keras on TensorFlow. "
             f"Received: KERAS_BACKEND={keras.backend.backend()}; load `model.keras` there."
         )
-    shape, output = (getattr(model, f"{side}_shape", None) for side in ("input", "output"))
-    images = isinstance(model, keras.Model) and isinstance(shape, tuple) and len(shape) == 4
+    shape, output = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
     logits = isinstance(output, tuple) and len(output) == 2 and isinstance(output[1], int)
-    if not (images and logits):
+    is_model = isinstance(model, keras.Model) and logits
+    if not (is_model and isinstance(shape, tuple) and len(shape) == 4):
         raise Mistake(
             "`model` must be a keras.Model from images (N, H, W, C) to logits (N, classes). "
             f"Received: model={shorten(model)}, input_shape={shorten(shape)}, "

@@ -7,9 +7,9 @@ import keras
 import tensorflow as tf
 
 from keras_rescnet.augment.arguments import is_number
+from keras_rescnet.data.decoding import prepare
 from keras_rescnet.data.normalization import scale_and_offset
 from keras_rescnet.export.checks import check_model
-from keras_rescnet.export.preparation import prepare
 from keras_rescnet.files import write_aside
 from keras_rescnet.gaussian import erfc_in_graphs
 from keras_rescnet.mistake import Mistake, shorten

@@ -11,7 +11,10 @@ from PIL import Image
 
 import keras_rescnet as kr
 from keras_rescnet import data
+from keras_rescnet.analysis.class_folders import evaluate_folder
 from keras_rescnet.analysis.evaluation import Calibration, measure
+from keras_rescnet.analysis.runs import load_run
+from keras_rescnet.analysis.served import find_pictures
 from keras_rescnet.data import ArrayExamples
 from support import noise, pictures
 from support.commands import answer, run_command
@@ -141,6 +144,69 @@ def test_other_pictures_are_normalized_as_those_of_the_training(folder_run, tmp_
     # the same pictures in one folder per class, without train and val
     run_command("evaluate", run, f"--folder={tmp_path / 'dark' / 'val'}", f"--json={out}")
     assert json.loads(out.read_text()) == whole
+
+
+def test_pictures_of_a_run_on_arrays_are_not_cropped(finished_run, tmp_path):
+    """In files, in a folder by class and in a table, they are what they were in memory."""
+    test = noise.random_pictures(noise.recipe.dataset, "test")
+    rows = {"path": [], "label": [], "split": []}
+    for number, (image, label) in enumerate(zip(test.images, test.labels, strict=True)):
+        file = tmp_path / "pictures" / test.class_names[label] / f"{number:02}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(file)
+        for name, value in zip(rows, (file, file.parent.name, "test"), strict=True):
+            rows[name].append(str(value))
+    expected = kr.evaluate(finished_run)
+    out = tmp_path / "out.json"
+    flags = [f"--workdir={finished_run}", f"--folder={tmp_path / 'pictures'}"]
+    run_command("evaluate", *flags, f"--json={out}")
+    table = data.image_table(rows, root=tmp_path, size=32)
+    for measured in (json.loads(out.read_text()), kr.evaluate(finished_run, table)):
+        assert measured["images"] == 20
+        assert measured["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+        assert measured["confusion"] == expected["confusion"]
+
+
+def test_hidden_pictures_are_left_out_and_links_are_followed(folder_run, tmp_path):
+    there = folder_run / "pictures" / "val"
+    shutil.copytree(there, tmp_path / "val")
+    cats = tmp_path / "val" / "cat"
+    shutil.copytree(cats, cats / ".ipynb_checkpoints")
+    shutil.copy(cats / "0.jpg", cats / "._0.jpg")
+    (cats / "linked").symlink_to(there / "cat", target_is_directory=True)
+    run = load_run(folder_run / "run")
+    assert evaluate_folder(run, tmp_path / "val")["images"] == 9
+    found = find_pictures([str(tmp_path / "val")])
+    assert len(found) == 9 and not any(".ipynb" in str(path) for path in found)
+    assert not any(path.name.startswith(".") for path in found)
+
+
+def test_classes_of_other_names_are_refused(folder_run, tmp_path, capsys):
+    pictures.write(tmp_path, classes=("cat", "wolf"))
+    flags = [f"--workdir={folder_run / 'run'}", f"--folder={tmp_path}"]
+    message = answer("evaluate", *flags, capsys=capsys)
+    assert "the model's classes, cat, dog. Received: " in message
+    assert "which differs in dog, wolf." in message
+
+
+class Subclassed(keras.Model):
+    """A model whose output shape Keras does not know."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def call(self, x):
+        return self.inner(x)
+
+
+def test_models_of_unknown_shape_are_measured():
+    inner = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(10)])  # without an Input
+    measured = kr.evaluate(Subclassed(inner), noise.recipe.dataset)
+    assert measured == kr.evaluate(inner, noise.recipe.dataset)
+    three = Subclassed(keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(3)]))
+    with pytest.raises(kr.Mistake, match="the model's 3 classes. Received: digits with 10"):
+        kr.evaluate(three, noise.recipe.dataset)
 
 
 def test_one_folder_per_class_is_enough(folder_run, tmp_path, capsys):

@@ -212,3 +212,22 @@ def test_a_run_from_python_with_a_loss_of_its_own_needs_it(tag_run, tmp_path):
         kr.evaluate(run, table)
     measured = kr.evaluate(run, table, loss=kr.losses.binary_crossentropy)
     assert measured == kr.evaluate(tag_run / "run")
+
+
+def test_a_run_is_measured_on_a_table_of_its_own_without_training_pictures(tag_run):
+    """The table may lack a tag, too; mean, standard deviation and tags are those of the run."""
+    expected = kr.evaluate(tag_run / "run")
+    with open(tag_run / "shoes" / "pictures.csv", encoding="utf-8") as lines:
+        rows = [row for row in csv.DictReader(lines) if row["split"] == "test"]
+    table = {name: [row[name] for row in rows] for name in ("path", "tags", "split")}
+    held_out = kr.data.image_table(table, root=tag_run / "shoes", size=32)
+    found = kr.evaluate(tag_run / "run", held_out)
+    assert found["images"] == expected["images"]
+    assert found["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+    assert found["class_f1"] == expected["class_f1"]
+    lacking = next(iter(expected["class_f1"]))
+    table["tags"] = ["|".join(set(tags.split("|")) - {lacking}) for tags in table["tags"]]
+    fewer = kr.evaluate(
+        tag_run / "run", kr.data.image_table(table, root=tag_run / "shoes", size=32)
+    )
+    assert fewer["class_average_precision"][lacking] is None

@@ -112,3 +112,9 @@ def test_pictures_are_corrupted_alike_in_batches_of_any_size():
     one = corruptions.gaussian_noise(images[4], 3, keras.ops.convert_to_tensor([4, 3]))
     expected = (np.asarray(one) / 255 - dataset.mean) / dataset.std
     np.testing.assert_allclose(found[0][4], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("severity", [0, 6, 1.0, True, "1"])
+def test_severities_are_integers_from_1_to_5(severity):
+    with pytest.raises(kr.Mistake, match="an integer from 1 to 5. Received: severity="):
+        corruptions.contrast(PICTURE, severity)

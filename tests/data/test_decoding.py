@@ -12,7 +12,7 @@ from PIL import Image
 
 from keras_rescnet import augment, data
 from keras_rescnet.augment import Rows
-from keras_rescnet.data.decoding import decode_middle
+from keras_rescnet.data.decoding import decode, decode_middle, prepare
 from support.pictures import SIZE, crop_middle, picture, write
 
 
@@ -26,6 +26,24 @@ def test_evaluation_sees_what_pillow_sees(shape, form):
     difference = np.abs(decoded - expected)
     assert difference.max() <= (1 if form == "png" else 3)
     assert difference.mean() < 0.5
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("colours", [7, 256])
+def test_bmp_files_with_a_palette_have_its_colours(colours, channels):
+    """TensorFlow takes the entries of the palette for grey."""
+    image = picture(2, 20, 30).quantize(colours)
+    file = io.BytesIO()
+    image.save(file, "bmp")
+    pixels = np.asarray(image.convert("RGB"))
+    middle = pixels[:, 5:25]
+    if channels == 1:
+        middle = np.round(middle @ [[0.2989], [0.587], [0.114]])  # as TensorFlow weighs colours
+    found = prepare(tf.constant(file.getvalue()), (20, 20, channels), 1.0).numpy()
+    assert np.abs(found.astype(int) - middle).max() <= (channels == 1)
+    if channels == 3:
+        whole, _ = decode(tf.constant(file.getvalue()), lambda sides: (0, 0, *sides))
+        np.testing.assert_array_equal(whole, pixels)
 
 
 def test_windows_are_torchvisions_distribution():

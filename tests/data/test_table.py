@@ -65,7 +65,7 @@ def test_a_table_of_labels_has_one_class_per_picture(tmp_path):
     assert labels_of(examples).tolist() == [[0, 1], [1, 0]]
 
 
-def test_columns_are_as_good_as_a_file(tmp_path):
+def test_columns_are_as_good_as_a_file(tmp_path, monkeypatch):
     from_file = load(data.image_table(write(tmp_path, TAGS), size=SIZE))
     columns = {
         "number": [1, 2, 3, 4],
@@ -79,6 +79,8 @@ def test_columns_are_as_good_as_a_file(tmp_path):
         assert examples.dataset.mean == from_file.dataset.mean
     within = data.image_table(columns, size=SIZE)  # paths start from --data_dir
     assert len(load(within, data_dir=tmp_path)) == 2
+    monkeypatch.setenv("HOME", str(tmp_path.parent))
+    assert len(load(data.image_table(columns, root=f"~/{tmp_path.name}", size=SIZE))) == 2
 
 
 class Frame:

@@ -457,7 +457,7 @@ CALLS = {
     "evaluate no folder": (lambda: kr.evaluate("no/such"), "no/such, which has no run.json"),
     "evaluate batches of none": (
         lambda: kr.evaluate(MODEL, kr.data.DIGITS, batch_size=0),
-        "`batch_size` must be at least 1. Received: batch_size=0",
+        "`batch_size` must be a positive integer. Received: batch_size=0",
     ),
     "evaluate another split": (
         lambda: kr.evaluate(MODEL, noise.recipe.dataset, split="dev"),

@@ -129,6 +129,14 @@ EXAMPLES = {
     "channels first": (lambda: arrays(np.moveaxis(IMAGES, 3, 1)), r"\(4, 3, 4, 4\)"),
     "three names": (lambda: arrays(names=["a", "b", "c"]), "2 classes. Received: 3 class"),
     "names that are none": (lambda: arrays(names=None), "`class_names` must be a tuple"),
+    "classes that read has not put in": (
+        lambda: data.ArrayExamples(tiny(classes=None), IMAGES, LABELS, NAMES),
+        r"dataclasses.replace\(dataset, classes=...\). Received: classes=None of tiny_pictures",
+    ),
+    "classes that read has not put in, encoded": (
+        lambda: encoded(tiny(classes=None)),
+        "must put their number into the dataset",
+    ),
     "labels of no class, encoded": (
         lambda: encoded(tiny(), labels=[0, 5])._fetch_checked(np.arange(2)),
         "must be from 0 to 1. Received: 5",

@@ -95,6 +95,11 @@ LOSSES = {
         {"loss": functools.partial(losses.binary_focal_crossentropy, gamma=-1)},
         "`gamma` must be at least 0. Received: gamma=-1",
     ),
+    "smoothing above 1": (
+        ONE,
+        {"loss": functools.partial(losses.categorical_crossentropy, label_smoothing=1.5)},
+        "`label_smoothing` must be at least 0 and below 1. Received: label_smoothing=1.5",
+    ),
     "smoothing of 1": (
         TAGS,
         {"loss": functools.partial(losses.binary_crossentropy, label_smoothing=1.0)},
@@ -236,6 +241,16 @@ TABLES = {  # text of the file, options, and what the answer has
         {},
         "every picture once. Received: './a.png' in rows 2 and 5",
     ),
+    "a picture twice, once by its whole path": (
+        "path,tags,split\na.png,x,train\n{folder}/a.png,x,test\n",
+        {},
+        "every picture once. Received: '.*/a.png' in rows 2 and 3",
+    ),
+    "a text for a path": (
+        HEAD + GOOD + f"{'long ' * 99},x,train\n",
+        {},
+        "must name files. Received: 1 of 4 that are no files, the first is 'long .* in row 5",
+    ),
     "unknown split": (HEAD + GOOD.replace("test", "tets"), {}, "train or test; nearest.*is test"),
     "no split": ("path,tags\na.png,x\n", {}, "must have a column split.*no column split and val"),
     "split and share": (HEAD + GOOD, {"validation_share": 0.5}, "a column split and valid.*=0.5"),
@@ -265,6 +280,8 @@ def test_table(case, tmp_path, assert_refused, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in "abc":
         picture(ord(name), 8, 8).save(tmp_path / f"{name}.png")
+    if isinstance(text, str):
+        text = text.replace("{folder}", str(tmp_path))
     if text is not None:
         (tmp_path / "pictures.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
     assert_refused(lambda: data.load(data.image_table("pictures.csv", **options), "train"), pattern)
