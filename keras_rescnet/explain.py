@@ -36,7 +36,8 @@ def main(arguments):
     recipe = flags.DEFINE_string(
         "recipe",
         None,
-        "Recipe, as FILE or FILE:NAME, as whose data a .keras file is given its pictures.",
+        "Recipe, as FILE or FILE:NAME, as whose data a .keras file is given its pictures: "
+        "normalized likewise, and whole.",
         flag_values=values,
     )
     pixels = flags.DEFINE_bool(
