@@ -135,7 +135,8 @@ class FoRDE(keras.Model):
         with tf.GradientTape() as tape:
             cross_entropy, repelled, logits = self.objective(tf.convert_to_tensor(images), labels)
             loss = tf.add_n([cross_entropy, repelled, *self.losses])
-        gradients = tape.gradient(loss, self.trainable_variables)
+            scaled = self.optimizer.scale_loss(loss)  # in mixed_float16 gradients would vanish
+        gradients = tape.gradient(scaled, self.trainable_variables)
         self.optimizer.apply(gradients, self.trainable_variables)
         values = dict(zip(("loss", *_PARTS), (loss, cross_entropy, repelled), strict=True))
         for metric in self.metrics:

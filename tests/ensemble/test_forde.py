@@ -211,6 +211,25 @@ def test_one_batch_may_be_trained_alone():
     assert logs == pytest.approx({name: float(value) for name, value in expected.items()})
 
 
+def test_a_step_with_a_scaled_loss_is_the_step_without():
+    """Scales are powers of two, so that all numbers are the same; as Keras in mixed_float16."""
+    images = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+    labels = np.eye(2, dtype="float32")[[0, 1, 1]]
+    seen = []
+    for wrap in (lambda optimizer: optimizer, keras.optimizers.LossScaleOptimizer):
+        keras.utils.set_random_seed(1)
+        dense = [[keras.layers.Dense(5, "tanh"), keras.layers.Dense(2)] for _ in range(2)]
+        model = kr.ensemble.FoRDE([keras.Sequential([keras.Input((4,)), *each]) for each in dense])
+        model.compile(wrap(keras.optimizers.SGD(0.1)), run_eagerly=True)
+        before = model.get_weights()
+        logs = model.train_on_batch(images, labels, return_dict=True)
+        seen.append((logs, model.get_weights()))
+        assert np.abs(before[0] - seen[-1][1][0]).max() > 1e-3
+    assert seen[0][0] == seen[1][0]
+    for plain, scaled in zip(seen[0][1], seen[1][1], strict=True):
+        np.testing.assert_array_equal(plain, scaled)
+
+
 def test_principal_components_are_those_of_numpy():
     values, vectors = kr.ensemble.principal_components(small_digits())
     rows = pixels().reshape(60, -1) / 255.0
