@@ -176,6 +176,24 @@ class FinishedRun:
         """Names of the classes, in the order of the model's logits."""
         return tuple(self._data.get("class_names") or ())
 
+    def check_data(self, other: FinishedRun | Dataset, words: str) -> None:
+        """Refuses a run on other data than another's: its logits would look right and be wrong.
+
+        Args:
+            other: What has the right mean, standard deviation and, where known, class names.
+            words: How the message begins, and whose they are.
+
+        Raises:
+            Mistake: if one of them differs.
+        """
+        for name in ("mean", "std", "class_names"):
+            found, expected = (tuple(getattr(one, name) or ()) for one in (self, other))
+            if found != expected and (name != "class_names" or found and expected):
+                raise Mistake(
+                    f"{words} `{name}`, {shorten(expected)}. "
+                    f"Received: {shorten(str(self.workdir), str)} with {shorten(found)}."
+                )
+
     @property
     def crop_fraction(self) -> float:
         """Share of a picture's shorter side that the evaluation looks at."""

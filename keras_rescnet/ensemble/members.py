@@ -94,18 +94,19 @@ def load_members(
         with_temperature: Whether logits of runs are divided by their temperature.
 
     Raises:
-        Mistake: if there is none, or they take other images or know other classes than the first.
+        Mistake: if there is none, or they take other images or know other classes than the first,
+            or runs among them were trained with other statistics or class names than the first.
     """
     if isinstance(members, str | os.PathLike) or not isinstance(members, Sequence) or not members:
         raise Mistake(
             "`members` must be a list of models, or of folders of finished runs. "
             f"Received: members={shorten(members)}."
         )
-    models = []
+    models, runs = [], []
     for member in members:
         model = member
         if isinstance(member, str | os.PathLike):
-            run = load_run(member)
+            runs.append(run := load_run(member))
             model = run.model if with_temperature else run.trained_model
         if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
             raise Mistake(
@@ -120,6 +121,8 @@ def load_members(
                 f"All members must map images {first[0]} to logits {first[1]}. "
                 f"Received: {model.name} from {model.input_shape} to {model.output_shape}."
             )
+    for run in runs[1:]:
+        run.check_data(runs[0], "All members must have been trained with the first one's")
     return models
 
 

@@ -1,6 +1,7 @@
 """Arguments of ensembles, temperatures and corruptions that are refused."""
 
 import dataclasses
+import json
 from functools import partial
 
 import keras
@@ -110,6 +111,26 @@ def test_ensembles(case, assert_refused, tmp_path, monkeypatch):
     call, pattern = CALLS[case]
     assert_refused(call, pattern)
     assert not list(tmp_path.iterdir())
+
+
+OTHERS = {
+    "mean": [0.9],
+    "std": [0.2],
+    "class_names": ["b", "a"],
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("join", [kr.ensemble.mean, kr.ensemble.concatenate, kr.ensemble.measure])
+def test_members_of_other_data(name, join, assert_refused, tmp_path):
+    facts = {"mean": [0.5], "std": [0.5], "class_names": ["a", "b"]}
+    for folder, data in (("a", facts), ("b", {**facts, name: OTHERS[name]})):
+        (tmp_path / folder).mkdir()
+        ONE.save(tmp_path / folder / "model.keras")
+        (tmp_path / folder / "run.json").write_text(json.dumps({"data": data}))
+    pattern = f"trained with the first one's `{name}`, .*Received: .*b with .{OTHERS[name][0]!r}"
+    assert_refused(lambda: join([tmp_path / "a", tmp_path / "b"]), pattern)
+    kr.ensemble.mean([tmp_path / "a", ONE, tmp_path / "a"])
 
 
 @pytest.mark.parametrize("severity", [0, 6, -1, 2.5, "3", None, True])

@@ -156,7 +156,7 @@ def test_teacher(tmp_path, assert_refused):
     assert_refused(build(lambda size: None), "`loss` failed in .*TypeError")
     facts = {"mean": [0.1] * 3, "std": [0.2] * 3, "class_names": ["a", "b"]}
     (tmp_path / "run.json").write_text(json.dumps({"data": facts}))
-    pattern = r"trained with the dataset's `mean`.*model.keras with \(0.1, 0.1, 0.1\)"
+    pattern = r"trained with the dataset's `mean`.* with \(0.1, 0.1, 0.1\)"
     assert_refused(build(tmp_path / "model.keras"), pattern)
 
 
