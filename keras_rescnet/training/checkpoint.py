@@ -20,6 +20,7 @@ from keras_rescnet import files
 from keras_rescnet.console import say
 from keras_rescnet.mistake import Mistake
 from keras_rescnet.training.state import RunState
+from keras_rescnet.training.variables import UNNAMED
 
 
 class Checkpoints:
@@ -139,7 +140,8 @@ def match(arrays, variables, step):
 
     Args:
         arrays: Dict of names to arrays, as `Checkpoints.last` returns them. Those of versions
-            that kept no names, `array_00000` and so on, are taken by order.
+            that kept no names, `array_00000` and so on, are taken by order, and so are those of
+            an optimizer's variables without a name, which had Keras's numbers.
         variables: Dict of names to arrays of the same shapes as the run's variables.
         step: The checkpoint's step, for messages.
 
@@ -150,6 +152,9 @@ def match(arrays, variables, step):
         arrays = dict(zip(variables, arrays.values(), strict=False)) | {
             name: arrays[name] for name in list(arrays)[len(variables) :]
         }
+    counted = [filter(re.compile(UNNAMED).fullmatch, names) for names in (arrays, variables)]
+    numbers = dict(zip(*counted, strict=False))
+    arrays = {numbers.get(name, name): array for name, array in arrays.items()}
     for name in [*variables, *arrays]:
         here, there = (_shape(values.get(name)) for values in (variables, arrays))
         if here != there:

@@ -141,6 +141,25 @@ def test_names_are_the_paths_of_a_new_process(monkeypatch):
     assert list(named_variables(model, optimizer)) == [variable.path for variable in variables]
 
 
+@pytest.mark.parametrize("wrap", [lambda optimizer: optimizer, keras.optimizers.LossScaleOptimizer])
+def test_the_product_of_nadam_has_a_name_that_lasts(wrap):
+    """Keras gives it none, and a loss scale leaves it out of its variables."""
+    for _ in range(2):
+        model, nadam = nested(), keras.optimizers.Nadam()
+        optimizer = wrap(nadam)
+        optimizer.build(model.trainable_variables)
+        named = named_variables(model, optimizer)
+        assert named["/variable"] is nadam._u_product
+        assert len(named) == len(set(map(id, named.values())))
+
+
+def test_variables_without_a_name_are_found_under_the_number_that_keras_gave_them():
+    variables = {**VARIABLES, "/variable": np.zeros(()), "/variable_1": np.ones(())}
+    arrays = {**VARIABLES, "/variable_9": np.full((), 9), "/variable_12": np.full((), 12)}
+    found = match(arrays, variables, 3)
+    assert (found["/variable"], found["/variable_1"]) == (9, 12)
+
+
 def test_names_that_are_alike_are_told_apart():
     inputs = keras.Input((2,))
     twins = [keras.Sequential([keras.layers.Dense(2)], name="twin") for _ in range(2)]

@@ -177,6 +177,32 @@ def test_a_fit_that_is_stopped_again_and_again_ends_as_that_of_keras(undisturbed
     ]
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: keras.optimizers.Nadam(0.1),
+        lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.Nadam(0.1)),
+    ],
+    ids=["nadam", "scaled nadam"],
+)
+def test_optimizers_go_on_to_the_last_bit(make, tmp_path):
+    def weights(folder, *extra):
+        keras.utils.set_random_seed(1)
+        batches = kr.data.resumable(batches_of)
+        model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten()])
+        model.add(keras.layers.Dense(2))
+        model.compile(make(), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        callbacks = [*extra, kr.ExactResume(folder, batches)]
+        model.fit(batches, epochs=3, callbacks=callbacks, shuffle=False, verbose=0)
+        return model.get_weights()
+
+    with pytest.raises(Stop):
+        weights(tmp_path / "stopped", stopping("on_epoch_begin", 2))
+    pairs = zip(weights(tmp_path / "stopped"), weights(tmp_path / "whole"), strict=True)
+    for ours, theirs in pairs:
+        np.testing.assert_array_equal(ours, theirs)
+
+
 # KILLS=200 pytest -m slow tests/training/test_exact_resume.py is the long exam.
 @pytest.mark.slow
 def test_a_fit_of_the_digits_that_is_killed_at_random_ends_as_that_of_keras(tmp_path):
