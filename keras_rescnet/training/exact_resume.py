@@ -22,7 +22,7 @@ from keras_rescnet.training.callback_state import (
 from keras_rescnet.training.checkpoint import match
 from keras_rescnet.training.fit_folder import FitFolder
 from keras_rescnet.training.fit_state import FitState
-from keras_rescnet.training.variables import named_variables
+from keras_rescnet.training.variables import named_variables, variables_of
 
 
 class ExactResume(keras.callbacks.Callback):
@@ -144,6 +144,13 @@ class ExactResume(keras.callbacks.Callback):
                 "ExactResume is for one device: kr.train resumes runs on several. "
                 "Received: a model with a distribution."
             )
+        for optimizer in _other_optimizers(model):
+            if not optimizer.built:
+                raise Mistake(
+                    "All optimizers of a model must be built before `fit`, so that what they keep "
+                    "is saved: call their `build` with the weights they train, such as in "
+                    f"`compile`. Received: {optimizer.name}, which is not built."
+                )
         steps = self.params["steps"]
         if steps != len(self.batches):
             raise Mistake(
@@ -314,8 +321,11 @@ class ExactResume(keras.callbacks.Callback):
         return [callback for callback in self._others if has_state(callback)]
 
     def _variables(self, metrics):
-        """Returns the variables of model and optimizer by name, and those of metrics."""
+        """Returns the variables of model and optimizers by name, and those of metrics."""
         variables = named_variables(self._model, self._model.optimizer)
+        for i, optimizer in enumerate(_other_optimizers(self._model)):
+            for place, variable in enumerate(variables_of(optimizer)):
+                variables[f"optimizer/{i}/{place}"] = variable
         if metrics:  # which are nought at the beginning of an epoch, if they are there at all
             for i, variable in enumerate(self._model.metrics_variables):
                 variables[f"metric/{i}/{variable.name}"] = variable
@@ -326,6 +336,19 @@ def _of_model(arrays, metrics):
     """Returns the arrays of a checkpoint without those of callbacks, and without metrics."""
     others = ("callback/",) if metrics else ("callback/", "metric/")
     return {name: array for name, array in arrays.items() if not name.startswith(others)}
+
+
+def _other_optimizers(model):
+    """Returns the optimizers among a model's attributes, but the one it was compiled with."""
+    found: list = []
+    for value in vars(model).values():
+        parts = value.values() if isinstance(value, dict) else value
+        found += parts if isinstance(value, dict | list | tuple) else [value]
+    return [
+        value
+        for value in found
+        if isinstance(value, keras.optimizers.Optimizer) and value is not model.optimizer
+    ]
 
 
 def _compiled(model):

@@ -34,7 +34,7 @@ def named_variables(model, optimizer):
     named: dict[str, keras.Variable] = {}
     alike: collections.Counter[str] = collections.Counter()
     unnamed = 0
-    for variable in [*model.variables, *_variables_of(optimizer)]:
+    for variable in [*model.variables, *variables_of(optimizer)]:
         name = rename(variable.path)
         scope, _, last = name.rpartition("/")
         if len(named) >= len(model.variables):
@@ -47,7 +47,7 @@ def named_variables(model, optimizer):
     return named
 
 
-def _variables_of(optimizer):
+def variables_of(optimizer):
     """Returns the variables of an optimizer, and what a loss scale leaves out of them.
 
     Keras's `LossScaleOptimizer` builds the optimizer within it without noting its variables, and

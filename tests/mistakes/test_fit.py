@@ -107,6 +107,15 @@ def test_a_model_that_is_not_built(assert_refused, tmp_path):
         assert_refused(lambda: fit(tmp_path, model=unbuilt), "begin it with keras.Input")
 
 
+def test_an_optimizer_that_is_not_built(assert_refused, tmp_path):
+    def two():
+        model = network()
+        model.second = [keras.optimizers.Adam(name="second")]
+        return model
+
+    assert_refused(lambda: fit(tmp_path, model=two), "optimizer.*before `fit`.*: second, which is")
+
+
 def test_a_callback_without_its_list(assert_refused):
     resume = kr.ExactResume("run", RESUMABLES)
     assert_refused(lambda: resume.set_model(network()), "list of callbacks of `fit`")

@@ -186,12 +186,23 @@ def test_a_fit_that_is_stopped_again_and_again_ends_as_that_of_keras(undisturbed
     ids=["nadam", "scaled nadam"],
 )
 def test_optimizers_go_on_to_the_last_bit(make, tmp_path):
+    assert_goes_on(tmp_path, functools.partial(dense, make))
+
+
+def dense(optimizer):
+    model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten()])
+    model.add(keras.layers.Dense(2))
+    model.compile(optimizer(), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
+def assert_goes_on(tmp_path, make):
+    """Compares the weights of a model after three epochs with those of one stopped in the third."""
+
     def weights(folder, *extra):
         keras.utils.set_random_seed(1)
         batches = kr.data.resumable(batches_of)
-        model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten()])
-        model.add(keras.layers.Dense(2))
-        model.compile(make(), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        model = make()
         callbacks = [*extra, kr.ExactResume(folder, batches)]
         model.fit(batches, epochs=3, callbacks=callbacks, shuffle=False, verbose=0)
         return model.get_weights()
@@ -201,6 +212,37 @@ def test_optimizers_go_on_to_the_last_bit(make, tmp_path):
     pairs = zip(weights(tmp_path / "stopped"), weights(tmp_path / "whole"), strict=True)
     for ours, theirs in pairs:
         np.testing.assert_array_equal(ours, theirs)
+
+
+class Pair(keras.Model):
+    """Two halves with optimizers of their own, as a GAN has them."""
+
+    def compile(self, *optimizers):
+        super().compile(loss="mse")
+        self.one, self.others = optimizers[0], {"two": optimizers[1]}
+        for layer, optimizer in zip(self.layers[-2:], optimizers, strict=True):
+            optimizer.build(layer.trainable_weights)
+
+    def train_step(self, batch):
+        images, labels = batch
+        with tf.GradientTape(persistent=True) as tape:
+            loss = tf.reduce_mean((tf.cast(labels, "float32") - self(images)[:, 0]) ** 2)
+        for layer, optimizer in zip(self.layers[-2:], [self.one, self.others["two"]], strict=True):
+            gradients = tape.gradient(loss, layer.trainable_weights)
+            optimizer.apply(gradients, layer.trainable_weights)
+        return {"loss": loss}
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the step is TensorFlow's")
+def test_a_model_with_several_optimizers_goes_on_to_the_last_bit(tmp_path):
+    def pair():
+        images = keras.Input((4, 4, 1))
+        x = keras.layers.Dense(3)(keras.layers.Flatten()(images))
+        model = Pair(images, keras.layers.Dense(1)(x))
+        model.compile(keras.optimizers.Adam(0.1), keras.optimizers.SGD(0.1, momentum=0.9))
+        return model
+
+    assert_goes_on(tmp_path, pair)
 
 
 # KILLS=200 pytest -m slow tests/training/test_exact_resume.py is the long exam.
