@@ -186,6 +186,12 @@ class ExactResume(keras.callbacks.Callback):
                 f"Received: epochs={epochs}."
             )
         match(_of_model(arrays, metrics=False), self._variables(metrics=False), state.step)
+        if state.batch % self._model.steps_per_execution:
+            raise Mistake(
+                f"`steps_per_execution` must divide the {state.batch} steps that were done in "
+                f"epoch {begun} of the `fit` in {self.path}: compile with that of before. "
+                f"Received: steps_per_execution={self._model.steps_per_execution}."
+            )
         kept = [name for name, _ in state.callbacks]
         here = [type(callback).__name__ for callback in self._with_state()]
         if kept != here:
@@ -219,23 +225,20 @@ class ExactResume(keras.callbacks.Callback):
         elif self._found[0].batch == 0:
             self._restore(*self._found, metrics=False)
         else:
-            self._skip_to(self._found[0].batch)
+            self.batches.seek(epoch, self._found[0].batch - self._model.steps_per_execution)
 
-    def _skip_to(self, batch):
-        """Makes `fit` do nothing in the steps before `batch`.
+    def _skip(self, last):
+        """Makes `fit` do nothing in the step that begins.
 
-        The last of them is done, for Keras makes the variables of metrics in a step; what it does
-        to all variables is overwritten.
+        The last one is done, for Keras makes the variables of metrics in a step; what it does to
+        all variables is overwritten.
         """
         function = self._model.train_function
-        left = batch // self._model.steps_per_execution
-        self.batches.seek(self._epoch, batch - self._model.steps_per_execution)
         on_jax = keras.backend.backend() == "jax"  # where it takes and returns the variables, too
 
         def train_function(*arguments):
-            nonlocal left
-            left -= 1
-            results = function(*arguments) if left == 0 else (None, arguments[0])
+            self._end_skipping()  # at once: an exception must not leave the model with it
+            results = function(*arguments) if last else (None, arguments[0])
             return ({}, results[1]) if on_jax else {}
 
         train_function.skipped = function  # type: ignore[attr-defined]
@@ -254,11 +257,11 @@ class ExactResume(keras.callbacks.Callback):
             if batch and time.monotonic() - self._saved >= 60.0 * self.checkpoint_minutes:
                 self._save(batch)
         elif batch == self._found[0].batch:
-            self._end_skipping()
             self._restore(*self._found, metrics=True)
             self._list.callbacks[1:] = self._others  # which are called now, after this one
-        elif batch == 0:
+        else:
             self._list.callbacks[1:] = []
+            self._skip(last=batch + self._model.steps_per_execution == self._found[0].batch)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Looks once more at what was read, for epochs of one step."""

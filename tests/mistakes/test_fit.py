@@ -107,6 +107,32 @@ def test_a_model_that_is_not_built(assert_refused, tmp_path):
         assert_refused(lambda: fit(tmp_path, model=unbuilt), "begin it with keras.Input")
 
 
+class Halving(keras.optimizers.schedules.LearningRateSchedule):
+    """Has no `get_config`, as in many tutorials, so that nobody knows how a model is compiled."""
+
+    def __call__(self, step):
+        return 0.1 / (1.0 + keras.ops.cast(step, "float32"))
+
+
+def test_other_steps_per_execution_within_an_epoch(assert_refused, tmp_path):
+    def start(steps_per_execution, *others):
+        model = network()
+        optimizer = keras.optimizers.SGD(Halving())
+        model.compile(optimizer, "mse", steps_per_execution=steps_per_execution)
+        resume = kr.ExactResume(tmp_path, RESUMABLES, checkpoint_minutes=0)
+        callbacks = [resume, *others]
+        return model.fit(RESUMABLES, epochs=2, callbacks=callbacks, shuffle=False, verbose=0).epoch
+
+    def stop(batch, logs):
+        assert batch < 1
+
+    with pytest.raises(AssertionError):
+        start(1, keras.callbacks.LambdaCallback(on_train_batch_end=stop))
+    pattern = "must divide the 1 steps .* epoch 1 of .* Received: steps_per_execution=2"
+    assert_refused(lambda: start(2), pattern)
+    assert start(1) == [0, 1]  # nothing is lost
+
+
 def test_an_optimizer_that_is_not_built(assert_refused, tmp_path):
     def two():
         model = network()

@@ -245,6 +245,36 @@ def test_a_model_with_several_optimizers_goes_on_to_the_last_bit(tmp_path):
     assert_goes_on(tmp_path, pair)
 
 
+def test_data_that_fail_while_steps_are_skipped_leave_a_model_that_trains(tmp_path):
+    failing = False
+
+    def read(epoch):
+        def look(place):
+            if failing:
+                raise OSError("the disk of the data is away")
+            return place
+
+        places = tf.data.Dataset.range(STEPS)
+        places = places.map(lambda place: tf.numpy_function(look, [place], tf.int64))
+        return tf.data.Dataset.zip(batches_of(epoch), places).map(lambda batch, place: batch)
+
+    batches = kr.data.resumable(read)
+    model = dense(lambda: keras.optimizers.SGD(0.1))
+
+    def fit(*others):
+        callbacks = [kr.ExactResume(tmp_path, batches, checkpoint_minutes=0), *others]
+        model.fit(batches, callbacks=callbacks, shuffle=False, verbose=0)
+
+    with pytest.raises(Stop):
+        fit(stopping("on_train_batch_end", 4))
+    failing = True
+    with pytest.raises(Exception, match="the disk of the data is away"):
+        fit()
+    before = model.get_weights()
+    model.fit(*pictures(), batch_size=8, verbose=0)
+    assert np.abs(model.get_weights()[0] - before[0]).max() > 1e-3
+
+
 # KILLS=200 pytest -m slow tests/training/test_exact_resume.py is the long exam.
 @pytest.mark.slow
 def test_a_fit_of_the_digits_that_is_killed_at_random_ends_as_that_of_keras(tmp_path):
