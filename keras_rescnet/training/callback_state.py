@@ -5,6 +5,8 @@ import inspect
 import keras
 import numpy as np
 
+from keras_rescnet.training.checkpoint import storable
+
 # What each of Keras's callbacks changes in itself while `fit` runs
 _CHANGED = {
     keras.callbacks.CSVLogger: ("keys", "append_header"),
@@ -127,8 +129,3 @@ def unpack(value, arrays: dict[str, np.ndarray]):
     if kind == "dict":
         return {unpack(key, arrays): unpack(part, arrays) for key, part in parts}
     return _SEQUENCES[kind](unpack(part, arrays) for part in parts)
-
-
-def storable(array: np.ndarray) -> np.ndarray:
-    """Returns a copy of an array, of a type that a file of NumPy can hold, with the same values."""
-    return np.array(array, "float32" if array.dtype.kind == "V" else None)  # "V": bfloat16

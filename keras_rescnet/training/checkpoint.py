@@ -135,6 +135,11 @@ class Checkpoints:
         return True
 
 
+def storable(array: np.ndarray) -> np.ndarray:
+    """Returns a copy of an array, of a type that a file of NumPy can hold, with the same values."""
+    return np.array(array, "float32" if array.dtype.kind == "V" else None)  # "V": bfloat16
+
+
 def match(arrays, variables, step):
     """Returns the arrays of a checkpoint by the names of a run's variables.
 

@@ -16,10 +16,9 @@ from keras_rescnet.training.callback_state import (
     pack,
     set_state,
     state_of,
-    storable,
     unpack,
 )
-from keras_rescnet.training.checkpoint import match
+from keras_rescnet.training.checkpoint import match, storable
 from keras_rescnet.training.fit_folder import FitFolder
 from keras_rescnet.training.fit_state import FitState
 from keras_rescnet.training.variables import named_variables, variables_of

@@ -5,6 +5,7 @@ import gc
 import hashlib
 import io
 import json
+import types
 
 import keras
 import numpy as np
@@ -14,6 +15,7 @@ import keras_rescnet
 from keras_rescnet import Mistake
 from keras_rescnet.optimizers import SGD, AdamW
 from keras_rescnet.training.checkpoint import Checkpoints, match
+from keras_rescnet.training.engines.task_engine import TaskEngine
 from keras_rescnet.training.state import RunState
 from keras_rescnet.training.variables import named_variables
 
@@ -158,6 +160,26 @@ def test_variables_without_a_name_are_found_under_the_number_that_keras_gave_the
     arrays = {**VARIABLES, "/variable_9": np.full((), 9), "/variable_12": np.full((), 12)}
     found = match(arrays, variables, 3)
     assert (found["/variable"], found["/variable_1"]) == (9, 12)
+
+
+def test_weights_in_bfloat16_are_read_again(tmp_path):
+    def engine(seed):
+        keras.utils.set_random_seed(seed)
+        images = keras.Input((5,))
+        model = keras.Model(images, keras.layers.Dense(3, dtype="bfloat16")(images))
+        optimizer = SGD(0.1, 0.9)
+        optimizer.build(model.trainable_variables)
+        engine = TaskEngine()
+        engine.build(types.SimpleNamespace(model=model, optimizer=optimizer))
+        return engine, model
+
+    (one, ours), (other, theirs) = engine(0), engine(1)
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(RunState(1), one.variables())
+    checkpoints.close()
+    other.assign(match(Checkpoints(tmp_path).last()[1], other.variables(), 1))
+    for mine, read in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine.astype("float32"), read.astype("float32"))
 
 
 def test_names_that_are_alike_are_told_apart():

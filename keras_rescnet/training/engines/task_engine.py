@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from keras_rescnet.training.checkpoint import storable
 from keras_rescnet.training.variables import named_variables
 
 
@@ -16,7 +17,9 @@ class TaskEngine:
 
     def variables(self):
         """See `engines.Engine`."""
-        return {name: np.array(variable.value) for name, variable in self._variables.items()}
+        return {
+            name: storable(np.asarray(variable.value)) for name, variable in self._variables.items()
+        }
 
     def assign(self, arrays):
         """See `engines.Engine`."""
