@@ -1,12 +1,16 @@
 """Recipes from files."""
 
 import ast
+import contextlib
 import dataclasses
+import importlib.util
 import linecache
 import os
 import pathlib
 import re
+import sys
 import traceback
+import types
 from collections.abc import Sequence
 
 from keras_rescnet.mistake import Mistake, nearest, shorten
@@ -87,19 +91,39 @@ def execute(file: pathlib.Path) -> dict:
             f"A recipe must be a Python file. Received: {shorten(file, str)}, which is no "
             f"file.{others}"
         )
-    namespace = {"__name__": file.stem, "__file__": str(file)}
+    module = types.ModuleType(file.stem)
+    namespace = vars(module)
+    namespace["__file__"] = str(file)
     try:
         data = file.read_bytes()
         code = compile(data, str(file), "exec")
         # So that a description of its functions has the text that was executed
         lines = data.decode(errors="replace").splitlines(keepends=True)
         linecache.cache[str(file)] = (len(data), None, lines, str(file))
-        exec(code, namespace)  # noqa: S102
+        with _findable(module, file):
+            exec(code, namespace)  # noqa: S102
     except OSError as error:
         raise Mistake(f"A recipe must be a file that can be read. Received: {error}.") from error
     except (Exception, SystemExit) as error:  # whatever the user's own code does wrong
         raise Mistake(_where(error, file)) from error
     return namespace
+
+
+@contextlib.contextmanager
+def _findable(module, file):
+    """Puts a module where `dataclasses` looks for it, unless that would hide one of its name."""
+    name = module.__name__
+    free = name not in sys.modules
+    with contextlib.suppress(ImportError, ValueError):  # "a.b", where there is no package a
+        known = importlib.util.find_spec(name)
+        free &= known is None or known.origin in (None, str(file.resolve()))
+    if free:
+        sys.modules[name] = module
+    try:
+        yield
+    finally:
+        if free:
+            sys.modules.pop(name, None)
 
 
 def _neighbours(file):
