@@ -1,6 +1,7 @@
 """What a value of a recipe is, as JSON: the same for values that do the same."""
 
 import ast
+import collections
 import functools
 import hashlib
 import inspect
@@ -65,6 +66,43 @@ def describe(value, path=()):
     return _describe_instance(value, part)
 
 
+def with_lasting_names(described):
+    """Returns a description with the names that a new process gives layers within layers.
+
+    Keras counts the names it gives over the life of a process, and a notebook that loads a recipe
+    twice would have two recipes.
+
+    Args:
+        described: What `describe` returns, of all fields of a recipe.
+    """
+    names: dict = collections.defaultdict(dict)  # of "dense", 0 and 7: "dense", "dense_7"
+
+    def visit(value):
+        if isinstance(value, dict) and isinstance(value.get("config"), dict):
+            name = str(value["config"].get("name"))
+            stem, _, digits = name.rpartition("_")
+            if not stem or not digits.isdecimal():
+                stem, digits = name, "0"
+            if stem.replace("_", "") == str(value.get("class_name")).lower():
+                names[stem][int(digits)] = name
+        for part in value.values() if isinstance(value, dict) else value:
+            if isinstance(part, dict | list):
+                visit(part)
+
+    def rename(value):
+        if isinstance(value, dict):
+            return {key: rename(part) for key, part in value.items()}
+        return [*map(rename, value)] if isinstance(value, list) else fresh.get(value, value)
+
+    visit(described)
+    fresh = {
+        given[number]: f"{stem}_{place}" if place else stem
+        for stem, given in names.items()
+        for place, number in enumerate(sorted(given))
+    }
+    return rename(described)
+
+
 def _without_paths(read):
     """Returns what reads a dataset without the places it reads from, which decide nothing."""
     if not isinstance(read, functools.partial):
@@ -114,7 +152,7 @@ def _describe_instance(value, part):
     elif _repr_of(kind) is object.__repr__ and hasattr(value, "__dict__"):
         state = part(vars(value))
     else:
-        state = re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+        state = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
     if isinstance(state, str) and _is_installed(_file_of(kind)):
         return state
     return {"instance": part(kind), "state": state}

@@ -17,7 +17,7 @@ from keras_rescnet.data import Dataset
 from keras_rescnet.mistake import Mistake, shorten
 from keras_rescnet.recipe.calling import calling
 from keras_rescnet.recipe.checks import callbacks_of, check_loss
-from keras_rescnet.recipe.description import describe
+from keras_rescnet.recipe.description import describe, with_lasting_names
 from keras_rescnet.schedules import cosine_decay
 
 if typing.TYPE_CHECKING:  # what reads recipes to list them need not wait for Keras
@@ -354,7 +354,7 @@ class Recipe:
         decisive = [callback for callback in callbacks_of(self) if callback.changes_training]
         if decisive:
             described["callbacks"] = describe(decisive)
-        return described
+        return with_lasting_names(described)
 
     def digest(self) -> str:
         """Returns 32 hexadecimal digits, the same for recipes that give the same numbers.

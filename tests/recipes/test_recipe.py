@@ -3,8 +3,10 @@
 import dataclasses
 import json
 import pathlib
+import sys
 from functools import partial
 
+import numpy as np
 import pytest
 
 from keras_rescnet import Recipe, load_recipe
@@ -13,6 +15,7 @@ from keras_rescnet.mistake import Mistake
 from keras_rescnet.models import CifarResNet8
 from keras_rescnet.optimizers import SGD
 from keras_rescnet.recipe import LATER_FIELDS, recipe_name
+from keras_rescnet.recipe.description import describe
 from support import DIGITS_RECORD
 
 FOLDER = pathlib.Path(__file__).parents[2] / "recipes"
@@ -188,6 +191,45 @@ def test_a_digest_is_that_of_what_decides_numbers():
     assert same.digest() == recipe.digest()
     for changes in ({"seed": 1}, {"evaluate_every": 2}, {"decay": lambda epoch, epochs: 1.0}):
         assert dataclasses.replace(recipe, **changes).digest() != recipe.digest()
+
+
+def loaded(tmp_path, text, name="own"):
+    head = "from keras_rescnet import Recipe, data, models, optimizers\n"
+    fields = "model=models.CifarResNet8, optimizer=optimizers.SGD, batch_size=8, epochs=10"
+    tail = f"\nrecipe = Recipe(dataset=data.DIGITS, {fields}, learning_rate=0.1, augment=augment)"
+    (tmp_path / f"{name}.py").write_text(f"{text}\n{head}{tail}")
+    return load_recipe(tmp_path / f"{name}.py")
+
+
+def test_layers_within_layers_are_described_alike_when_they_are_made_again(tmp_path):
+    """Keras counts the names that it gives on over the life of a process."""
+    pipeline = "keras.layers.Pipeline([{}keras.layers.RandomFlip(), keras.layers.RandomFlip('{}')])"
+    other = pipeline.format("keras.layers.Rescaling(1 / 255, name='mine'), ", "vertical")
+    flips = f"{pipeline.format('', 'vertical')}, {other}"
+    text = f"import keras\nLAYERS = [{flips}]\ndef augment():\n    return LAYERS"
+    recipe = loaded(tmp_path, text)
+    assert loaded(tmp_path, text).digest() == recipe.digest()
+    horizontal = text.replace("vertical", "horizontal")
+    assert loaded(tmp_path, horizontal).digest() != recipe.digest()
+    states = [each["state"] for each in recipe.describe()["augment"]["uses"]["LAYERS"]]
+    names = [layer["config"]["name"] for state in states for layer in state["layers"]]
+    # Those of a new process, as earlier versions described them there
+    assert names == ["random_flip", "random_flip_1", "mine", "random_flip_2", "random_flip_3"]
+
+
+def test_an_address_is_no_part_of_a_description():
+    assert describe(np.random.default_rng(0)) == "Generator(PCG64)"  # NumPy's are in capitals
+
+
+@pytest.mark.parametrize("name", ["own", "colorsys"])
+def test_a_recipe_may_have_a_dataclass_and_annotations_that_are_text(name, tmp_path):
+    """Python's `dataclasses` looks for the module; one of Python's own is not hidden."""
+    text = "from __future__ import annotations\nimport colorsys, dataclasses\n"
+    text += "BLACK = colorsys.rgb_to_hls(0, 0, 0)\n@dataclasses.dataclass\nclass Noise:\n"
+    text += "    amount: float = 1.0\ndef augment():\n    return [Noise()]"
+    before = set(sys.modules)
+    assert loaded(tmp_path, text, name).augment()[0].amount == 1.0
+    assert set(sys.modules) - before <= {"colorsys"}
 
 
 def test_a_field_of_a_later_version_leaves_digests_as_they_were():
