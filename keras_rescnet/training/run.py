@@ -40,6 +40,7 @@ from keras_rescnet.training.state import RunState
 _STEPS_OF_SEVERAL_PROCESSES = 16
 _MOST_STEPS = 256
 _SHOWN_SECONDS = 10.0  # between two notes in `run.json` of how far the run is
+_RANDOM = "keras/global_seed_generator"  # its state in a checkpoint, if there is one
 
 
 class Run:
@@ -164,6 +165,10 @@ class Run:
         if found is not None:
             self.state, arrays = found
             arrays = self.callbacks.restore(self.state.callbacks, arrays)
+            if _RANDOM in arrays:
+                with self.engine.scope():
+                    keras.random.uniform(())  # makes the generator, where nothing has drawn yet
+                    _global_generator().state.assign(arrays.pop(_RANDOM))
             self.engine.assign(match(arrays, self.engine.variables(), self.state.step))
             if self.state.history:
                 self.folder.write_log(self.state.history)
@@ -233,6 +238,8 @@ class Run:
         if not all(np.all(np.isfinite(array)) for array in arrays.values()):
             self._handle_not_finite("weight")
             return
+        if _global_generator() is not None:
+            arrays[_RANDOM] = np.array(_global_generator().state.value)
         self.state.callbacks = self.callbacks.pack(arrays)
         best = best_row(self.state.history, self.metrics.best) or {"epoch": 0}
         self.checkpoints.save(self.state, arrays, keep=best["epoch"] * self.steps_per_epoch)
@@ -369,3 +376,13 @@ class Run:
     def _say(self, text):
         if self.engine.chief:
             say(text)
+
+
+def _global_generator():
+    """Returns the generator of random numbers without a seed, or `None` if nothing has drawn any.
+
+    Keras has no public way to it: what makes one when asked would change the numbers of a run.
+    """
+    from keras.src.backend.common import global_state
+
+    return global_state.get_global_attribute("global_seed_generator")

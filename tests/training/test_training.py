@@ -118,6 +118,30 @@ def test_a_stopped_run_goes_on_to_the_last_bit(changes, tmp_path, stop_after):
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
 
 
+class Noise(keras.layers.Layer):
+    """Draws random numbers without a seed, as a user may write it."""
+
+    def call(self, x, training=False):
+        return x + keras.random.normal(keras.ops.shape(x)) if training else x
+
+
+def noisy(input_shape, classes):
+    images = keras.Input(input_shape)
+    x = Noise()(keras.layers.GlobalAveragePooling2D()(images))
+    return keras.Model(images, keras.layers.Dense(classes)(x))
+
+
+@pytest.mark.skipif(not ON_TENSORFLOW, reason="Keras on JAX refuses such numbers in a step")
+def test_random_numbers_without_a_seed_go_on(tmp_path, stop_after):
+    recipe = small_recipe(model=noisy, epochs=1, warmup_epochs=0, steps_per_execution=1)
+    keras_rescnet.train(recipe, tmp_path / "whole")
+    stop_after(3)
+    with pytest.raises(SystemExit):
+        keras_rescnet.train(recipe, tmp_path / "parts")
+    keras_rescnet.train(recipe, tmp_path / "parts")
+    assert files_of(tmp_path / "parts") == files_of(tmp_path / "whole")
+
+
 def test_a_finished_run_is_not_repeated(tmp_path, capsys):
     results = keras_rescnet.train(small_recipe(), tmp_path)
     before = (tmp_path / "model.keras").stat().st_mtime_ns
