@@ -56,6 +56,10 @@ def write_aside(path: str | os.PathLike) -> Iterator[pathlib.Path]:
             _remove(before)
         else:
             aside.replace(path)
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, str(aside)):
+            error.filename = str(path)  # of a full disk the system does not say in which file
+        raise
     finally:
         _remove(aside)
     _sync(path.parent)

@@ -32,8 +32,9 @@ def test_a_link_is_replaced_not_followed(tmp_path):
 def test_a_full_disk_leaves_what_was_there(small_disk):
     disk = small_disk("64k")
     files.write(disk / "a", "old")
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as caught:
         files.write(disk / "a", b"0" * 200_000)
+    assert caught.value.filename == str(disk / "a")
     assert (disk / "a").read_text() == "old"
     assert names(disk) == ["a"]
 
@@ -89,9 +90,15 @@ def test_a_file_that_cannot_be_synced_is_not_given_its_name(tmp_path, monkeypatc
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(os, "fsync", sync)
-    with pytest.raises(OSError, match="Input/output error"):
+    with pytest.raises(OSError, match="Input/output error") as caught:
         files.write(tmp_path / "a", "new")
     assert not names(tmp_path)
+    assert caught.value.filename == str(tmp_path / "a")
+
+
+def test_a_message_without_a_number_stays(tmp_path):
+    with pytest.raises(ConnectionError, match="^away$"), files.write_aside(tmp_path / "a"):
+        raise ConnectionError("away")
 
 
 def test_leftovers_alone_are_removed(tmp_path):
