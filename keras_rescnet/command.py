@@ -7,6 +7,7 @@ import importlib.util
 import io
 import os
 import pathlib
+import select
 import signal
 import sys
 import tempfile
@@ -16,7 +17,7 @@ import traceback
 from absl import flags
 
 from keras_rescnet.console import drop_stdout
-from keras_rescnet.mistake import Mistake, shorten
+from keras_rescnet.mistake import Mistake, ProcessLost, shorten
 
 _BACKENDS = ("tensorflow", "jax", "torch", "numpy", "openvino")
 _FLAGS_OF_ABSL = ("flagfile", "undefok")  # which every command has, and nobody needs
@@ -64,15 +65,18 @@ def run_command(name, help_text, arguments, values, function, *, required=(), ta
             print(f"{help_text.strip()}\n\nFlags:\n\n{_describe(values)}")
         else:
             function(_parse(arguments, values, required, takes_words))
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except Mistake as error:
         _end(name, error, 2, error if "--traceback" in arguments else None)
     except FloatingPointError as error:
         _end(name, error, 3)
     except BrokenPipeError:
+        if not _is_gone(sys.stdout):
+            raise
         drop_stdout()
         sys.exit(128 + signal.SIGPIPE)
-    except ConnectionError as error:
+    except ProcessLost as error:
         print(f"{name}: {error}", file=sys.stderr, flush=True)
         os._exit(4)  # an orderly exit would wait for the process that is gone
     except OSError as error:
@@ -95,7 +99,7 @@ def quiet():
 
     With a `TF_CPP_MIN_LOG_LEVEL` below 2 in the environment nothing is held back.
     """
-    if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2") < "2":
+    if sys.stderr is None or os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2") < "2":
         yield
         return
     sys.stderr.flush()
@@ -297,6 +301,15 @@ def _leave_at_once(number, _):
     with contextlib.suppress(Exception):
         sys.stdout.flush()
     os._exit(128 + number)
+
+
+def _is_gone(stream):
+    """Returns whether nobody reads any more what is written to a stream."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # none, closed, or no file
+        poll = select.poll()
+        poll.register(stream.fileno(), 0)  # an error is told without being asked for
+        return bool(poll.poll(0))
+    return False
 
 
 def _end(name, message, code, error=None):

@@ -4,6 +4,10 @@ import difflib
 from collections.abc import Iterable
 
 
+class ProcessLost(ConnectionError):
+    """Another process of a run is gone, or did not answer in time. Commands end with 4 then."""
+
+
 class Mistake(ValueError):
     """A mistake in what was asked for: one line says what is wrong and what to do.
 

@@ -1,5 +1,6 @@
 """How all commands begin and end: help, quiet, exit codes."""
 
+import contextlib
 import importlib.util
 import os
 import pathlib
@@ -12,7 +13,8 @@ from absl import flags
 
 from keras_rescnet import __main__ as console
 from keras_rescnet.command import check_output, quiet, run_command
-from keras_rescnet.mistake import Mistake
+from keras_rescnet.mistake import Mistake, ProcessLost
+from keras_rescnet.training.engines.waiting import lost
 from support import commands
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -163,7 +165,6 @@ def fail_with(error):
         (FloatingPointError("The loss is not finite."), 3, "test: The loss is not finite.\n"),
         (KeyboardInterrupt(), 130, ""),
         (SystemExit(143), 143, ""),
-        (BrokenPipeError(32, "Broken pipe"), 141, ""),
         (
             OSError(28, "No space left on device", "a.png"),
             2,
@@ -176,9 +177,25 @@ def test_endings(error, code, line, capsys):
 
 
 def test_a_defect_keeps_its_traceback():
-    for error in (ValueError("defect"), KeyError("defect"), FileNotFoundError(2, "defect")):
+    errors = [ValueError("defect"), KeyError("defect"), FileNotFoundError(2, "defect")]
+    # Of a user's `read`, not of another process or of stdout
+    errors += [ConnectionResetError(104, "defect"), BrokenPipeError(32, "defect")]
+    for error in errors:
         with pytest.raises(type(error), match="defect"):
             run(fail_with(error))
+
+
+def test_a_process_that_is_gone_ends_with_4():
+    script = (
+        "from absl import flags\nfrom keras_rescnet.command import run_command\n"
+        "from keras_rescnet.mistake import ProcessLost\n"
+        "def lose(_):\n    raise ProcessLost('One is away.')\n"
+        "run_command('test', '', ['test'], flags.FlagValues(), lose)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (4, "test: One is away.\n")
+    error = lost(ValueError("away"))
+    assert isinstance(error, ProcessLost) and "gone" in str(error) and "away" in str(error)
 
 
 def test_the_traceback_of_a_mistake_is_shown_on_demand(capsys):
@@ -266,6 +283,33 @@ def test_a_reader_that_is_gone_is_no_defect():
     for _ in range(3):
         done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
         assert done.stderr == "" and done.returncode in (0, 128 + signal.SIGPIPE)
+
+
+@pytest.mark.parametrize("lines", [1, 10_000])
+def test_a_reader_that_is_gone_is_noticed_whatever_is_printed(lines, monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with contextlib.suppress(BrokenPipeError), os.fdopen(writer, "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        with pytest.raises(SystemExit) as caught:
+            run(lambda _: print("line\n" * lines))
+        monkeypatch.undo()
+    assert caught.value.code == 128 + signal.SIGPIPE
+
+
+@pytest.mark.parametrize("closed", ["1", "2", "1,2"])
+def test_a_closed_output_is_no_defect(closed, tmp_path):
+    """Python has no streams then."""
+    script = (
+        "from absl import flags\nfrom keras_rescnet.command import quiet, run_command\n"
+        "def write(_):\n    with quiet():\n        print(1)\n    open('done', 'w').close()\n"
+        "run_command('test', '', ['test'], flags.FlagValues(), write)\n"
+    )
+    ends = " ".join(f"{number}>&-" for number in closed.split(","))
+    command = f'cd {tmp_path} && {sys.executable} -c "{script}" {ends}'
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "done").exists()
 
 
 def test_a_full_disk_under_the_output_is_one_line():

@@ -24,7 +24,7 @@ class Engine(typing.Protocol):
         devices: Names of the devices, for people.
 
     Raises:
-        ConnectionError: from any method that waits, if another process is gone or did not answer
+        ProcessLost: from any method that waits, if another process is gone or did not answer
             in time. A wait within C++ that nothing can interrupt ends the process instead, with
             the same line and exit code 4 (`engines/waiting.py`).
     """

@@ -5,7 +5,7 @@ import errno
 import socket
 import time
 
-from keras_rescnet.mistake import Mistake
+from keras_rescnet.mistake import Mistake, ProcessLost
 from keras_rescnet.training.engines.waiting import LOST
 
 
@@ -46,7 +46,7 @@ def meet(addresses, index, timeout):
         timeout: Seconds to wait.
 
     Raises:
-        ConnectionError: if one cannot be reached in that time.
+        ProcessLost: if one cannot be reached in that time.
         Mistake: if the port of this process is in use.
     """
     missing = [address for place, address in enumerate(addresses) if place != index]
@@ -56,7 +56,7 @@ def meet(addresses, index, timeout):
             missing = [address for address in missing if not _answers(address)]
             if missing and time.monotonic() > end:
                 where = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-                raise ConnectionError(LOST.format(f"none at {where} after {timeout:g} s"))
+                raise ProcessLost(LOST.format(f"none at {where} after {timeout:g} s"))
             time.sleep(0.1 if missing else 0.0)
 
 

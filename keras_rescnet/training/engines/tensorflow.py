@@ -223,7 +223,7 @@ class Engine(TaskEngine):
 
     @contextlib.contextmanager
     def _others(self):
-        """Raises a `ConnectionError` when another process is gone; a hang ends this one."""
+        """Raises a `ProcessLost` when another process is gone; a hang ends this one."""
         timeout = self._timeout if self.processes > 1 else None
         try:
             with Deadline(timeout, LOST.format(f"timeout of {self._timeout:g} s")) as deadline:

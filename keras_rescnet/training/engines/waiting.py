@@ -5,6 +5,8 @@ import os
 import sys
 import threading
 
+from keras_rescnet.mistake import ProcessLost
+
 # How lines of TensorFlow's errors begin that say nothing of what has happened
 _UNTOLD = ("Graph execution error", "Detected at node", "<stack traces", "File ")
 
@@ -15,10 +17,10 @@ LOST = (
 
 
 def lost(error):
-    """Returns the `ConnectionError` that stands for what a library raised, with its first line."""
+    """Returns the `ProcessLost` that stands for what a library raised, with its first line."""
     lines = [line.strip() for line in str(error).splitlines()]
     told = [line for line in lines if line and not line.startswith(_UNTOLD)] or [""]
-    return ConnectionError(LOST.format(f"{type(error).__name__}: {told[0][:200]}"))
+    return ProcessLost(LOST.format(f"{type(error).__name__}: {told[0][:200]}"))
 
 
 class Deadline:
@@ -27,7 +29,7 @@ class Deadline:
     For calls into C++ that wait for other processes without a time limit of their own: nothing
     can interrupt them, and no exception can be raised in them. This is the one place where the
     library ends the process itself: it prints a line on stderr and exits with 4, as the commands
-    do after a `ConnectionError`.
+    do after a `ProcessLost`.
 
     Args:
         timeout: Seconds; `None` for no limit.
