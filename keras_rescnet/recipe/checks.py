@@ -2,6 +2,7 @@
 
 import math
 import numbers
+import typing
 
 from keras_rescnet.callbacks import Callback
 from keras_rescnet.mistake import Mistake, shorten
@@ -27,6 +28,19 @@ def check_loss(recipe):
             raise Mistake(
                 "`class_weights` must be a dict of names of classes to weights, at least 0. "
                 f"Received: class_weights={shorten(recipe.class_weights)}."
+            )
+
+
+def check_decay(recipe, epochs):
+    """Raises a `Mistake` unless `decay` gives a factor in each of some epochs since the warm-up."""
+    count = recipe.epochs - recipe.warmup_epochs
+    for epoch in epochs:
+        with calling("decay", recipe.decay):
+            factor: typing.Any = recipe.decay(epoch, count)
+        if not (isinstance(factor, numbers.Real) and 0 <= float(factor) < math.inf):
+            raise Mistake(
+                "`decay` must return a factor for the learning rate, at least 0. Received: "
+                f"{shorten(factor)} from decay={shorten(recipe.decay)} in epoch {epoch} of {count}."
             )
 
 

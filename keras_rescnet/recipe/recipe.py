@@ -15,8 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from keras_rescnet.data import Dataset
 from keras_rescnet.mistake import Mistake, shorten
-from keras_rescnet.recipe.calling import calling
-from keras_rescnet.recipe.checks import callbacks_of, check_loss
+from keras_rescnet.recipe.checks import callbacks_of, check_decay, check_loss
 from keras_rescnet.recipe.description import describe, with_lasting_names
 from keras_rescnet.schedules import cosine_decay
 
@@ -262,21 +261,12 @@ class Recipe:
                 "`warmup_epochs` must be smaller than `epochs`. "
                 f"Received: warmup_epochs={self.warmup_epochs}, epochs={self.epochs}."
             )
-        self._check_decay()
+        check_decay(self, [0])
         if self.batch_size % self.gradient_accumulation_steps:
             raise Mistake(
                 "`gradient_accumulation_steps` must divide `batch_size`. Received: "
                 f"gradient_accumulation_steps={self.gradient_accumulation_steps}, "
                 f"batch_size={self.batch_size}."
-            )
-
-    def _check_decay(self):
-        with calling("decay", self.decay):
-            factor: typing.Any = self.decay(0, self.epochs - self.warmup_epochs)
-        if not (isinstance(factor, numbers.Real) and 0 <= float(factor) < math.inf):
-            raise Mistake(
-                "`decay` must return a factor for the learning rate, at least 0. Received: "
-                f"{shorten(factor)} from decay={shorten(self.decay)}."
             )
 
     def _check_type(self, field):

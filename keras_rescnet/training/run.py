@@ -14,7 +14,7 @@ from keras_rescnet.analysis.runs import scaled
 from keras_rescnet.callbacks import RunFacts
 from keras_rescnet.console import counted, say
 from keras_rescnet.models.complexity import count_parameters
-from keras_rescnet.recipe import calling
+from keras_rescnet.recipe import calling, check_decay
 from keras_rescnet.schedules import learning_rate_at_step
 from keras_rescnet.training.callbacks import Callbacks
 from keras_rescnet.training.checkpoint import Checkpoints, match
@@ -55,6 +55,7 @@ class Run:
 
     def __init__(self, recipe, folder, engine, data_dir=None):
         check_batch(recipe, engine.replicas)
+        check_decay(recipe, range(recipe.epochs - recipe.warmup_epochs))  # not after hours
         self.folder, self.engine = folder, engine
         self.digest = recipe.digest()
         self.checkpoints = Checkpoints(folder.checkpoints, engine.chief, self.digest)

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_rescnet import Recipe, load_recipe
+from keras_rescnet import Recipe, load_recipe, train
 from keras_rescnet.data import DIGITS
 from keras_rescnet.models import CifarResNet8
 from keras_rescnet.models.initial_weights import load_initial_weights
@@ -186,6 +186,21 @@ IN_PYTHON = {
     "a decay below 0": (lambda: {"decay": lambda *_: -1.0}, r"at least 0. Received: -1.0 from"),
     "NaN": (lambda: {"learning_rate": float("nan")}, r"`learning_rate` must be positive and fin"),
 }
+
+
+LATER = {
+    "raises": (lambda epoch, _: 1 / (2 - epoch), "`decay` failed in .*ZeroDivisionError"),
+    "is none": (lambda epoch, _: [1.0, 0.5, None][epoch], "Received: None from .* in epoch 2 of"),
+    "is below 0": (lambda epoch, _: 1.0 - 0.6 * epoch, r"at least 0. Received: -0.19\d* from"),
+    "is infinite": (lambda epoch, _: [1.0, 0.5, np.inf][epoch], "Received: inf from"),
+}
+
+
+@pytest.mark.parametrize("kind", LATER)
+def test_a_decay_that_is_wrong_in_a_later_epoch(kind, assert_refused, tmp_path):
+    decay, answer = LATER[kind]
+    recipe = dataclasses.replace(noise.recipe, decay=decay, epochs=4)
+    assert_refused(lambda: train(recipe, tmp_path / "run"), answer)
 
 
 @pytest.mark.parametrize("kind", IN_PYTHON)
