@@ -74,7 +74,7 @@ class Claim:
             lock = open(name, "w")
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if name.exists() and os.path.samestat(os.fstat(lock.fileno()), name.stat()):
+                if _is_at(lock, name):
                     return lock
                 lock.close()  # the lock of a run that failed at its start, and has removed it
             except OSError as error:
@@ -104,9 +104,17 @@ class Claim:
             for folder in self._made:
                 folder.rmdir()
 
+    def holds(self) -> bool:
+        """Returns whether the folder is that which was claimed: it may have been removed since."""
+        return _is_at(self._lock, self.path / ".lock")
+
     def release(self) -> None:
         """Lets other processes have the folder."""
         self._lock.close()
+
+
+def _is_at(file, path):
+    return path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
 
 
 def _unwritable(path, error):

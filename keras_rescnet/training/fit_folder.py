@@ -40,6 +40,9 @@ class FitFolder:
         before = self._open.pop(path, None)
         if before is not None:
             before.checkpoints.close()
+            if not before._claim.holds():  # the folder was removed, to begin anew
+                before._claim.release()
+                before = None
         self._claim: Claim = before._claim if before is not None else Claim(path)
         try:
             self._start(facts)

@@ -3,6 +3,7 @@
 import functools
 import os
 import random
+import shutil
 
 import keras
 import numpy as np
@@ -273,6 +274,22 @@ def test_data_that_fail_while_steps_are_skipped_leave_a_model_that_trains(tmp_pa
     before = model.get_weights()
     model.fit(*pictures(), batch_size=8, verbose=0)
     assert np.abs(model.get_weights()[0] - before[0]).max() > 1e-3
+
+
+def test_a_folder_that_was_removed_since_is_made_anew(tmp_path):
+    make = functools.partial(dense, lambda: keras.optimizers.SGD(0.1))
+    batches = kr.data.resumable(batches_of)
+
+    def fit(*others):
+        callbacks = [kr.ExactResume(tmp_path / "run", batches), *others]
+        make().fit(batches, callbacks=callbacks, shuffle=False, verbose=0)
+
+    with pytest.raises(Stop):
+        fit(stopping("on_train_batch_end", 2))
+    shutil.rmtree(tmp_path / "run")
+    fit()
+    assert (tmp_path / "run" / "run.json").exists()
+    assert list((tmp_path / "run" / "checkpoints").iterdir())
 
 
 # KILLS=200 pytest -m slow tests/training/test_exact_resume.py is the long exam.
