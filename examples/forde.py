@@ -20,7 +20,7 @@ def train(recipe, folder, members=5, basis=None):
         networks.append(recipe.model(input_shape=data.image_shape, classes=data.classes))
     model = kr.ensemble.FoRDE(networks, basis)
     model.compile(recipe.optimizer(learning_rate=recipe.learning_rate), metrics=["accuracy"])
-    parts = kr.data.load(data, "train"), recipe.augment()
+    parts = kr.data.load(data, "train"), recipe.augment() if recipe.augment else []
     options = {"batch_size": recipe.batch_size, "seed": recipe.seed, "as_tuples": True}
     steps = recipe.steps_per_epoch or len(parts[0]) // recipe.batch_size
     batches = kr.data.resumable(

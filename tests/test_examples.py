@@ -145,7 +145,9 @@ def test_forde(tmp_path):
     recipe = dataclasses.replace(recipe, model=linear, learning_rate=0.01, steps_per_epoch=12)
     tf.config.run_functions_eagerly(True)  # few steps are not worth a compilation
     try:
-        first, second = (example.train(recipe, tmp_path, members=2) for _ in range(2))
+        first, second = (example.train(recipe, tmp_path / "run", members=2) for _ in range(2))
+        plain = dataclasses.replace(recipe, augment=None, epochs=1, steps_per_epoch=1)
+        example.train(plain, tmp_path / "plain", members=2)
     finally:
         tf.config.run_functions_eagerly(False)
     rows = kr.ensemble.measure(first.members, recipe.dataset)
