@@ -44,7 +44,8 @@ def main(arguments):
         folders = ensemble.train(recipe, folder.value, members.value, data_dir=data_dir.value)
         names = corruptions.__all__ if corrupted.value else []
         chosen = [getattr(corruptions, name) for name in names]
-        rows = ensemble.measure(folders, recipe.dataset, corruptions=chosen)
+        options = {"corruptions": chosen, "data_dir": data_dir.value}
+        rows = ensemble.measure(folders, recipe.dataset, **options)
         print(ensemble.table(rows), flush=True)
         output = os.path.join(folder.value, "ensemble.csv")
         ensemble.write_csv(rows, output)

@@ -172,6 +172,19 @@ def test_the_command_measures_what_is_trained_and_writes_every_number(members, c
     (folder / "ensemble.csv").unlink()
 
 
+def test_the_command_measures_the_pictures_of_its_data_dir(members, capsys):
+    from keras_rescnet.ensemble.__main__ import main
+
+    folder = members[0].parent
+    arguments = [f"--recipe={noise.__file__}:dropout", "--set=epochs=2", f"--workdir={folder}"]
+    main(["ensemble", *arguments, "--members=2", "--data_dir=7"])
+    with open(folder / "ensemble.csv", newline="") as file:
+        found = [float(row["brier_score"]) for row in csv.DictReader(file)]
+    (folder / "ensemble.csv").unlink()
+    expected = kr.ensemble.measure(members, data_dir="7")
+    assert found == [row["brier_score"] for row in expected]
+
+
 def test_members_in_half_precision_are_averaged_in_float32():
     images = keras.Input((2,))
     member = keras.Model(images, keras.layers.Dense(2, dtype="mixed_float16")(images))
