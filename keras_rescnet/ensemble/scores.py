@@ -6,7 +6,7 @@ import csv
 import io
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -126,7 +126,7 @@ def measure(
         a member). `write_csv` and `table` take the rows.
 
     Raises:
-        Mistake: if there are no such members or data, or their classes differ.
+        Mistake: if there are no such members, data or corruptions, or their classes differ.
 
     Example:
 
@@ -138,6 +138,17 @@ def measure(
     >>> [row["model"] for row in rows]
     ['member 0', 'member 1', 'ensemble']
     """
+    chosen = list(corruptions) if isinstance(corruptions, Iterable) else [None]
+    if not all(callable(each) and hasattr(each, "__name__") for each in chosen):
+        raise Mistake(
+            "`corruptions` must be a list of functions with names, such as "
+            f"[kr.corruptions.contrast]. Received: corruptions={shorten(corruptions)}."
+        )
+    if not isinstance(severities, Iterable):
+        raise Mistake(
+            "`severities` must be a list of integers from 1 to 5. "
+            f"Received: severities={shorten(severities)}."
+        )
     models = load_members(members)
     first = load_run(members[0]) if isinstance(members[0], str | os.PathLike) else None
     if first is not None:
@@ -159,7 +170,7 @@ def measure(
     stack = stacked(models)
     check_classes(examples, stack, first.class_names if first is not None else ())
     conditions = [(CLEAN, 0, examples)]
-    for corruption, severity in itertools.product(corruptions, severities):
+    for corruption, severity in itertools.product(chosen, severities):
         corrupted = CorruptedExamples(examples, corruption, severity)
         conditions.append((corruption.__name__, severity, corrupted))
     return [

@@ -34,6 +34,10 @@ def flat(classes=10):
     return keras.Sequential([keras.Input((32, 32, 3)), *layers])
 
 
+def measure(**options):
+    return kr.ensemble.measure([flat()], DIGITS, **options)
+
+
 CALLS = {
     "no recipe": (lambda: kr.ensemble.train("digits", "x"), "must be a Recipe: .* recipe='digits'"),
     "no folder": (lambda: kr.ensemble.train(noise.recipe, ""), "`workdir` must .*workdir=''"),
@@ -65,6 +69,22 @@ CALLS = {
             [flat()], DIGITS, corruptions=[kr.corruptions.contrast], severities=[0]
         ),
         "`severity` must be an integer from 1 to 5. Received: severity=0",
+    ),
+    "a partial corruption": (
+        lambda: measure(corruptions=[partial(kr.corruptions.contrast, severity=1)]),
+        "`corruptions` must be a list of functions with names.*partial",
+    ),
+    "a corruption's name": (
+        lambda: measure(corruptions=["contrast"]),
+        r"`corruptions` must be .* Received: corruptions=\['contrast'\]",
+    ),
+    "one corruption": (
+        lambda: measure(corruptions=kr.corruptions.contrast),
+        "`corruptions` must be .* Received: corruptions=<function contrast",
+    ),
+    "one severity": (
+        lambda: measure(corruptions=[kr.corruptions.contrast], severities=1),
+        "`severities` must be a list of integers from 1 to 5. Received: severities=1",
     ),
     "one repels nobody": (lambda: kr.ensemble.FoRDE([ONE]), "at least two .*: 1 members"),
     "shared weights": (lambda: kr.ensemble.FoRDE([ONE, ONE]), "4 weights of which 2 differ"),
@@ -148,6 +168,17 @@ def test_forde_with_sample_weights(assert_refused):
     assert_refused(
         lambda: model.fit(x, y, sample_weight=np.ones(3), verbose=0),
         r"leave out `sample_weight` and `class_weight`. Received: weights of shape \(3,\)",
+    )
+
+
+def test_a_backend_without_the_saved_model(assert_refused, monkeypatch, tmp_path):
+    ONE.save(tmp_path / "model.keras")
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "saved_model").mkdir()
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    assert_refused(
+        lambda: kr.ensemble.fit_temperature(tmp_path, DIGITS),
+        "SavedModel .*Keras on TensorFlow. Received: KERAS_BACKEND=jax",
     )
 
 
