@@ -47,7 +47,8 @@ def fit_temperature(
 
     Raises:
         Mistake: if there is no such run or data, or no temperature is best: the model classifies
-            all of the pictures rightly, or none better than by chance.
+            all of the pictures rightly, or none better than by chance; and on JAX, if the run has
+            a SavedModel.
 
     Example:
 
@@ -62,6 +63,11 @@ def fit_temperature(
     1.8205
     """
     found = load_run(run) if isinstance(run, str | os.PathLike) else None
+    if found is not None and _serves(found) and keras.backend.backend() != "tensorflow":
+        raise Mistake(
+            "The SavedModel of a run is written again with its temperature, which needs Keras on "
+            f"TensorFlow. Received: KERAS_BACKEND={keras.backend.backend()}."
+        )
     if not isinstance(dataset, data.Dataset):
         raise Mistake(f"`dataset` must be a kr.data.Dataset. Received: dataset={shorten(dataset)}.")
     names: tuple[str, ...] = ()
@@ -148,9 +154,13 @@ def _no_minimum(truth):
     )
 
 
+def _serves(run):
+    return (run.workdir / "saved_model").is_dir()
+
+
 def _keep(run, temperature):
     """Writes the SavedModel of a run with a temperature, then notes it in `run.json`."""
-    if keras.backend.backend() == "tensorflow" and (run.workdir / "saved_model").is_dir():
+    if _serves(run):
         export.saved_model(
             scaled(run.trained_model, temperature),
             run.workdir / "saved_model",
