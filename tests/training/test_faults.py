@@ -170,12 +170,19 @@ def test_a_finished_run_whose_model_is_damaged_is_finished_again(finished_run, t
 
 
 class FillDisk:
-    """A constant learning rate; it fills a disk in the third and the sixth epoch, once each."""
+    """A constant learning rate; it fills a disk in the third and the sixth epoch, once each.
+
+    Not when the first run tries it for all epochs.
+    """
 
     def __init__(self, folder):
         self.folder = folder
+        self.tried: set[int] = set()
 
     def __call__(self, epoch, epochs):
+        if epoch not in self.tried:
+            self.tried.add(epoch)
+            return 1.0
         once = self.folder / f"filled in epoch {epoch}"
         if epoch in (1, 4) and not once.exists():
             with contextlib.suppress(OSError), open(self.folder / "filler", "wb", 0) as file:
@@ -185,6 +192,9 @@ class FillDisk:
         if epoch == 3:
             (self.folder / "filler").unlink(missing_ok=True)
         return 1.0
+
+    def __repr__(self):
+        return "FillDisk()"
 
 
 def test_a_run_goes_on_while_the_disk_is_full_and_is_finished_when_there_is_room(
@@ -229,7 +239,7 @@ def test_a_loss_that_explodes_leaves_the_last_good_checkpoint(tmp_path, capsys):
 
 
 class ExplodeOnce:
-    """As `exploding`, the first time it is asked for the second epoch."""
+    """As `exploding`, the first time it is asked for the second epoch after all were tried."""
 
     def __init__(self, factor=1e30):
         self.calls = 0
@@ -237,7 +247,7 @@ class ExplodeOnce:
 
     def __call__(self, epoch, epochs):
         self.calls += epoch == 1
-        return self.factor if epoch == 1 and self.calls == 1 else 1.0
+        return self.factor if epoch == 1 and self.calls == 2 else 1.0
 
     def __repr__(self):
         return "ExplodeOnce()"

@@ -210,13 +210,16 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
 
 
 class ExplodeOnce:
-    """A learning rate that nothing survives, the first time the second epoch asks for it."""
+    """A learning rate that nothing survives, the first time the second epoch asks for it.
+
+    Every run tries all epochs before.
+    """
 
     calls = 0
 
     def __call__(self, epoch, epochs):
         ExplodeOnce.calls += epoch == 1
-        return 1e30 if epoch == 1 and ExplodeOnce.calls == 1 else 1.0
+        return 1e30 if epoch == 1 and ExplodeOnce.calls == 2 else 1.0
 
     def __repr__(self):
         return "ExplodeOnce()"
