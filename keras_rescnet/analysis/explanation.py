@@ -173,10 +173,11 @@ def explain(
     found = []
     for start in range(0, len(images), batch_size):
         batch = _batch(images[start : start + batch_size])
-        with _logits_of(model):
+        with _logits_of(model) as left_out:
             maps, logits = _maps(model, batch)
             target = addresses[_target(model, maps, layer)]
-        shares = keras.activations.sigmoid if multi_label else keras.activations.softmax
+        alone = multi_label or left_out == "sigmoid" or logits.shape[-1] == 1
+        shares = keras.activations.sigmoid if alone else keras.activations.softmax
         probabilities = ops.convert_to_numpy(shares(ops.cast(logits, "float32")))
         labels = _indices(label, logits)
         drawn = {("Grad-CAM", target): grad_cam(model, batch, labels, target)}
@@ -222,6 +223,12 @@ def _maps(model, images):
         raise Mistake(
             "A model must return logits (N, classes). "
             f"Received: {model.name}, which returns {shorten(logits, length=60)}."
+        )
+    rows = ops.convert_to_numpy(ops.cast(logits, "float32"))
+    if rows.shape[1] > 1 and (rows >= 0).all() and np.allclose(rows.sum(1), 1.0, atol=1e-2):
+        raise Mistake(  # what a subclassed model ends in is not known
+            "A model must return logits (N, classes): take its softmax off. "
+            f"Received: {model.name}, which returns probabilities."
         )
     return found, logits
 
@@ -270,21 +277,25 @@ def _indices(classes, logits):
 
 
 @contextlib.contextmanager
-def _logits_of(model) -> Iterator[None]:
-    """Within it, a model that ends in softmax or sigmoid returns what these are applied to."""
+def _logits_of(model) -> Iterator[str | None]:
+    """Within it, a model that ends in softmax or sigmoid returns what these are applied to.
+
+    Yields the name of what is left out.
+    """
     last = _last_operation(model)
     activation = getattr(last, "activation", None)
-    if getattr(activation, "__name__", "") in ("softmax", "sigmoid"):
+    name = getattr(activation, "__name__", type(last).__name__.lower())
+    if name not in ("softmax", "sigmoid"):
+        yield None
+    elif activation is not None:
         last.activation = keras.activations.linear
         try:
-            yield
+            yield name
         finally:
             last.activation = activation
-    elif type(last).__name__ in ("Softmax", "Sigmoid"):
-        with watching(last, lambda inputs, _: inputs):
-            yield
     else:
-        yield
+        with watching(last, lambda inputs, _: inputs):
+            yield name
 
 
 def _last_operation(model):

@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 
 from keras_rescnet.analysis.inherent_noise import mean_penalty
-from keras_rescnet.analysis.plots import drawable, import_pyplot, save, write_csv
+from keras_rescnet.analysis.plots import drawable, import_pyplot, save, visible, write_csv
 
 _QUANTITIES = ("forward", "backward", "gradient")
 
@@ -88,7 +88,7 @@ def plot_explanations(paths, pictures, explanations, class_names, path) -> None:
     for axes, picture, name, explanation in zip(rows, pictures, names, explanations, strict=True):
         height, width = picture.shape[:2]
         for axis in axes:
-            axis.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=255)
+            axis.imshow(visible(picture), cmap="gray", vmin=0, vmax=255)
             axis.set(xticks=[], yticks=[])
         axes[0].set_ylabel(name, fontsize="x-small")
         share = f"{100 * explanation.probability:.1f} %"

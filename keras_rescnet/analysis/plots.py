@@ -230,7 +230,8 @@ def plot_pictures(pictures, captions, path, title="") -> None:
     """Draws pictures with captions in rows.
 
     Args:
-        pictures: `(N, H, W, C)` in [0, 1].
+        pictures: `(N, H, W, C)` in [0, 1]. Of more than three channels the first three are drawn,
+            of two the first.
         captions: One per picture.
         path: Picture to write.
         title: What stands above all of them.
@@ -247,16 +248,21 @@ def plot_pictures(pictures, captions, path, title="") -> None:
     for axis in axes.flat:
         axis.axis("off")
     for axis, picture, caption in zip(axes.flat, pictures, drawable(captions), strict=False):
-        axis.imshow(picture.squeeze(), interpolation="nearest", cmap="gray", vmin=0, vmax=1)
+        axis.imshow(visible(picture), interpolation="nearest", cmap="gray", vmin=0, vmax=1)
         axis.set_title(caption, fontsize="small")
     figure.suptitle(drawable([title])[0], fontsize="small")
     save(figure, path, pyplot)
 
 
+def visible(picture):
+    """Returns what can be drawn of a picture: three channels, or one of fewer."""
+    return picture[..., :3] if picture.shape[-1] > 2 else picture[..., 0]
+
+
 def drawable(names):
     """Returns names for a picture; one with a letter that no installed font has becomes a number.
 
-    matplotlib would draw boxes, and warn. `$` would begin a formula.
+    matplotlib would draw boxes, and warn. `$` would begin a formula, `_` what a legend leaves out.
     """
     from matplotlib import font_manager, rcParams
 
@@ -265,10 +271,11 @@ def drawable(names):
     for family in rcParams["font.family"] if letters - known else ():
         font = font_manager.get_font(font_manager.findfont(family))
         known |= {letter for letter in letters if font.get_char_index(ord(letter))}
-    return [
+    shown = [
         str(name).replace("$", r"\$") if set(str(name)) <= known else f"#{number}"
         for number, name in enumerate(names)
     ]
+    return [f" {name}" if name.startswith("_") else name for name in shown]
 
 
 def save(figure, path, pyplot):

@@ -109,7 +109,7 @@ def _copy(model):
 
 
 def _before_last_activation(calls, name):
-    maps = [call for call in calls if len(call.output.shape) in (3, 4)]
+    maps = list(filter(_has_map, calls))
     if not maps:
         raise Mistake(
             "A model must have a map (N, H, W, C) or a sequence (N, T, C). "
@@ -132,6 +132,15 @@ def _before_last_activation(calls, name):
         without_activation.set_weights(last.layer.get_weights())
         return x
     return last.output
+
+
+def _has_map(call):
+    """Returns whether a call returns a map or a sequence, or is of a model that has one inside."""
+    sides = call.output.shape[1:-1]
+    if len(sides) in (1, 2) and any(side is None or side > 1 for side in sides):
+        return True
+    is_nested = isinstance(call.layer, keras.Model) and getattr(call.layer, "inputs", None)
+    return bool(is_nested) and any(map(_has_map, _copy(call.layer)[1]))
 
 
 def responses(model, examples, images=None, batch_size=128):

@@ -50,10 +50,15 @@ class RandomChoice:
 
         def branch(transform):
             changed = call(transform, batch, for_transform)
-            return {key: tf.cast(values, "float32") for key, values in changed.items()}
+            alike = {key: tf.cast(changed[key], "float32") for key in _ALIKE if key in changed}
+            return {**changed, **alike}
 
         branches = [lambda transform=transform: branch(transform) for transform in self.transforms]
         return tf.switch_case(choice, branches)
+
+
+# What some transforms return as floats and some as they are given; branches must not differ
+_ALIKE = ("images", "labels")
 
 
 def _is_transform(value):

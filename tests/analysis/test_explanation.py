@@ -193,3 +193,18 @@ def test_explanations_are_the_maps_in_batches(resnet):
     named = explain(resnet, IMAGES[:1], rc_layer="stage1_block1_calibration", multi_label=True)[0]
     assert named.maps["RC map", "stage1_block1_calibration"].shape == (12, 12)
     assert named.probability == pytest.approx(1 / (1 + math.exp(-logits[0].max())), rel=1e-4)
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_the_probability_is_what_a_model_with_a_sigmoid_returns(classes):
+    model = flat(backbone(), layers.Dense(classes, activation="sigmoid"))
+    expected = numpy(model(IMAGES)).max(1)
+    found = [part.probability for part in explain(model, IMAGES)]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_subclassed_model_that_ends_in_softmax_is_refused():
+    """Its graph is not known: the softmax cannot be left out."""
+    model = subclassed(backbone(), layers.Dense(4, activation="softmax"))
+    with pytest.raises(kr.Mistake, match="take its softmax off. Received: .*returns probabilities"):
+        kr.grad_cam(model, IMAGES)

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from keras_rescnet import augment, data, load_recipe
+from keras_rescnet.analysis.plots import plot_pictures
 from keras_rescnet.data.array_examples import ArrayExamples
 from keras_rescnet.training.pictures import training_pictures
 from support.commands import answer, run_command
@@ -52,6 +53,14 @@ def test_the_command_writes_a_png(tmp_path, capsys):
     assert f"digits_gclu_resnet8, step 0: {output}" in capsys.readouterr().out
     width, height = Image.open(output).size
     assert width > height > 200  # three columns, two rows
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
+def test_pictures_of_any_number_of_channels_are_drawn(channels, tmp_path):
+    black = np.zeros((1, 8, 8, channels))  # a fourth channel of 0 would be transparent
+    plot_pictures(black, ["black"], tmp_path / "a.png")
+    drawn = np.asarray(Image.open(tmp_path / "a.png").convert("L"))
+    assert (drawn < 10).mean() > 0.3
 
 
 @pytest.mark.parametrize(

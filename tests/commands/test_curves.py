@@ -113,14 +113,15 @@ def test_an_error_of_zero_is_drawn_on_a_linear_axis(figures, tmp_path):
 
 
 def test_names_without_a_font_become_numbers(figures, tmp_path):
-    names = ["cat", "\U00013000", "$5 and $6"]  # an Egyptian hieroglyph, and no formula
+    # An Egyptian hieroglyph, no formula, and what legends leave out
+    names = ["cat", "\U00013000", "$5 and $6", "_cat"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        plots.plot_confusion(np.eye(3, dtype=int), names, tmp_path / "a.png", "Test")
+        plots.plot_confusion(np.eye(4, dtype=int), names, tmp_path / "a.png", "Test")
     axes, bar = figures[0].axes
     assert bar.get_ylabel() == "share of the true class"
     shown = [label.get_text() for label in axes.get_xticklabels()]
-    assert shown == ["cat", "#1", r"\$5 and \$6"]
+    assert shown == ["cat", "#1", r"\$5 and \$6", " _cat"]
     assert axes.get_title() == "Test"
 
 

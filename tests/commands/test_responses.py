@@ -148,7 +148,21 @@ def nested_functional(inner):
     return keras.Model(inputs, layers.Dense(10)(layers.GlobalAveragePooling2D()(x)))
 
 
-@pytest.mark.parametrize("build", [flat, nested_sequential, nested_functional])
+def nested_classifier(inner):
+    """A classifier within a model that prepares its images, as `Rescaling` does."""
+    inputs = keras.Input((32, 32, 3))
+    return keras.Sequential([inputs, layers.Rescaling(1.0), flat(inner), layers.Softmax()])
+
+
+def pooled_to_one_position(inner):
+    x = layers.GlobalAveragePooling2D(keepdims=True)(inner.output)
+    return keras.Model(inner.input, layers.Flatten()(layers.Conv2D(10, 1)(x)))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [flat, nested_sequential, nested_functional, nested_classifier, pooled_to_one_position],
+)
 def test_an_activation_inside_of_a_layer_is_taken_away(build):
     inner = pretrained()
     taken = keras.ops.convert_to_numpy(responses.response_model(build(inner))(IMAGES))

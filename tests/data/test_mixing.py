@@ -65,6 +65,15 @@ def reference_share():
     return np.mean(covered(12) * covered(20))
 
 
+def test_random_choice_leaves_what_else_a_batch_has():
+    transform = augment.RandomChoice([augment.MixUp(), augment.RandomFlip()])
+    numbers, names = np.array([2**24 + 1, 2, 3, 4]), np.array(list("abcd"))
+    batch = {"images": IMAGES[:4], "labels": LABELS[:4], "number": numbers, "name": names}
+    found = transform(batch, (0, 1))
+    np.testing.assert_array_equal(found["number"], numbers)
+    np.testing.assert_array_equal(np.asarray(found["name"]).astype(str), names)
+
+
 def test_random_choice_is_one_for_the_batch():
     transform = augment.RandomChoice([augment.MixUp(), augment.CutMix(), augment.RandomFlip(1.0)])
     chosen = []
