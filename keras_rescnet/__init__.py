@@ -116,6 +116,7 @@ import_with_keras(
     "keras_rescnet.activations",
     "keras_rescnet.initializers",
     "keras_rescnet.layers",
+    "keras_rescnet.losses",
     "keras_rescnet.optimizers",
     "keras_rescnet.self_gated",
 )

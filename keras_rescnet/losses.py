@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 
+@keras.saving.register_keras_serializable(package="keras_rescnet")
 def categorical_crossentropy(labels, logits, *, label_smoothing=0.0, class_weights=None):
     """Cross-entropy of one class per picture: a recipe's loss where it names no other.
 
@@ -49,15 +50,17 @@ def categorical_crossentropy(labels, logits, *, label_smoothing=0.0, class_weigh
     >>> keras.ops.convert_to_numpy(losses).round(4)
     array([0.0486, 6.0972], dtype=float32)
     """
+    _check_labels(labels, logits)
     _check_smoothing(label_smoothing)
     if class_weights is None:
         return keras.losses.categorical_crossentropy(
             labels, logits, from_logits=True, label_smoothing=label_smoothing
         )
     labels = _smoothed(labels, label_smoothing, logits.shape[-1])
-    return -ops.sum(_row(class_weights) * labels * ops.log_softmax(logits), axis=-1)
+    return -ops.sum(_row(class_weights, logits) * labels * ops.log_softmax(logits), axis=-1)
 
 
+@keras.saving.register_keras_serializable(package="keras_rescnet")
 def binary_crossentropy(labels, logits, *, label_smoothing=0.0, class_weights=None):
     """Cross-entropy of tags, of which a picture has any number: the loss of multi-label data.
 
@@ -84,13 +87,15 @@ def binary_crossentropy(labels, logits, *, label_smoothing=0.0, class_weights=No
     >>> keras.ops.convert_to_numpy(losses).round(4)
     array([1.1629], dtype=float32)
     """
+    _check_labels(labels, logits)
     labels = _smoothed(labels, label_smoothing, 2)
     present = labels * ops.softplus(-logits)
     if class_weights is not None:
-        present = _row(class_weights) * present
+        present = _row(class_weights, logits) * present
     return ops.mean(present + (1.0 - labels) * ops.softplus(logits), axis=-1)
 
 
+@keras.saving.register_keras_serializable(package="keras_rescnet")
 def categorical_focal_crossentropy(labels, logits, *, gamma=2.0, class_weights=None):
     """Cross-entropy in which pictures that are classified well count less.
 
@@ -119,12 +124,14 @@ def categorical_focal_crossentropy(labels, logits, *, gamma=2.0, class_weights=N
     >>> keras.ops.convert_to_numpy(losses).round(4)
     array([0.0227, 0.7019], dtype=float32)
     """
+    _check_labels(labels, logits)
     terms = _modulation(1.0 - ops.softmax(logits), gamma) * labels * ops.log_softmax(logits)
     if class_weights is not None:
-        terms = _row(class_weights) * terms
+        terms = _row(class_weights, logits) * terms
     return -ops.sum(terms, axis=-1)
 
 
+@keras.saving.register_keras_serializable(package="keras_rescnet")
 def binary_focal_crossentropy(labels, logits, *, gamma=2.0, class_weights=None):
     """Cross-entropy of tags in which tags that are predicted well count less.
 
@@ -154,12 +161,13 @@ def binary_focal_crossentropy(labels, logits, *, gamma=2.0, class_weights=None):
     >>> keras.ops.convert_to_numpy(losses).round(4)
     array([0.9302], dtype=float32)
     """
+    _check_labels(labels, logits)
     # 1 - q without the cancellation of 1 - (y p + (1 - y) (1 - p))
     wrong = labels * ops.sigmoid(-logits) + (1.0 - labels) * ops.sigmoid(logits)
     terms = labels * ops.softplus(-logits) + (1.0 - labels) * ops.softplus(logits)
     terms = _modulation(wrong, gamma) * terms
     if class_weights is not None:
-        terms = (_row(class_weights) * labels + (1.0 - labels)) * terms
+        terms = (_row(class_weights, logits) * labels + (1.0 - labels)) * terms
     return ops.mean(terms, axis=-1)
 
 
@@ -300,5 +308,21 @@ def _is_number(value):
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _row(weights):
-    return ops.convert_to_tensor(weights, "float32")
+def _row(weights, logits):
+    weights = ops.convert_to_tensor(weights, logits.dtype)
+    if weights.shape != logits.shape[-1:]:
+        raise Mistake(
+            "`class_weights` must be one number for each class, "
+            f"{logits.shape[-1]}. Received: class_weights of shape {tuple(weights.shape)}."
+        )
+    return weights
+
+
+def _check_labels(labels, logits):
+    """Raises a `Mistake` where labels would be broadcast, as `(N, 1)` of class numbers would."""
+    one, other = (tuple(ops.shape(values)) for values in (labels, logits))
+    if len(one) != len(other) or (isinstance(one[-1], int) and one[-1] != other[-1]):
+        raise Mistake(
+            "Labels must be of the shape of the logits, (N, classes): keras.ops.one_hot makes them "
+            f"of class numbers. Received: labels of shape {one}, logits of shape {other}."
+        )

@@ -1,5 +1,6 @@
 """Losses beside their closed forms in float64, Keras's own, and finite differences."""
 
+import copy
 import functools
 
 import keras
@@ -181,3 +182,37 @@ def test_losses_of_keras_are_taken_before_their_mean():
     found = loss(TAGS, LOGITS)
     assert found.shape == (12,)
     np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (found, expected)))
+
+
+FUNCTIONS = [getattr(losses, name) for name in losses.__all__ if name != "Distillation"]
+
+
+@pytest.mark.parametrize("loss", FUNCTIONS)
+def test_a_compiled_model_is_loaded_with_its_loss(loss, tmp_path):
+    """And not with Keras's of the same name, which takes probabilities."""
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(5)])
+    model.compile("sgd", loss)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.loss is loss and copy.deepcopy(model).loss is loss
+    expected = np.mean(keras.ops.convert_to_numpy(loss(CLASSES, model(LOGITS))))
+    found = loaded.evaluate(LOGITS, CLASSES, verbose=0)
+    assert found == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", FUNCTIONS)
+def test_labels_are_not_broadcast(loss):
+    square = LOGITS[:5]
+    for labels in (np.arange(5.0), np.arange(5.0)[:, None]):
+        with pytest.raises(kr.Mistake, match="keras.ops.one_hot .* Received: labels of shape .5,"):
+            loss(labels.astype("float32"), square)
+    with pytest.raises(kr.Mistake, match="one number for each class, 5. Received: .*of shape .1,"):
+        loss(CLASSES, LOGITS, class_weights=[3.0])
+
+
+@pytest.mark.parametrize("loss", FUNCTIONS)
+def test_weights_have_the_dtype_of_the_logits(loss):
+    half = loss(CLASSES.astype("float16"), LOGITS.astype("float16"), class_weights=WEIGHTS)
+    assert keras.backend.standardize_dtype(half.dtype) == "float16"
+    whole = keras.ops.convert_to_numpy(loss(CLASSES, LOGITS, class_weights=WEIGHTS))
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(half), whole, rtol=0.02, atol=0.02)
