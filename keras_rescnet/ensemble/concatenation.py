@@ -68,10 +68,11 @@ def concatenate(
         )
     heads = [_head(model) for model in models]
     images = keras.Input(expected, name="images")
-    features = [
-        keras.Model(model.inputs[0], head.input, name=f"member{i}")(images)
+    own = {  # one each, also of a member that is there twice
+        id(model): keras.Model(model.inputs[0], head.input, name=f"member{i}")
         for i, (model, head) in enumerate(zip(models, heads, strict=True))
-    ]
+    }
+    features = [own[id(model)](images) for model in models]
     side_by_side = keras.layers.Concatenate(name="features")(features)
     count = heads[0].units if classes is None else classes
     logits = keras.layers.Dense(

@@ -129,12 +129,14 @@ def load_members(
 def stacked(members: Sequence[keras.Model]) -> keras.Model:
     """Returns a model from images to the logits of all members, `(N, members, classes)`."""
     images = keras.Input(members[0].input_shape[1:], name="images")
-    if len({member.name for member in members}) < len(members):  # names within a model differ
-        members = [
-            keras.Model(member.inputs[0], member.outputs[0], name=f"member{i}")
-            for i, member in enumerate(members)
-        ]
-    logits = [member(images) for member in members]
+    # One each, also of a member that is there twice: Keras would save shared layers once
+    own = {id(member): member for member in members}
+    if len({member.name for member in own.values()}) < len(own):  # names within a model differ
+        own = {
+            key: keras.Model(member.inputs[0], member.outputs[0], name=f"member{i}")
+            for i, (key, member) in enumerate(own.items())
+        }
+    logits = [own[id(member)](images) for member in members]
     logits = [ops.cast(each, "float32") if _is_half(each) else each for each in logits]
     return keras.Model(images, ops.stack(logits, axis=1), name="members")
 

@@ -29,8 +29,9 @@ class Muon(SGD):
         X = a X + b X X^T X + c X X^T X X^T X,          (a, b, c) = (3.4445, -4.7750, 2.0315)
 
     so that the learning rate is the share by which a kernel changes, whatever its gradient.
-    All other weights move as with `SGD(momentum, weight_decay, nesterov=True)`. They need
-    learning rates of other sizes: a recipe's `learning_rate_multipliers`.
+    All other weights, kernels `(h, w, C, 1)` of depthwise convolutions among them, move as with
+    `SGD(momentum, weight_decay, nesterov=True)`. They need learning rates of other sizes: a
+    recipe's `learning_rate_multipliers`.
 
     Reference:
         Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024;
@@ -79,7 +80,7 @@ class Muon(SGD):
 
     def update_step(self, gradient, variable, learning_rate):
         """Moves `variable` by one step."""
-        if len(variable.shape) != 4:
+        if len(variable.shape) != 4 or (variable.shape[-1] == 1 < variable.shape[-2]):
             super().update_step(gradient, variable, learning_rate)
             return
         g = ops.cast(gradient, variable.dtype)

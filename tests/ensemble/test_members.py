@@ -190,3 +190,20 @@ def test_members_in_half_precision_are_averaged_in_float32():
     member = keras.Model(images, keras.layers.Dense(2, dtype="mixed_float16")(images))
     assert member.outputs[0].dtype == "float16"
     assert stacked([member, member]).outputs[0].dtype == "float32"
+
+
+@pytest.mark.parametrize("join", [kr.ensemble.mean, kr.ensemble.concatenate])
+def test_an_ensemble_with_a_member_twice_is_saved_and_loaded(join, tmp_path):
+    """A member of double weight."""
+    first, second = (
+        keras.Sequential([keras.Input((4,)), keras.layers.Dense(5, "relu"), keras.layers.Dense(3)])
+        for _ in range(2)
+    )
+    second = keras.Model(second.inputs[0], second.outputs[0], name=first.name)
+    model = join([first, first, second])
+    model.save(tmp_path / "model.keras")
+    x = np.random.default_rng(0).normal(size=(2, 4)).astype("float32")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(
+        *(keras.ops.convert_to_numpy(each(x)) for each in (loaded, model))
+    )

@@ -322,3 +322,16 @@ def test_three_steps_of_muon_follow_the_original(golden):
             np.testing.assert_allclose(
                 numpy_of(variable), expected, rtol=2e-5, atol=2e-5, err_msg=name
             )
+
+
+def test_muon_moves_kernels_of_depthwise_convolutions_as_sgd_does():
+    """They are no matrix: a filter per channel, whose norms the next normalization undoes alone."""
+    start, gradient = np.random.default_rng(0).normal(size=(2, 3, 3, 8, 1)).astype("float32")
+    moved = []
+    for optimizer in (Muon(0.1, momentum=0.9), SGD(0.1, momentum=0.9, nesterov=True)):
+        kernel = keras.Variable(start)
+        for _ in range(2):
+            optimizer.apply([keras.ops.convert_to_tensor(gradient)], [kernel])
+        moved.append(keras.ops.convert_to_numpy(kernel))
+    np.testing.assert_array_equal(*moved)
+    assert np.any(moved[0] != start)
