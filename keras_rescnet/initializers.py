@@ -14,11 +14,14 @@ def without_drawing():
     """Leaves Python's generator as it is, which Keras draws an initializer's seed from.
 
     For initializers that are made when a module is imported, which may be after a user has seeded:
-    copies, which layers make of an initializer, draw seeds of their own.
+    copies, which layers make of an initializer, draw seeds of their own. And for layers that are
+    made to see whether they can be.
     """
     state = random.getstate()
-    yield
-    random.setstate(state)
+    try:
+        yield
+    finally:
+        random.setstate(state)
 
 
 def fan_in_uniform(fan_in):

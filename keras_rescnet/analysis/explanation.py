@@ -225,8 +225,9 @@ def _maps(model, images):
             f"Received: {model.name}, which returns {shorten(logits, length=60)}."
         )
     rows = ops.convert_to_numpy(ops.cast(logits, "float32"))
-    if rows.shape[1] > 1 and (rows >= 0).all() and np.allclose(rows.sum(1), 1.0, atol=1e-2):
-        raise Mistake(  # what a subclassed model ends in is not known
+    add_up = rows.shape[1] > 1 and (rows >= 0).all() and np.allclose(rows.sum(1), 1.0, atol=1e-2)
+    if add_up and _last_operation(model) is None:  # as of a subclassed model: `_logits_of`
+        raise Mistake(
             "A model must return logits (N, classes): take its softmax off. "
             f"Received: {model.name}, which returns probabilities."
         )

@@ -4,6 +4,7 @@ import math
 
 import keras
 
+from keras_rescnet.initializers import without_drawing
 from keras_rescnet.mistake import Mistake, shorten
 
 
@@ -45,7 +46,8 @@ def activation_of(name, value):
     """Returns the function or layer that `keras.activations.get` finds for an argument."""
     try:
         if isinstance(value, keras.layers.Layer):
-            type(value).from_config(value.get_config())  # every place gets a copy
+            with without_drawing():
+                type(value).from_config(value.get_config())  # every place gets a copy
         if not isinstance(value, type):
             return keras.activations.get(value)
     except (NotImplementedError, TypeError, ValueError) as error:

@@ -144,11 +144,11 @@ def _places(graph: Graph, operation: keras.Operation, kind: str | None) -> list[
     found: list[Place] | str
     if kind is None and type(operation).__name__ in SUMS and len(tensors) > 1:
         found = _end_of_branch(graph, tensors)
-    elif kind == "concat" and type(operation).__name__ == "Concatenate":
+    elif kind == "concat" and _joins(operation):
         rest = [tensors[:i] + tensors[i + 1 :] for i in range(len(tensors))]
         new = [i for i, x in enumerate(tensors) if graph.own_layers(x, rest[i])]
         found = [Place(i, makers[i]) for i in new] or "it reads no map that is new"
-        if len(tensors[0].shape) != 4 or operation.axis not in (-1, 3):
+        if len(tensors[0].shape) != 4 or getattr(operation, "axis", -1) not in (-1, 3):
             found = "it joins something else than channels of maps"
     elif kind == "activation" and _activates_maps(operation, call.outputs[0].shape):
         inside = not only_activates(operation) and not activates_last(operation)
@@ -165,6 +165,12 @@ def _places(graph: Graph, operation: keras.Operation, kind: str | None) -> list[
     ends = [place.end.name for place in found]
     calibrated = [name for name in ends if name.endswith("_calibration")]
     return f"{calibrated[0]} is there already" if calibrated else found
+
+
+def _joins(operation: keras.Operation) -> bool:
+    """Returns whether an operation concatenates: the layer, or what `keras.ops` leaves."""
+    is_layer = isinstance(operation, keras.layers.Concatenate)
+    return is_layer or type(operation).__name__ == "Concatenate"
 
 
 def _activates_maps(operation: keras.Operation, shape: tuple[int | None, ...]) -> bool:

@@ -208,3 +208,6 @@ def test_a_subclassed_model_that_ends_in_softmax_is_refused():
     model = subclassed(backbone(), layers.Dense(4, activation="softmax"))
     with pytest.raises(kr.Mistake, match="take its softmax off. Received: .*returns probabilities"):
         kr.grad_cam(model, IMAGES)
+    known = flat(backbone(), layers.Dense(2, kernel_initializer="zeros"))
+    known.layers[-1].bias.assign([0.25, 0.75])  # logits that add up to 1 are none of it
+    assert kr.grad_cam(known, IMAGES).shape[0] == len(IMAGES)

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import random
 import subprocess
 import sys
 from functools import partial
@@ -13,6 +14,7 @@ import pytest
 import keras_rescnet as kr
 from keras_rescnet import layers, models
 from keras_rescnet.layers import RCLayer, SqueezeExcite
+from keras_rescnet.layers.arguments import activation_of
 from keras_rescnet.models.complexity import count_parameters, outline
 
 # Trainable parameters with 10 and 100 classes, of the reference; the paper's Table 1 rounds them.
@@ -212,6 +214,15 @@ def test_no_two_layers_start_equal(outlined):
     kernels = [np.asarray(w) for w in model.weights if w.path.endswith("kernel")]
     sums = [float(np.sum(kernel, dtype="float64")) for kernel in kernels]
     assert len(set(sums)) == len(sums)
+
+
+def test_looking_at_an_activation_that_is_a_layer_draws_no_random_number():
+    """Its copy is made to see whether it can be; the weights of a seed do not depend on that."""
+    activation = layers.ACON()  # which draws a seed
+    keras.utils.set_random_seed(0)
+    state = random.getstate()
+    assert activation_of("activation", activation) is activation
+    assert random.getstate() == state
 
 
 def test_seed_decides_initial_weights():
