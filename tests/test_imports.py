@@ -91,6 +91,7 @@ def test_networks_run_without_tensorflow():
     assert done.returncode == 0, done.stderr[-2000:]
 
 
+@pytest.mark.slow
 def test_a_saved_model_loads_after_a_plain_import(tmp_path):
     model = keras.Sequential(
         [keras.Input((8, 8, 4)), kr.layers.GCLU(), kr.layers.RCLayer(reduction=2)]

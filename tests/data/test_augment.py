@@ -149,6 +149,7 @@ def table3(mean):
     ]
 
 
+@pytest.mark.slow
 def test_a_long_chain_is_the_same_for_any_parallel_calls():
     pixels = np.random.default_rng(1).integers(0, 256, (320, 32, 32, 3)).astype("uint8")
     names = data.DIGITS.class_names

@@ -51,7 +51,13 @@ def assert_shards_make_the_whole(make, shards):
             np.testing.assert_array_equal(joined, values)
 
 
-@pytest.mark.parametrize("name", TRANSFORMS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name in ("auto", "rand")))
+        for name in TRANSFORMS
+    ],
+)
 def test_shards_of_training_batches(name):
     source = examples()
 

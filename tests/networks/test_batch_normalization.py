@@ -264,6 +264,7 @@ np.testing.assert_allclose(two.moving_variance.numpy(), one.moving_variance, rto
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="Keras has it there only")
 def test_synchronized_statistics_are_those_of_one_device():
     subprocess.run([sys.executable, "-c", TWO_DEVICES], check=True)

@@ -261,6 +261,7 @@ def all_layers():
     return keras.Model(inputs, outputs), arrays
 
 
+@pytest.mark.slow
 def test_a_keras_file_in_a_fresh_process(tmp_path):
     model, inputs = all_layers()
     model.save(tmp_path / "model.keras")

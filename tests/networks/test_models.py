@@ -368,9 +368,10 @@ WAYS = {
 
 def marks(name, way):
     """A graph has every loop of an activation compiled, `jit_compile` the whole model."""
-    if way == "eager" or (name, way) == ("vit", "graph"):
+    if way == "eager":
         return ()
-    return pytest.mark.slow if (name, way) == ("rescnet", "compiled") else pytest.mark.release
+    slow = (name, way) in (("vit", "graph"), ("rescnet", "compiled"))
+    return pytest.mark.slow if slow else pytest.mark.release
 
 
 @pytest.mark.parametrize(
@@ -393,10 +394,7 @@ def test_exam_trains_every_weight(name, way):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=[pytest.mark.slow] * (name not in ("rescnet", "vit", "swin")))
-        for name in EXAM
-    ],
+    [pytest.param(name, marks=[pytest.mark.slow] * (name != "vit")) for name in EXAM],
 )
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a TensorFlow format")
 def test_exam_saved_model(name, built, tmp_path):

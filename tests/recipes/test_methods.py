@@ -22,13 +22,8 @@ def arrays_of(folder):
     return [keras.ops.convert_to_numpy(variable) for variable in model.weights]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.slow] * (name != "digits-advanced-dropout"))
-        for name in execute(FILE)["recipes"]
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", execute(FILE)["recipes"])
 def test_a_run_that_is_killed_goes_on_to_the_last_bit(name, tmp_path):
     """Random numbers of layers, masks and what callbacks count are those of an undisturbed run."""
     recipe = dataclasses.replace(load_recipe(f"{FILE}:{name}"), **SHORT)

@@ -140,7 +140,7 @@ def assert_one_step(recipe, results):
     [
         "table1:svhn-resnet56",
         "table2:imagenet-resnet50",
-        "table3:cifar100-rescnet50-distributed",
+        pytest.param("table3:cifar100-rescnet50-distributed", marks=pytest.mark.slow),
         "table4:cifar100-rescnet32-two-fc",
         "table5:cifar100-vit-tiny-gclu",
         "table6:cifar100-resnet32-gclu-exact",

@@ -214,6 +214,7 @@ def test_a_run_goes_on_after_other_models_were_built(noise_recipe, tmp_path, sto
     assert keras_rescnet.train(recipe, tmp_path / "parts") == whole
 
 
+@pytest.mark.slow
 def test_a_checkpoint_without_names_goes_on(noise_recipe, tmp_path, stop_after):
     """As versions before 0.2 wrote them: arrays by number, "" for what was not measured."""
     recipe = dataclasses.replace(noise_recipe, steps_per_execution=1, evaluate_every=2)

@@ -149,6 +149,7 @@ def started(folder, *extra, minutes=0.0, **options):
     return run(folder, batches, [resume, *extra], **options)
 
 
+@pytest.mark.slow
 def test_a_fit_that_is_stopped_again_and_again_ends_as_that_of_keras(undisturbed, tmp_path, capsys):
     (tmp_path / "more.csv").write_text("the log of another fit\n")
     places = [

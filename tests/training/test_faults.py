@@ -197,6 +197,7 @@ class FillDisk:
         return "FillDisk()"
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_while_the_disk_is_full_and_is_finished_when_there_is_room(
     small_disk, tmp_path, capsys
 ):

@@ -48,7 +48,7 @@ def steps(model, optimizer, accumulation_steps):
 @pytest.mark.parametrize(
     ("model", "make"),
     [
-        (SWIN, functools.partial(AdamW, 0.01)),
+        pytest.param(SWIN, functools.partial(AdamW, 0.01), marks=pytest.mark.slow),
         (looking_up, functools.partial(SGD, 0.1, 0.9)),
         (looking_up, functools.partial(AdamW, 0.01, global_clipnorm=0.1)),
         (looking_up, functools.partial(keras.optimizers.Adam, 0.01)),

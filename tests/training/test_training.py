@@ -89,7 +89,10 @@ def weights_of(workdir):
     "changes",
     [
         {},
-        {"precision": "mixed_float16", "ema_momentum": 0.9, "global_clipnorm": 1.0},
+        pytest.param(
+            {"precision": "mixed_float16", "ema_momentum": 0.9, "global_clipnorm": 1.0},
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             {"precision": "mixed_bfloat16", "gradient_accumulation_steps": 2, "evaluate_every": 2},
             marks=pytest.mark.slow,
