@@ -138,6 +138,27 @@ def apply_momentum(variable, velocity, learning_rate, gradient, momentum, nester
     )
 
 
+def apply_adam(variable, moments, step, learning_rate, gradient, betas, epsilon):
+    """Moves both `moments` and then `variable` by a step of Adam, in one pass over memory."""
+    # Shares of what the moments estimate: of `betas` as rounded, as the operation rounds them. Its
+    # own shares are differences from 1, which are less exact.
+    betas = [tf.cast(beta, variable.dtype) for beta in betas]
+    first, second = (-tf.math.expm1(step * tf.math.log(beta)) for beta in betas)
+    done = tf.zeros((), variable.dtype)
+    tf.raw_ops.ResourceApplyAdam(
+        var=variable.handle,
+        m=moments[0].handle,
+        v=moments[1].handle,
+        beta1_power=done,
+        beta2_power=done,
+        lr=learning_rate * tf.sqrt(second) / first,
+        beta1=betas[0],
+        beta2=betas[1],
+        epsilon=epsilon * tf.sqrt(second),
+        grad=gradient,
+    )
+
+
 def dense(gradient):
     """Returns a gradient as a tensor: those of embeddings and lookups are `tf.IndexedSlices`."""
     return tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient

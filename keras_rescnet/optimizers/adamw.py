@@ -71,13 +71,23 @@ class AdamW(ScaledOptimizer):
         )
 
     def update_step(self, gradient, variable, learning_rate):
-        """Moves `variable` by one step; the base class has decayed it already."""
+        """Decays `variable`, then moves it by one step."""
         dtype = variable.dtype
         g = ops.cast(gradient, dtype)
         rate = self.learning_rate_of(variable, learning_rate)
+        decay = self.weight_decay_of(variable)
+        if decay:
+            self.assign_sub(variable, rate * decay * variable)
         step = ops.cast(self.iterations + 1, dtype)
         m = self.first_moments[self._get_variable_index(variable)]
         v = self.second_moments[self._get_variable_index(variable)]
+        # TensorFlow's operation adds differences: of a `beta_2` of 0, rounding errors would be left
+        if self.beta_2 and keras.backend.backend() == "tensorflow":
+            from keras_rescnet import tensorflow_ops
+
+            betas, moments = (self.beta_1, self.beta_2), (m.value, v.value)
+            tensorflow_ops.apply_adam(variable, moments, step, rate, g, betas, self.epsilon)
+            return
         self.assign(m, self.beta_1 * m + (1.0 - self.beta_1) * g)
         self.assign(v, self.beta_2 * v + (1.0 - self.beta_2) * ops.square(g))
         # log and exp: a power of a float32 by a large step is less exact on some backends
@@ -85,19 +95,6 @@ class AdamW(ScaledOptimizer):
         correction_2 = -ops.expm1(step * math.log(self.beta_2)) if self.beta_2 else 1.0
         root = ops.sqrt(v / correction_2) + self.epsilon
         self.assign_sub(variable, rate * (m / correction_1) / root)
-
-    def _apply_weight_decay(self, variables):
-        """Decays weights that share a factor together, as the base class does all of them."""
-        groups: dict[float, list] = {}
-        for variable in variables:
-            factor = self._multiplier("_learning_rates", variable)
-            factor *= self._multiplier("_weight_decays", variable)
-            groups.setdefault(factor, []).append(variable)
-        decay = self.weight_decay
-        for factor, group in groups.items():
-            self.weight_decay = decay and decay * factor
-            super()._apply_weight_decay(group)
-        self.weight_decay = decay
 
     def get_config(self):
         """Returns the arguments of `__init__`."""

@@ -9,15 +9,15 @@ from keras_rescnet.mistake import Mistake
 
 # Three methods that are used here and in the optimizers are private in Keras, whose own optimizers
 # are written with them too: `_get_variable_index` and `_use_weight_decay` find what belongs to a
-# weight, also to its copy on one of several devices, and `_apply_weight_decay` is what SGD must not
-# do. If Keras renames one, test_three_steps_of_*_follow_* and test_excluded_variables_do_not_decay
-# fail.
+# weight, also to its copy on one of several devices, and `_apply_weight_decay` is what must not
+# happen. If Keras renames one, test_three_steps_of_*_follow_* and
+# test_excluded_variables_do_not_decay fail.
 
 
 class ScaledOptimizer(keras.optimizers.Optimizer):
     """An optimizer in which every weight may have a learning rate and weight decay of its own.
 
-    Its `update_step` need not know sparse gradients, those of embeddings.
+    Its `update_step` decays the weight, and need not know sparse gradients, those of embeddings.
     """
 
     weight_decay: float | None
@@ -41,6 +41,9 @@ class ScaledOptimizer(keras.optimizers.Optimizer):
 
             grads = [tensorflow_ops.dense(gradient) for gradient in grads]
         super().apply(grads, trainable_variables)
+
+    def _apply_weight_decay(self, variables):
+        pass  # the base class would decay a second time, all weights alike
 
     def learning_rate_of(self, variable, learning_rate):
         """Returns the learning rate of a weight, where that of the step is `learning_rate`."""

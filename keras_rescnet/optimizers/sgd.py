@@ -82,9 +82,6 @@ class SGD(ScaledOptimizer):
             g = g + self.momentum * moved if self.nesterov else moved
         self.assign_sub(variable, rate * g)
 
-    def _apply_weight_decay(self, variables):
-        pass  # `update_step` adds it to the gradient; the base class would decay a second time
-
     def get_config(self):
         """Returns the arguments of `__init__`."""
         return {**super().get_config(), "momentum": self.momentum, "nesterov": self.nesterov}

@@ -127,6 +127,22 @@ def test_three_steps_of_adamw_follow_its_equations():
         np.testing.assert_allclose(numpy_of(ours), theirs, rtol=2e-5, atol=2e-6)
 
 
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.0, 0.999), (0.9, 0.0)])
+def test_many_steps_of_adamw_follow_its_equations(betas):
+    generator = np.random.default_rng(5)
+    gradients = generator.normal(size=(300, 50)) * 10.0 ** generator.integers(-4, 2, (300, 1))
+    weight = keras.Variable(np.ones(50, "float32"))
+    optimizer = AdamW(1e-3, *betas, weight_decay=0.05)
+    expected, first, second = 1.0, 0.0, 0.0
+    for t, gradient in enumerate(gradients.astype("float32").astype("float64"), start=1):
+        optimizer.apply([keras.ops.cast(gradient, "float32")], [weight])
+        first = betas[0] * first + (1 - betas[0]) * gradient
+        second = betas[1] * second + (1 - betas[1]) * gradient**2
+        moved = first / (1 - betas[0] ** t) / (np.sqrt(second / (1 - betas[1] ** t)) + 1e-8)
+        expected = expected * (1 - 1e-3 * 0.05) - 1e-3 * moved
+    np.testing.assert_allclose(numpy_of(weight), expected, rtol=2e-5, atol=2e-6)
+
+
 def test_clipping_limits_the_norm_of_all_gradients_together():
     model = dense_model()
     before = [numpy_of(weight).astype("float64") for weight in model.weights]
