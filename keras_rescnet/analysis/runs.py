@@ -9,6 +9,7 @@ import functools
 import json
 import math
 import pathlib
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,29 @@ class FinishedRun:
     @functools.cached_property
     def trained_model(self) -> keras.Model:
         """The model as it was trained: of `model.keras`."""
-        return load_model(self.workdir / "model.keras")
+        file = self.workdir / "model.keras"
+        try:
+            return load_model(file)
+        except Mistake:
+            own = self._own_objects()
+            if not own:
+                raise
+        import keras
+
+        with keras.saving.custom_object_scope(own):
+            return load_model(file)
+
+    def _own_objects(self):
+        """Returns the functions and classes of the recipe, which need not be registered."""
+        from keras_rescnet.recipe.loading import execute
+
+        file = self.workdir / "recipe.py"
+        names = execute(file) if file.is_file() else {}
+        return {
+            name: value
+            for name, value in names.items()
+            if callable(value) and getattr(value, "__module__", None) == file.stem
+        }
 
     @functools.cached_property
     def recipe(self) -> Recipe | None:
@@ -256,6 +279,14 @@ def load_model(file) -> keras.Model:
     try:
         model = keras.models.load_model(file, compile=False)
     except Exception as error:  # whatever a damaged or foreign file makes Keras do
+        missing = re.search(r"Could not locate (class|function) '([^']+)'", str(error))
+        if missing:
+            kind, name = missing.groups()
+            raise Mistake(
+                "A .keras file must hold a model that Keras can load. Received: "
+                f"{shorten(str(file), str)}, which has a {kind} {shorten(name)} that Keras does "
+                "not know. From Python, load it with `custom_objects`, and give the model."
+            ) from error
         message = shorten(" ".join(str(error).split()), str, 200)
         raise Mistake(
             "A .keras file must hold a model that Keras can load. Received: "

@@ -13,7 +13,7 @@ import keras_rescnet as kr
 from keras_rescnet import data
 from keras_rescnet.analysis.class_folders import evaluate_folder
 from keras_rescnet.analysis.evaluation import Calibration, measure
-from keras_rescnet.analysis.runs import load_run
+from keras_rescnet.analysis.runs import load_model, load_run
 from keras_rescnet.analysis.served import find_pictures
 from keras_rescnet.data import ArrayExamples
 from support import noise, pictures
@@ -38,6 +38,38 @@ def test_evaluate_agrees_with_training(finished_run, capsys, tmp_path):
 def test_the_function_gives_what_the_command_writes(finished_run, tmp_path):
     run_command("evaluate", f"--workdir={finished_run}", f"--json={tmp_path / 'out.json'}")
     assert kr.evaluate(finished_run) == json.loads((tmp_path / "out.json").read_text())
+
+
+UNREGISTERED = """
+import dataclasses
+import keras
+from support import noise
+
+class Twice(keras.layers.Layer):
+    def call(self, x):
+        return x * 2
+
+def steep(x):
+    return 2 * keras.ops.relu(x)
+
+def network(input_shape, classes):
+    images = keras.Input(input_shape)
+    x = Twice()(keras.layers.Conv2D(4, 3, strides=8, activation=steep)(images))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(images, keras.layers.Dense(classes, dtype="float32")(x))
+
+recipe = dataclasses.replace(noise.recipe, model=network)
+"""
+
+
+def test_a_run_knows_what_its_recipe_has_not_registered(tmp_path):
+    (tmp_path / "mine.py").write_text(UNREGISTERED)
+    results = kr.train(kr.load_recipe(tmp_path / "mine.py"), tmp_path / "run")
+    measured = kr.evaluate(tmp_path / "run")
+    assert measured["loss"] == pytest.approx(results["test_loss"], rel=1e-6)
+    file = shutil.copy(tmp_path / "run" / "model.keras", tmp_path)
+    with pytest.raises(ValueError, match="a (class 'Twice'|function 'steep') that Keras does not"):
+        load_model(file)
 
 
 def test_a_model_is_measured_as_keras_does():
