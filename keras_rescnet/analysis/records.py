@@ -48,6 +48,7 @@ def write_record(folder, recipe, path, overrides, workdir) -> pathlib.Path:
         for name in ("run.json", "results.json")
     )
     environment = run["starts"][-1]["environment"]  # of the start that finished the run
+    threads = environment["threads"]
     record = {
         "recipe": str(path),
         "overrides": list(overrides),
@@ -56,7 +57,7 @@ def write_record(folder, recipe, path, overrides, workdir) -> pathlib.Path:
         "reference": recipe.reference,
         "results": results,
         "hours": round(run["seconds"] / 3600, 3),
-        "machine": f"{environment['processor']}, {environment['threads']} CPUs",
+        "machine": f"{environment['processor']}, {threads} CPU{'s' * (threads != 1)}",
         **environment,
         "starts": [  # the others of a run that was stopped
             {name: start[name] for name in ("step", "seconds", "environment")}
