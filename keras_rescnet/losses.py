@@ -50,7 +50,7 @@ def categorical_crossentropy(labels, logits, *, label_smoothing=0.0, class_weigh
     >>> keras.ops.convert_to_numpy(losses).round(4)
     array([0.0486, 6.0972], dtype=float32)
     """
-    _check_labels(labels, logits)
+    check_labels(labels, logits)
     _check_smoothing(label_smoothing)
     if class_weights is None:
         return keras.losses.categorical_crossentropy(
@@ -87,7 +87,7 @@ def binary_crossentropy(labels, logits, *, label_smoothing=0.0, class_weights=No
     >>> keras.ops.convert_to_numpy(losses).round(4)
     array([1.1629], dtype=float32)
     """
-    _check_labels(labels, logits)
+    check_labels(labels, logits)
     labels = _smoothed(labels, label_smoothing, 2)
     present = labels * ops.softplus(-logits)
     if class_weights is not None:
@@ -124,7 +124,7 @@ def categorical_focal_crossentropy(labels, logits, *, gamma=2.0, class_weights=N
     >>> keras.ops.convert_to_numpy(losses).round(4)
     array([0.0227, 0.7019], dtype=float32)
     """
-    _check_labels(labels, logits)
+    check_labels(labels, logits)
     terms = _modulation(1.0 - ops.softmax(logits), gamma) * labels * ops.log_softmax(logits)
     if class_weights is not None:
         terms = _row(class_weights, logits) * terms
@@ -161,7 +161,7 @@ def binary_focal_crossentropy(labels, logits, *, gamma=2.0, class_weights=None):
     >>> keras.ops.convert_to_numpy(losses).round(4)
     array([0.9302], dtype=float32)
     """
-    _check_labels(labels, logits)
+    check_labels(labels, logits)
     # 1 - q without the cancellation of 1 - (y p + (1 - y) (1 - p))
     wrong = labels * ops.sigmoid(-logits) + (1.0 - labels) * ops.sigmoid(logits)
     terms = labels * ops.softplus(-logits) + (1.0 - labels) * ops.softplus(logits)
@@ -318,7 +318,7 @@ def _row(weights, logits):
     return weights
 
 
-def _check_labels(labels, logits):
+def check_labels(labels, logits):
     """Raises a `Mistake` where labels would be broadcast, as `(N, 1)` of class numbers would."""
     one, other = (tuple(ops.shape(values)) for values in (labels, logits))
     if len(one) != len(other) or (isinstance(one[-1], int) and one[-1] != other[-1]):

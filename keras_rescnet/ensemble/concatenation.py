@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_rescnet.ensemble.members import load_members
+from keras_rescnet.layers.arguments import check_count
 from keras_rescnet.mistake import Mistake, shorten
 
 
@@ -44,7 +45,8 @@ def concatenate(
         A model whose last layer is `"logits"`; the members are within it, `"member0"`, ...
 
     Raises:
-        Mistake: if members differ in images or classes, take other images, or end otherwise.
+        Mistake: if members differ in images or classes, take other images, or end otherwise, or
+            `classes` is not positive.
 
     Example:
 
@@ -59,6 +61,8 @@ def concatenate(
     >>> both.get_layer("logits").count_params()  # 16 x 2, and 2
     34
     """
+    if classes is not None:
+        check_count("classes", classes)
     models = load_members(members, with_temperature=False)
     expected = tuple(models[0].input_shape[1:])
     if input_shape is not None and tuple(input_shape) != expected:

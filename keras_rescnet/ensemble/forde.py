@@ -13,7 +13,7 @@ from keras import ops
 from keras_rescnet import data
 from keras_rescnet.analysis.derivatives import twice_differentiable
 from keras_rescnet.ensemble.members import load_members, log_mean, stacked
-from keras_rescnet.losses import categorical_crossentropy
+from keras_rescnet.losses import categorical_crossentropy, check_labels
 from keras_rescnet.mistake import Mistake, shorten
 
 _EPSILON = 1e-12
@@ -117,6 +117,7 @@ class FoRDE(keras.Model):
             with tf.GradientTape() as tape, twice_differentiable():
                 tape.watch(images)
                 logits.append(member(images, training=True))
+                check_labels(labels, logits[-1])
                 true = tf.reduce_sum(logits[-1] * tf.cast(labels, logits[-1].dtype))
             slopes.append(tape.gradient(true, images))
         losses = [tf.reduce_mean(categorical_crossentropy(labels, each)) for each in logits]

@@ -245,12 +245,17 @@ def write_csv(rows: Sequence[dict[str, Any]], path: str | os.PathLike) -> None:
         rows: What `measure` returns.
         path: The file.
 
+    Raises:
+        Mistake: if there are none.
+
     Example:
 
     >>> kr.ensemble.write_csv([{"model": "ensemble", "accuracy": 0.5}], "rows.csv")
     >>> open("rows.csv").read()
     'model,accuracy\\nensemble,0.5\\n'
     """
+    if not rows:
+        raise Mistake(f"`rows` must be what `measure` returns. Received: rows={rows!r}.")
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()

@@ -47,6 +47,10 @@ def feature_extractor(
     tensors = {layer.name: layer.output for layer in model.layers}
     short = _short_names(model)
     tensors |= short
+    if outputs is None and not short:
+        raise Mistake(
+            f"`outputs` must name layers of {model.name}, which has no stages. Received: None."
+        )
     names = short if outputs is None else [outputs] if isinstance(outputs, str) else outputs
     if not isinstance(names, dict | list | tuple) or not names:
         raise Mistake(
@@ -56,7 +60,7 @@ def feature_extractor(
     if unknown:
         others = f" and {len(unknown) - 4} more" if len(unknown) > 4 else ""
         raise Mistake(
-            f"`outputs` must be layers of {model.name}, or {_in_short(short)}. "
+            f"`outputs` must be layers of {model.name}{_in_short(short)}. "
             f"Received: {', '.join(map(str, unknown[:4]))}{others}."
         )
     chosen = {name: tensors[name] for name in names}
@@ -84,4 +88,5 @@ def _short_names(model):
 def _in_short(names):
     """Returns names with the middle left out where there are many: CaiT has 24 blocks."""
     names = list(names)
-    return ", ".join(names if len(names) < 8 else [*names[:2], "...", *names[-2:]])
+    listed = ", ".join(names if len(names) < 8 else [*names[:2], "...", *names[-2:]])
+    return f", or {listed}" if names else ""

@@ -98,6 +98,14 @@ CALLS = {
         lambda: kr.ensemble.concatenate([ONE], input_shape=(32, 32, 3), classes=2),
         r"`input_shape` must be .*\(4,\). Received: input_shape=\(32, 32, 3\)",
     ),
+    "no classes": (
+        lambda: kr.ensemble.concatenate([ONE], classes=0),
+        "`classes` must be a positive integer. Received: classes=0",
+    ),
+    "no rows": (
+        lambda: kr.ensemble.write_csv([], "rows.csv"),
+        r"`rows` must be what `measure` returns. Received: rows=\[\]",
+    ),
     "temperature of nothing": (
         lambda: kr.ensemble.fit_temperature(None, DIGITS),
         "`run` must be .*run=None",
@@ -168,6 +176,16 @@ def test_forde_with_sample_weights(assert_refused):
     assert_refused(
         lambda: model.fit(x, y, sample_weight=np.ones(3), verbose=0),
         r"leave out `sample_weight` and `class_weight`. Received: weights of shape \(3,\)",
+    )
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="FoRDE needs TensorFlow")
+def test_forde_with_numbers_for_labels(assert_refused):
+    model = kr.ensemble.FoRDE([network(), network()])
+    model.compile("sgd", run_eagerly=True)
+    assert_refused(
+        lambda: model.fit(np.ones((3, 4), "float32"), np.array([0, 1, 0]), verbose=0),
+        "Labels must be of the shape of the logits.*one_hot.* Received: labels of shape",
     )
 
 

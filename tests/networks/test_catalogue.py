@@ -235,3 +235,8 @@ def test_another_head_trains_the_same_weights():
 def test_an_unknown_output_is_refused():
     with pytest.raises(ValueError, match="stage1, stage2, stage3, features. Received: stage4."):
         models.feature_extractor(models.CifarResNet8(), ["stage1", "stage4"])
+    other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)], name="other")
+    with pytest.raises(ValueError, match="layers of other. Received: stage1.$"):
+        models.feature_extractor(other, "stage1")
+    with pytest.raises(ValueError, match="name layers of other, which has no stages"):
+        models.feature_extractor(other)
