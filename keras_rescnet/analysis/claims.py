@@ -15,7 +15,7 @@ of the last epochs, of the means over seeds, with the 95 % confidence interval o
 both have at least two seeds."""
 
 # Files with comparisons that the paper does not have
-_MORE = ("cifar10_fast.py", "rivals.py")
+_MORE = ("alexnet_slopes.py", "cifar10_fast.py", "rivals.py")
 
 _SMALL = ("cifar10", "cifar100", "svhn")
 _TRICKS = (
@@ -99,6 +99,7 @@ CLAIMS = (
                 "table5-{}-{}-relu",
             ),
             ("cifar10_fast-gclu", "cifar10_fast-relu"),
+            ("alexnet_slopes-gclu", "alexnet_slopes-relu"),
         ),
     ),
     Claim(
@@ -110,6 +111,7 @@ CLAIMS = (
                 "table5-{}-{}-gelu",
             ),
             ("cifar10_fast-gclu", "cifar10_fast-gelu"),
+            ("alexnet_slopes-gclu", "alexnet_slopes-gelu"),
         ),
     ),
     Claim(

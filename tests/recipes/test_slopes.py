@@ -1,10 +1,11 @@
-"""recipes/alexnet_slopes.py: the arms start with the responses that their names promise."""
+"""recipes/alexnet_slopes.py: what docs/reproduction.md says of the arms without training them."""
 
 import keras
 import numpy as np
 import pytest
 
 from keras_rescnet.recipe import execute
+from keras_rescnet.schedules import learning_rate_at
 from support import ROOT
 
 RECIPES = execute(ROOT / "recipes" / "alexnet_slopes.py")["recipes"]
@@ -33,3 +34,14 @@ def test_arms_start_like_another(arm, like):
 def test_logits_differ_more_with_gclu(activation, ratio):
     measured = spread_of_logits("gclu") / spread_of_logits(activation)
     assert measured == pytest.approx(ratio, rel=0.1)
+
+
+def test_what_weight_decay_alone_leaves():
+    recipe = RECIPES["gelu"]
+    optimizer = recipe.optimizer()
+    weight, velocity = 1.0, 0.0
+    for epoch in range(recipe.epochs):
+        for _ in range(390):
+            velocity = optimizer.momentum * velocity + optimizer.weight_decay * weight
+            weight -= learning_rate_at(epoch, recipe) * velocity
+    assert weight == pytest.approx(0.1405, abs=5e-5)
