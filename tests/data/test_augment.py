@@ -29,7 +29,13 @@ TRANSFORMS = [
 IDS = [type(transform).__name__ for transform in TRANSFORMS]
 
 
-@pytest.mark.parametrize("transform", TRANSFORMS, ids=IDS)
+@pytest.mark.parametrize(
+    "transform",
+    [
+        pytest.param(transform, id=name, marks=[pytest.mark.slow] * (name == "AutoAugment"))
+        for transform, name in zip(TRANSFORMS, IDS, strict=True)
+    ],
+)
 def test_a_transform_is_a_function_of_batch_and_seed(transform):
     eager = run(transform)
     in_graph, other_seed = repeated(transform, 2, images=IMAGES, labels=LABELS)

@@ -54,7 +54,7 @@ def assert_shards_make_the_whole(make, shards):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.slow] * (name in ("auto", "rand")))
+        pytest.param(name, marks=[pytest.mark.slow] * (name in ("auto", "jitter", "rand")))
         for name in TRANSFORMS
     ],
 )

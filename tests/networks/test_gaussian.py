@@ -141,6 +141,7 @@ def test_keras_exports_onnx_that_loads(small_model, tmp_path):
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_keras_exports_litert_that_loads(small_model, tmp_path):
     interpreters = pytest.importorskip("ai_edge_litert.interpreter", reason="the extra `litert`")
     model, expected = small_model

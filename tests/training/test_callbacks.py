@@ -63,7 +63,8 @@ def progress_of(folder):
     return json.loads((folder / "run.json").read_text())["progress"]
 
 
-@pytest.mark.parametrize("end", ["killed", pytest.param("stopped", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ["killed", "stopped"])
 def test_a_run_with_callbacks_goes_on_to_the_last_bit(end, tmp_path, stop_after, monkeypatch):
     """Killed in the second epoch and after the third, whose callbacks have heard of it."""
     recipe = recipe_with(Recorder, lambda: StopAfter(3))
