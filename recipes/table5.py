@@ -12,8 +12,7 @@ Convolutional networks: the paper's 200 epochs of SGD from 0.1; weight decay com
 There is no script for AlexNet on CIFAR, and those for VGG-16 disagree on mixed precision, which is
 not used here. As in the scripts, gradients are not clipped. VGG-16 with GCLU needs the warm-up for
 that: without it, it diverges within ten steps; recipes/cifar10_gclu_vgg16.py is the same row with
-clipping.
-AlexNet's initial weights are too small for GELU: recipes/alexnet_slopes.py.
+clipping. Why AlexNet stays at chance with GELU is in recipes/alexnet_slopes.py.
 
 Transformers: the paper does not say how they were trained. This file follows the scripts: AdamW
 over 300 epochs, in mixed precision and with clipped gradients. Only the activation of the MLPs is

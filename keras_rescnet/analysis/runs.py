@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 _LOGGED = ("epoch", "train_loss", "train_{}", "test_loss", "test_{}")
 
 
+class NotRegistered(Mistake):
+    """A `.keras` file has a function or class that Keras does not know."""
+
+
 @dataclasses.dataclass(frozen=True)
 class FinishedRun:
     """What the folder of a finished run holds, read when it is asked for.
@@ -49,26 +53,16 @@ class FinishedRun:
         file = self.workdir / "model.keras"
         try:
             return load_model(file)
-        except Mistake:
-            own = self._own_objects()
-            if not own:
+        except NotRegistered:
+            if not (self.workdir / "recipe.py").is_file():
                 raise
         import keras
 
-        with keras.saving.custom_object_scope(own):
-            return load_model(file)
-
-    def _own_objects(self):
-        """Returns the functions and classes of the recipe, which need not be registered."""
         from keras_rescnet.recipe.loading import execute
 
-        file = self.workdir / "recipe.py"
-        names = execute(file) if file.is_file() else {}
-        return {
-            name: value
-            for name, value in names.items()
-            if callable(value) and getattr(value, "__module__", None) == file.stem
-        }
+        names = execute(self.workdir / "recipe.py")
+        with keras.saving.custom_object_scope({k: v for k, v in names.items() if callable(v)}):
+            return load_model(file)
 
     @functools.cached_property
     def recipe(self) -> Recipe | None:
@@ -282,7 +276,7 @@ def load_model(file) -> keras.Model:
         missing = re.search(r"Could not locate (class|function) '([^']+)'", str(error))
         if missing:
             kind, name = missing.groups()
-            raise Mistake(
+            raise NotRegistered(
                 "A .keras file must hold a model that Keras can load. Received: "
                 f"{shorten(str(file), str)}, which has a {kind} {shorten(name)} that Keras does "
                 "not know. From Python, load it with `custom_objects`, and give the model."

@@ -81,8 +81,7 @@ class AdamW(ScaledOptimizer):
         step = ops.cast(self.iterations + 1, dtype)
         m = self.first_moments[self._get_variable_index(variable)]
         v = self.second_moments[self._get_variable_index(variable)]
-        # TensorFlow's operation adds differences: of a `beta_2` of 0, rounding errors would be left
-        if self.beta_2 and keras.backend.backend() == "tensorflow":
+        if self._moves_in_one_pass(dtype):
             from keras_rescnet import tensorflow_ops
 
             betas, moments = (self.beta_1, self.beta_2), (m.value, v.value)
@@ -95,6 +94,15 @@ class AdamW(ScaledOptimizer):
         correction_2 = -ops.expm1(step * math.log(self.beta_2)) if self.beta_2 else 1.0
         root = ops.sqrt(v / correction_2) + self.epsilon
         self.assign_sub(variable, rate * (m / correction_1) / root)
+
+    def _moves_in_one_pass(self, dtype):
+        """Returns whether TensorFlow's operation is as exact, which rounds betas and 1 - betas.
+
+        In bfloat16 a `beta_2` of 0.999 would be 1. It adds differences, so that of a `beta_2` of 0
+        rounding errors would be left.
+        """
+        exact = dtype == "float32" and 0.0 < self.beta_2 < 1.0 - 2**-24 > self.beta_1
+        return exact and keras.backend.backend() == "tensorflow"
 
     def get_config(self):
         """Returns the arguments of `__init__`."""

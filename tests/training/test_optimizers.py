@@ -127,7 +127,7 @@ def test_three_steps_of_adamw_follow_its_equations():
         np.testing.assert_allclose(numpy_of(ours), theirs, rtol=2e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.0, 0.999), (0.9, 0.0)])
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.0, 0.999), (0.9, 0.0), (0.9, 1 - 1e-9)])
 def test_many_steps_of_adamw_follow_its_equations(betas):
     generator = np.random.default_rng(5)
     gradients = generator.normal(size=(300, 50)) * 10.0 ** generator.integers(-4, 2, (300, 1))
@@ -141,6 +141,15 @@ def test_many_steps_of_adamw_follow_its_equations(betas):
         moved = first / (1 - betas[0] ** t) / (np.sqrt(second / (1 - betas[1] ** t)) + 1e-8)
         expected = expected * (1 - 1e-3 * 0.05) - 1e-3 * moved
     np.testing.assert_allclose(numpy_of(weight), expected, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_the_first_step_of_adamw_in_other_dtypes_is_as_long_as_the_learning_rate(dtype):
+    weight = keras.Variable(np.ones(3), dtype=dtype)
+    optimizer = AdamW(0.125, weight_decay=0.0)
+    optimizer.apply([keras.ops.cast([1.0, -1.0, 4.0], dtype)], [weight])
+    moved = numpy_of(keras.ops.cast(weight, "float32"))
+    np.testing.assert_allclose(moved, [0.875, 1.125, 0.875], rtol=0.01)
 
 
 def test_clipping_limits_the_norm_of_all_gradients_together():
