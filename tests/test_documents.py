@@ -136,6 +136,8 @@ def test_links_lead_somewhere(page):
         assert target.exists(), path
         if target.suffix == ".md" and DOCS in page.parents:
             assert DOCS in target.resolve().parents, f"{path} is no page of the site"
+        if target.is_dir() and DOCS in page.parents:  # the site leads to a page of that name
+            assert (DOCS / f"{target.name}.md").exists(), f"{path}: name a file in it"
         if heading:
             headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)
             assert heading in {
