@@ -10,7 +10,6 @@ import json
 import math
 import pathlib
 import re
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from keras_rescnet.mistake import Mistake, shorten

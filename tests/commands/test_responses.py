@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from PIL import Image
 
 import keras_rescnet
 from keras_rescnet import models
@@ -238,6 +239,29 @@ def test_the_command_draws_a_run_and_a_file_side_by_side(tmp_path, recipe_file, 
     assert last["skewness"] == pytest.approx(skewness, rel=1e-4)
     assert last["excess_kurtosis"] == pytest.approx(excess, rel=1e-4)
     assert last["ks_distance"] == pytest.approx(distance, rel=1e-4)
+
+
+def test_files_are_shown_to_a_run_as_its_test_pictures_were(finished_run, tmp_path):
+    """Those of a run on arrays are not cropped, whose pixels files then give again."""
+    test = noise.random_pictures(noise.recipe.dataset, "test")
+    for number, (image, label) in enumerate(zip(test.images, test.labels, strict=True)):
+        for part in ("train", "val"):
+            file = tmp_path / "pictures" / part / test.class_names[label] / f"{number:02}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(file)
+    recipe = tmp_path / "files.py"
+    recipe.write_text(
+        "import dataclasses\n\nimport keras_rescnet as kr\nfrom support import noise\n\n"
+        f"data = kr.data.image_folder({str(tmp_path / 'pictures')!r}, size=32)\n"
+        "recipe = dataclasses.replace(noise.recipe, dataset=data)\n"
+    )
+    written = []
+    for number, words in enumerate([[], [f"--recipe={recipe}"]]):
+        picture = tmp_path / f"{number}.png"
+        run_command("responses", f"--workdir={finished_run}", f"--output={picture}", *words)
+        with open(picture.with_suffix(".csv")) as file:
+            written.append([float(row["mean"]) for row in csv.DictReader(file)])
+    assert written[0] == pytest.approx(written[1], rel=1e-4)
 
 
 @pytest.mark.parametrize(
