@@ -31,6 +31,7 @@ BENCHMARKS = {
     "inference": [],
     "memory": [],
     "trainer": ["--rounds", "9"],
+    "optimizers": [],
     "waiting": [],
     "pipeline": ["--memory"],
     "start": [],
