@@ -177,7 +177,8 @@ class Distillation:
         loss = (1 - alpha) L(y, s) + alpha T^2 KL(softmax(t / T) || softmax(s / T))
 
     where `s` are the logits of the model and `t` those of the teacher, which is given the same
-    augmented pictures, in inference mode. In tests the loss is `L(y, s)` alone. The teacher's
+    augmented pictures, in inference mode. In tests the loss is `L(y, s)` alone, and so it is in a
+    model's own `fit`, where nothing asks the teacher: this is the loss of a recipe. The teacher's
     weights are not trained and not in checkpoints; the digest of a recipe has the checksum of its
     file.
 
