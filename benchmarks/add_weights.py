@@ -90,7 +90,7 @@ def card_of(run, record, file):
         "overrides": record["overrides"],
         "seed": record["seed"],
         "epochs": record["epochs"],
-        "precision": recipe.precision,
+        "precision": run.facts["recipe"]["precision"],  # which `--set` may have changed
         "views": None if run.views is None else f"kr.views.{run.views.__name__}",
         "hours": record["hours"],
         "machine": record["machine"],

@@ -1,5 +1,6 @@
 """`benchmarks/add_weights.py`: from a finished run to weights, a card and a page."""
 
+import dataclasses
 import importlib
 import json
 
@@ -55,6 +56,15 @@ def test_a_run_becomes_weights_with_a_card(script, run, tmp_path):
     assert half["stored"] == "float16" and half["bytes"] < 0.6 * card["bytes"]
     text = script.render(tmp_path)
     assert f"{100 * card['accuracy']:.2f} % of these weights" in text and half["sha256"] in text
+
+
+def test_the_card_has_the_precision_that_the_command_asked_for(script, run):
+    finished = load_run(run / "run")
+    file, record = script.record_of(finished, run / "results")
+    recipe = {**finished.facts["recipe"], "precision": "mixed_bfloat16"}
+    changed = dataclasses.replace(finished, facts={**finished.facts, "recipe": recipe})
+    cards = [script.card_of(one, record, file)[0] for one in (finished, changed)]
+    assert [card["precision"] for card in cards] == ["float32", "mixed_bfloat16"]
 
 
 def test_what_cannot_be_shipped_is_refused(script, run, finished_run, tmp_path, monkeypatch):
