@@ -5,7 +5,12 @@ import statistics
 
 import pytest
 
-from keras_rescnet.analysis.records import read_records
+from keras_rescnet.analysis.records import (
+    group_runs,
+    mean_and_spread,
+    percentages,
+    read_records,
+)
 from keras_rescnet.recipe import Recipe, execute
 from support import ROOT
 
@@ -78,6 +83,31 @@ def test_speeds_and_hours_are_those_of_the_page_on_performance(name):
     for duration, speed in hours:  # of 200 epochs of 390 steps of 128 images
         seconds = 200 * 390 * 128 / float(speed.replace(",", ""))
         assert float(duration) == pytest.approx(seconds / 3600, rel=0.03)
+
+
+def unsupported(text):
+    """Returns the accuracies of a text, in %, that neither a record nor the paper has."""
+    known = set()
+    for file in FILES.values():
+        names = execute(file)
+        for recipe in (names.get("recipes") or {None: names["recipe"]}).values():
+            known.add(f"{recipe.reference or 0:.2f}")
+    for records in RECORDS.values():
+        for group in group_runs(records).values():
+            known.add(mean_and_spread(group))
+            for name in ("test_accuracy", "train_accuracy", "best_test_accuracy"):
+                values = percentages(group, name)
+                known |= {f"{value:.2f}" for value in (*values, statistics.mean(values))}
+    return set(re.findall(r"\d+\.\d\d(?: ± \d+\.\d\d)?(?= %)", text)) - known
+
+
+def test_the_page_on_reproduction_has_the_accuracies_of_records():
+    page = (ROOT / "docs" / "reproduction.md").read_text()
+    _, _, text = page.partition("## What our runs show")
+    text, found, _ = text.partition("### Are responses Gaussian?")
+    assert found and text.count(" %") > 20
+    assert not unsupported(text)
+    assert unsupported("94.11 ± 0.07 % and 94.12 ± 0.07 %") == {"94.12 ± 0.07"}
 
 
 def test_a_claim_without_a_record_fails():
