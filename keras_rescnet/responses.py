@@ -82,7 +82,8 @@ def main(arguments):
             )
         check_output("output", output.value, SUFFIXES)
         import_pyplot()
-        runs = [load_run(workdir) for workdir in dict.fromkeys(workdirs.value)]
+        found = [load_run(workdir) for workdir in dict.fromkeys(workdirs.value)]
+        runs = dict(zip(run_names([run.workdir for run in found]), found, strict=True))
         with quiet_imports():
             from keras_rescnet import data
             from keras_rescnet.analysis.responses import (
@@ -96,21 +97,23 @@ def main(arguments):
 
         chosen = None if path.value is None else load_recipe(path.value).dataset
         models = []
-        for name, run in zip(run_names([run.workdir for run in runs]), runs, strict=True):
+        for name, run in runs.items():
             dataset = run.dataset if chosen is None else run.prepared(chosen)
             folder = data_dir.value or run.data_dir
-            models.append((name, run.trained_model, dataset, folder, run.as_tested))
+            models.append((name, run.trained_model, dataset, folder))
         if chosen is not None:  # as it is where there is a --model
             count = chosen.image_shape[-1]
             if pixels.value:
                 chosen = dataclasses.replace(chosen, mean=(0.0,) * count, std=(1 / 255,) * count)
             for file in dict.fromkeys(files.value):
-                models.append((file, load_model(file), chosen, data_dir.value, lambda given: given))
-        for name, model, dataset, *_ in models:
+                models.append((file, load_model(file), chosen, data_dir.value))
+        for name, model, dataset, _ in models:
             _check_images(name, model, dataset)
         measured = {}
-        for name, model, dataset, folder, as_tested in models:
-            examples = as_tested(data.load(dataset, split.value, folder))
+        for name, model, dataset, folder in models:
+            examples = data.load(dataset, split.value, folder)
+            if name in runs:
+                examples = runs[name].as_tested(examples)
             values_and_labels = responses(
                 response_model(model, layer.value), examples, images.value
             )

@@ -1,5 +1,7 @@
 """What was run: one row per recipe, with accuracy, seeds, time, hardware and command."""
 
+import statistics
+
 from keras_rescnet.analysis.records import (
     group_runs,
     mean_and_spread,
@@ -15,7 +17,8 @@ def render_summary(results) -> str:
     """Returns a table in Markdown of all recorded runs, those of one recipe on one row.
 
     The accuracy is that of the last epoch, mean ± standard deviation over the seeds; the time is
-    that of the fastest run, since other work on the machine can only add to it.
+    that of the fastest run, since other work on the machine can only add to it. The most accurate
+    recipes come first, and all of one file together.
 
     Args:
         results: Folder of records.
@@ -23,30 +26,45 @@ def render_summary(results) -> str:
     Raises:
         Mistake: if there is no such folder, or a record in it is not as the run wrote it.
     """
-    lines = [_line(*_HEADINGS), _line("---", "--:", "--:", "--:", "--:", "---", "---")]
+    rows = []
     for name, records in read_records(results).items():
         for (epochs, changes), runs in group_runs(records).items():
-            path = runs[0]["recipe"]
-            options = [f"--set {change}" for change in changes]
-            if any(text.startswith("epochs=") for text in runs[0]["overrides"]):
-                options.insert(0, f"--set epochs={epochs}")
-            command = " ".join(["python train.py --recipe", f"recipes/{_file(path)}", *options])
-            lines.append(
-                _line(
-                    name,
-                    mean_and_spread(runs),
-                    str(len(percentages(runs, f"test_{metric_of(runs)}"))),
-                    str(epochs),
-                    _duration(min(run["hours"] for run in runs)),
-                    "; ".join(sorted({run["machine"] for run in runs})),
-                    f"`{command}`",
-                )
-            )
-    return "\n".join(lines) + "\n"
+            rows.append((name, epochs, changes, runs))
+    best: dict[str, float] = {}
+    for *_, runs in rows:
+        best[_file(runs)] = max(_accuracy(runs), best.get(_file(runs), 0.0))
+    rows.sort(key=lambda row: (-best[_file(row[-1])], _file(row[-1]), -_accuracy(row[-1])))
+    lines = [_line(*_HEADINGS), _line("---", "--:", "--:", "--:", "--:", "---", "---")]
+    return "\n".join([*lines, *(_row(*row) for row in rows)]) + "\n"
 
 
-def _file(path):
-    return path.replace("\\", "/").rpartition("/")[2]
+def _row(name, epochs, changes, runs):
+    options = [f"--set {change}" for change in changes]
+    if any(text.startswith("epochs=") for text in runs[0]["overrides"]):
+        options.insert(0, f"--set epochs={epochs}")
+    words = ["python train.py --recipe", f"recipes/{_recipe(runs)}", *options]
+    return _line(
+        name,
+        mean_and_spread(runs),
+        str(len(percentages(runs, f"test_{metric_of(runs)}"))),
+        str(epochs),
+        _duration(min(run["hours"] for run in runs)),
+        # as records had it at first
+        "; ".join(sorted({run["machine"].replace(" 1 CPUs", " 1 CPU") for run in runs})),
+        f"`{' '.join(words)}`",
+    )
+
+
+def _accuracy(runs):
+    return statistics.mean(percentages(runs, f"test_{metric_of(runs)}"))
+
+
+def _recipe(runs):
+    return runs[0]["recipe"].replace("\\", "/").rpartition("/")[2]
+
+
+def _file(runs):
+    return _recipe(runs).partition(":")[0]
 
 
 def _duration(hours):

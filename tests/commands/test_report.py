@@ -90,7 +90,11 @@ def test_the_summary_has_a_row_per_recipe_with_time_hardware_and_command(folders
     for seed, (last, hours) in enumerate([(0.90, 0.26), (0.92, 0.35), (0.94, 0.25)]):
         write_record(results, "a/single.py", last, last, ["epochs=5"], 5, seed, hours=hours)
     write_record(results, "table9.py:svhn-small", 0.5, 0.6, ["batch_size=4"], hours=0.01)
+    write_record(results, "table9.py:svhn-large", 0.55, 0.6, hours=0.01)
+    write_record(results, "b/a.py", 0.6, 0.6)
     rows = render_summary(results).splitlines()[2:]
+    assert rows.pop(1).startswith("| a | 60.00 |")  # the most accurate first, by file
+    assert rows.pop(1).startswith("| table9-svhn-large | 55.00 |")
     assert rows == [
         "| single | 92.00 ± 2.00 | 3 | 5 | 15 min | Some CPU, 2 CPUs | "
         "`python train.py --recipe recipes/single.py --set epochs=5` |",
