@@ -193,6 +193,8 @@ def describe(name, card):
     height, width, channels = card["input_shape"]
     recorded = 100 * card["results"].get("test_ema_accuracy", card["results"]["test_accuracy"])
     measured = f"{100 * card['accuracy']:.2f} % of these weights, as `kr.evaluate` measures them"
+    if card["precision"] != "float32":
+        measured += " in float32"
     if card["views"] is not None:
         of_views = f"{100 * card['accuracy_of_views']:.2f} % with `views={card['views']}`"
         measured += f" without views, {of_views}, as in the record"
