@@ -18,7 +18,7 @@ from keras_rescnet.analysis import responses
 from keras_rescnet.analysis.normality import gaussian_distance, normality, scatter
 from keras_rescnet.data import DIGITS
 from keras_rescnet.layers import RCLayer
-from support import noise
+from support import ROOT, noise
 from support.commands import answer, run_command
 
 GENERATOR = np.random.default_rng(0)
@@ -262,6 +262,28 @@ def test_files_are_shown_to_a_run_as_its_test_pictures_were(finished_run, tmp_pa
         with open(picture.with_suffix(".csv")) as file:
             written.append([float(row["mean"]) for row in csv.DictReader(file)])
     assert written[0] == pytest.approx(written[1], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("file", "model", "row"),
+    [
+        ("airbench94_cifar10", "gelu.keras", "fast network, GELU, CIFAR-10"),
+        ("airbench94_cifar10", "gclu.keras", "fast network, GCLU, CIFAR-10"),
+        ("resnet8_cifar100", "resnet8.keras", "ResNet-8, GCLU, CIFAR-100"),
+    ],
+)
+def test_the_page_has_the_recorded_medians(file, model, row):
+    page = (ROOT / "docs" / "reproduction.md").read_text()
+    (line,) = [line for line in page.splitlines() if line.startswith(f"| {row} |")]
+    cells = [float(cell) for cell in line.strip("|").split("|")[1:]]
+    with open(ROOT / "results" / "responses" / f"{file}.csv", newline="") as lines:
+        rows = [found for found in csv.DictReader(lines) if found["model"] == model]
+    names = ("skewness", "excess_kurtosis", "ks_distance", "discriminability")
+    columns = [[float(found[name]) for found in rows] for name in names]
+    medians = [statistics.median(column) for column in columns]
+    assert cells[0] == len(rows)
+    assert cells[1:5] == pytest.approx(medians, abs=0.006)
+    assert cells[5] == pytest.approx(statistics.correlation(*columns[2:]), abs=0.006)
 
 
 @pytest.mark.parametrize(
