@@ -22,7 +22,7 @@ replaced. Swin-Tiny drops paths with probabilities up to 0.1, the others do not.
 
 from functools import partial
 
-from keras_rescnet import Recipe, augment, gclu
+from keras_rescnet import Recipe, augment, gclu, gelu
 from keras_rescnet.data import CIFAR10, CIFAR100
 from keras_rescnet.models import (
     VGG16,
@@ -68,7 +68,7 @@ models = {
     "cait-xxs24": (CaiTXXS24, transformer),
 }
 datasets = {"cifar10": CIFAR10, "cifar100": CIFAR100}
-activations = {"relu": "relu", "gelu": "gelu", "gclu": gclu}
+activations = {"relu": "relu", "gelu": gelu, "gclu": gclu}
 references = {  # the paper's top-1 accuracy in %: ReLU, GELU, GCLU
     "cifar10-alexnet": (85.85, 84.86, 86.98),
     "cifar10-vgg16": (93.86, 93.69, 94.15),
