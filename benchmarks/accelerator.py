@@ -11,16 +11,17 @@ torch.compile; training with CIFAR-10 in the memory of the device; the time of t
 of Tables 5 and 1 at full length, as long as time is left.
 
 Every part runs in a process of its own. Its figures are in the JSON file as soon as they are there;
-what fails is recorded with its last line, what runs out of time as stopped, and the next call, with
-the same file, goes on with what has no figures yet.
+what fails is recorded with its last lines, what runs out of time as stopped, and the next call,
+with the same file, goes on with what has not ended well yet.
 
 It needs this checkout (9 MB), Python 3.11, jax with its accelerator, keras and what that installs
 (2 MB); for the comparison torch 2.9 or newer, and torchvision for ResNet-50. A machine without a
 network takes wheels from `pip download`, and CIFAR-10 as one file of 170 MB that `--pack` makes
 elsewhere (`split -b 60m` cuts it, `cat` joins it). The trainer reads its batches by TensorFlow:
 where tensorflow-cpu (a wheel of some hundred MB), tensorflow-datasets and a prepared `--data_dir`
-(140 MB) are, the rows and the fast recipe are runs of `train.py` with records in --records; else
-`resident.py` trains the rows, without records, and the fast recipe is recorded as failed.
+(140 MB) are, and that is given, the rows and the fast recipe are runs of `train.py` with records in
+--records; else `resident.py` trains the rows, without records, and the fast recipe is recorded as
+failed.
 """
 
 import argparse
@@ -32,7 +33,7 @@ import sys
 import tempfile
 import time
 
-from accelerator_parts import ROOT, parts
+from accelerator_parts import ROOT, machine, parts, torch_step
 
 HERE = pathlib.Path(__file__).resolve()
 LEAST = 15  # seconds that a part is started with
@@ -52,6 +53,7 @@ def run_part(name, words, seconds, note):
         "KERAS_BACKEND": "jax",
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        "JAX_TRACEBACK_FILTERING": "off",  # or a note about frames would be an error's last line
     }
     start, known = time.monotonic(), {"figures": {}}
     command = ["timeout", "--kill-after=20", f"{seconds:.0f}", sys.executable, HERE, *words]
@@ -65,20 +67,30 @@ def run_part(name, words, seconds, note):
             text=True,
         ) as process,
     ):
-        for line in process.stdout:
-            if line.startswith("{"):
-                known = {"figures": json.loads(line)}
-                note(known)
-        code = process.wait()
+        try:
+            for line in process.stdout:
+                if line.startswith("{"):
+                    known = {"figures": json.loads(line)}
+                    note(known)
+            code = process.wait()
+        except BaseException:
+            process.terminate()  # or it would keep the accelerator; Ctrl-C does not reach it
+            raise
         errors.seek(0)
-        last = errors.read().strip().rpartition("\n")[2]
+        lines = errors.read().strip().splitlines()
     known["seconds"] = round(time.monotonic() - start, 1)
-    if code in (124, 137):
+    if code in (124, 137) and known["seconds"] >= round(seconds):
         known["stopped"] = f"after {seconds:.0f} s"
     elif code:
-        known["failed"] = last[:300] or f"exit code {code}"
+        known["failed"] = lines[-1][:300] if lines else f"exit code {code}"
+        known["log"] = [line[:300] for line in lines[-30:]]
     note(known)
     return known
+
+
+def ended(known):
+    """Returns whether a part has run to its end."""
+    return "seconds" in known and not known.keys() & {"failed", "stopped"}
 
 
 def render(found):
@@ -110,13 +122,15 @@ def render(found):
 
 
 def main():
-    """Runs the parts that have no figures yet, as long as there is time."""
+    """Runs the parts that have not ended well yet, as long as there is time."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="parts to run, also again; or how they begin")
     parser.add_argument("--json", help="file of the figures")
     parser.add_argument("--minutes", type=float, default=25)
     parser.add_argument("--batch", type=int, default=128, help="images per step of the networks")
-    parser.add_argument("--data", nargs="*", default=[], help="cifar10.npz and cifar100.npz")
+    parser.add_argument(
+        "--data", action="append", default=[], help="cifar10.npz; once more for cifar100.npz"
+    )
     parser.add_argument("--data_dir", help="where TensorFlow Datasets keeps its data, for train.py")
     parser.add_argument("--records", default="accelerator_runs", help="folder of records and runs")
     parser.add_argument("--small", action="store_true", help="tiny sizes, to try it on a CPU")
@@ -129,11 +143,19 @@ def main():
         return pack(arguments.pack, arguments.data_dir, f"{arguments.pack}.npz")
     if arguments.part:
         function, *rest = parts()[arguments.part]
+        if not arguments.small and function not in (machine, torch_step):
+            import jax
+
+            if jax.default_backend() == "cpu":
+                raise SystemExit("JAX finds no accelerator; --small tries the parts on a CPU")
         for figures in function(arguments, *rest):
             print(json.dumps(figures), flush=True)
         return None
     if not arguments.json:
         parser.error("--json FILE is missing")
+    for name in arguments.names:
+        if not any(part.startswith(name) for part in parts()):
+            parser.error(f"no part begins with {name}; there are {', '.join(parts())}")
     file = pathlib.Path(arguments.json)
     found = json.loads(file.read_text()) if file.is_file() else {}
     end = time.monotonic() + 60 * arguments.minutes
@@ -141,9 +163,8 @@ def main():
     for name in parts():
         if arguments.names and not name.startswith(tuple(arguments.names)):
             continue
-        done = name in found and "stopped" not in found[name]
         left = end - time.monotonic()
-        if (done and not arguments.names) or left < LEAST:
+        if (ended(found.get(name, {})) and not arguments.names) or left < LEAST:
             continue
 
         def note(known, name=name):
@@ -154,8 +175,8 @@ def main():
 
         known = run_part(name, words, left, note)
         print(f"{name}: {json.dumps(known)}", flush=True)
-    left_out = [name for name in parts() if "figures" not in found.get(name, {})]
-    print(f"\n{render(found)}\n\nNot run: {', '.join(left_out) or 'nothing'}.")
+    left_out = [name for name in parts() if not ended(found.get(name, {}))]
+    print(f"\n{render(found)}\n\nNot run to the end: {', '.join(left_out) or 'nothing'}.")
     return None
 
 

@@ -5,7 +5,9 @@ classes once they are mixed. Those below are a recipe's `loss` as they are, or w
 `functools.partial`; so is any function of one's own, and any `keras.losses.Loss`.
 """
 
+import functools
 import hashlib
+import inspect
 import math
 import os
 from collections.abc import Callable
@@ -23,6 +25,15 @@ __all__ = [
     "categorical_crossentropy",
     "categorical_focal_crossentropy",
 ]
+
+
+# Those of Keras that have no argument `from_logits`
+_OF_PROBABILITIES = (
+    keras.losses.KLDivergence,
+    keras.losses.Poisson,
+    keras.losses.kl_divergence,
+    keras.losses.poisson,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_rescnet")
@@ -275,14 +286,27 @@ def per_example(loss: Callable) -> Callable:
     Raises:
         Mistake: if it is one that takes probabilities.
     """
-    if not isinstance(loss, keras.losses.Loss):
-        return loss
-    if loss.get_config().get("from_logits") is False:
+    is_object = isinstance(loss, keras.losses.Loss)
+    function = loss.func if isinstance(loss, functools.partial) else loss
+    name = type(loss).__name__ if is_object else getattr(function, "__name__", shorten(function))
+    if function in _OF_PROBABILITIES or isinstance(loss, _OF_PROBABILITIES[:2]):
+        raise Mistake(f"`loss` must take logits, not probabilities. Received: loss={name}.")
+    if _from_logits(loss) is False:
         raise Mistake(
-            "`loss` must take logits: give it from_logits=True. "
-            f"Received: loss={type(loss).__name__}(from_logits=False)."
+            "`loss` must take logits: give it from_logits=True, a function by functools.partial. "
+            f"Received: loss={name}(from_logits=False)."
         )
-    return loss.call
+    return loss.call if isinstance(loss, keras.losses.Loss) else loss
+
+
+def _from_logits(loss):
+    if isinstance(loss, keras.losses.Loss):
+        return loss.get_config().get("from_logits")
+    try:
+        parameter = inspect.signature(loss).parameters.get("from_logits")
+    except (TypeError, ValueError):  # what is not written in Python has none
+        return None
+    return parameter and parameter.default
 
 
 def _smoothed(labels, share, count):

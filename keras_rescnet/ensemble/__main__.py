@@ -16,6 +16,7 @@ import sys
 from absl import flags
 
 from keras_rescnet.command import define_data_dir, define_recipe, quiet_imports, run_command
+from keras_rescnet.mistake import Mistake
 
 
 def main(arguments):
@@ -41,6 +42,12 @@ def main(arguments):
             from keras_rescnet import corruptions, ensemble
             from keras_rescnet.recipe import load_recipe
         recipe = load_recipe(path.value, overrides.value)
+        if recipe.dataset.multi_label:
+            raise Mistake(
+                "An ensemble is measured on pictures of one class each: kr.ensemble.train trains "
+                "members on tags, and kr.ensemble.mean(folders, multi_label=True) joins them. "
+                f"Received: --recipe {path.value}."
+            )
         folders = ensemble.train(recipe, folder.value, members.value, data_dir=data_dir.value)
         names = corruptions.__all__ if corrupted.value else []
         chosen = [getattr(corruptions, name) for name in names]

@@ -14,6 +14,7 @@ from keras import ops
 
 from keras_rescnet.analysis.runs import load_run
 from keras_rescnet.mistake import Mistake, shorten
+from keras_rescnet.models.parts import of_tensors
 from keras_rescnet.recipe import Recipe
 from keras_rescnet.training import train as train_run
 from keras_rescnet.training.signals import StopRequest
@@ -113,7 +114,12 @@ def load_members(
                 "A member must be a functional or Sequential model, or the folder of a finished "
                 f"run. Received: {shorten(member)}."
             )
-        models.append(model)
+        if len(model.inputs) > 1 or len(model.outputs) > 1:
+            raise Mistake(
+                "A member must have one input and one output. Received: "
+                f"{model.name} with {len(model.inputs)} and {len(model.outputs)}."
+            )
+        models.append(of_tensors(model))
     first = (models[0].input_shape, models[0].output_shape)
     for model in models:
         if (model.input_shape, model.output_shape) != first:
@@ -141,19 +147,27 @@ def stacked(members: Sequence[keras.Model]) -> keras.Model:
     return keras.Model(images, ops.stack(logits, axis=1), name="members")
 
 
-def mean(members: Sequence[str | os.PathLike | keras.Model]) -> keras.Model:
+def mean(
+    members: Sequence[str | os.PathLike | keras.Model], *, multi_label: bool = False
+) -> keras.Model:
     """Returns an ensemble as one model, whose softmax is the mean of its members' softmax.
 
         logits = log((1 / K) sum_k softmax(logits_k))                             (N, classes)
+
+    or, with `multi_label`, whose sigmoid is the mean of its members' sigmoid:
+
+        logits = log(p / (1 - p)),    p = (1 / K) sum_k sigmoid(logits_k)
 
     It is a model of logits like any other: `kr.evaluate` measures it, `kr.export` writes it, and
     it may be the teacher of a `kr.losses.Distillation`. The weights are the members', not copies.
 
     Args:
         members: Models from normalized images to logits, or folders of finished runs.
+        multi_label: Whether a picture has any number of classes, its tags, instead of one.
 
     Raises:
-        Mistake: if they take other images or know other classes than the first.
+        Mistake: if they take other images or know other classes than the first, runs have tags
+            without `multi_label` or none with it, or models have one logit without it.
 
     Example:
 
@@ -165,17 +179,32 @@ def mean(members: Sequence[str | os.PathLike | keras.Model]) -> keras.Model:
     >>> np.asarray(probabilities).round(4)  # (1/2 + 1/4) / 2, ...
     array([[0.375, 0.625]], dtype=float32)
     """
-    return mean_of(stacked(load_members(members)))
-
-
-def mean_of(stack: keras.Model) -> keras.Model:
-    """Returns the ensemble of the members of which `stacked` has made one model."""
-    return keras.Model(stack.inputs[0], log_mean(stack.outputs[0]), name="ensemble")
+    models = load_members(members)
+    for member in members:
+        if isinstance(member, str | os.PathLike) and load_run(member).multi_label != multi_label:
+            raise Mistake(
+                "`multi_label` must be true for runs whose pictures have tags, and for no others. "
+                f"Received: multi_label={multi_label}, {shorten(str(member), str)}."
+            )
+    if models[0].output_shape[-1] == 1 and not multi_label:
+        raise Mistake(
+            "Models of one logit have a sigmoid, not a softmax, which is always 1: give "
+            f"multi_label=True. Received: {models[0].name} to {models[0].output_shape}."
+        )
+    stack = stacked(models)
+    combine = log_odds_of_mean if multi_label else log_mean
+    return keras.Model(stack.inputs[0], combine(stack.outputs[0]), name="ensemble")
 
 
 def log_mean(logits: Any) -> Any:
     """Returns the logarithm of the mean probabilities, of logits `(N, members, classes)`."""
     return ops.logsumexp(ops.log_softmax(logits, axis=-1), axis=1) - math.log(logits.shape[1])
+
+
+def log_odds_of_mean(logits: Any) -> Any:
+    """Returns log-odds of the mean probabilities of tags, of logits `(N, members, tags)`."""
+    here, not_here = (ops.logsumexp(ops.log_sigmoid(x), axis=1) for x in (logits, -logits))
+    return here - not_here
 
 
 def _is_half(tensor):

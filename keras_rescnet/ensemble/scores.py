@@ -103,6 +103,7 @@ def measure(
     split: str = "test",
     data_dir: str | os.PathLike | None = None,
     batch_size: int = 128,
+    views: Callable | None = None,
 ) -> list[dict[str, Any]]:
     """Measures the members of an ensemble, each by itself, and their mean.
 
@@ -118,6 +119,7 @@ def measure(
         split: `"test"` or `"train"`.
         data_dir: Where the data are. Where the first run found them by default.
         batch_size: Images per step.
+        views: As of `kr.evaluate`. That of the first run's recipe by default.
 
     Returns:
         A row for each model of each condition: `corruption` (its name, `"none"` first), `severity`
@@ -150,8 +152,10 @@ def measure(
             f"Received: severities={shorten(severities)}."
         )
     models = load_members(members)
-    first = load_run(members[0]) if isinstance(members[0], str | os.PathLike) else None
+    folders = [member for member in members if isinstance(member, str | os.PathLike)]
+    first = load_run(folders[0]) if folders else None
     if first is not None:
+        views = first.views if views is None else views
         dataset = first.dataset if dataset is None else first.prepared(dataset)
         data_dir = first.data_dir if data_dir is None else data_dir
     if not isinstance(dataset, data.Dataset):
@@ -176,17 +180,17 @@ def measure(
     return [
         {"corruption": name, "severity": severity, **row}
         for name, severity, pictures in conditions
-        for row in _rows(stack, pictures, batch_size)
+        for row in _rows(stack, pictures, batch_size, views)
     ]
 
 
-def _rows(stack, examples, batch_size):
+def _rows(stack, examples, batch_size, views):
     """Returns the scores of all members and of their ensemble on examples."""
     count = stack.output_shape[1]
     scores = [Scores() for _ in range(count + 1)]
     pairs = np.triu_indices(count, 1)
     different = 0.0
-    for logits, labels in predictions(stack, examples, batch_size):
+    for logits, labels in predictions(stack, examples, batch_size, views):
         powers = np.exp(logits.astype("float64") - logits.max(-1, keepdims=True))
         probabilities = powers / powers.sum(-1, keepdims=True)
         for i in range(count):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -21,6 +22,7 @@ def fit_temperature(
     split: str = "test",
     data_dir: str | os.PathLike | None = None,
     batch_size: int = 128,
+    views: Callable | None = None,
 ) -> float:
     """Returns the temperature T at which held-out pictures are likeliest; a run keeps it.
 
@@ -41,6 +43,7 @@ def fit_temperature(
         split: Which of its splits, `"test"` or `"train"`.
         data_dir: Where the data are. Where the run found them by default.
         batch_size: Images per step.
+        views: As of `kr.evaluate`. That of the run's recipe by default.
 
     Returns:
         The temperature: above 1 of a model that is too sure.
@@ -74,6 +77,7 @@ def fit_temperature(
     if found is not None:
         model, names, dataset = found.trained_model, found.class_names, found.prepared(dataset)
         data_dir = found.data_dir if data_dir is None else data_dir
+        views = found.views if views is None else views
     elif isinstance(run, keras.Model):
         model = run
     else:
@@ -91,7 +95,7 @@ def fit_temperature(
         )
     check_classes(examples, model, names)
     logits, labels = map(
-        np.concatenate, zip(*predictions(model, examples, batch_size), strict=True)
+        np.concatenate, zip(*predictions(model, examples, batch_size, views), strict=True)
     )
     temperature = best_temperature(logits, labels)
     if found is not None:

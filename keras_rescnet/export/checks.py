@@ -4,14 +4,15 @@ import keras
 import numpy as np
 
 from keras_rescnet.mistake import Mistake, shorten
-from keras_rescnet.models.parts import last_activation
+from keras_rescnet.models.parts import last_activation, of_tensors
 
 
-def check_model(model, mean, std):
-    """Raises a `Mistake` unless a model can be exported with such statistics.
+def checked(model, mean, std, multi_label):
+    """Returns a model, from a tensor to a tensor, that can be exported with such statistics.
 
-    Keras must run on TensorFlow, which writes every export, `model` be a classifier of images, and
-    `mean` and `std` fit its channels.
+    Raises:
+        Mistake: Unless Keras runs on TensorFlow, which writes every export, `model` is a classifier
+            of images, and `mean` and `std` fit its channels.
     """
     if keras.backend.backend() != "tensorflow":
         raise Mistake(
@@ -43,3 +44,17 @@ def check_model(model, mean, std):
             f"`mean` and `std` must be {shape[-1]} numbers, one per channel, and `std` positive. "
             f"Received: mean={shorten(mean)}, std={shorten(std)}."
         )
+    if model.output_shape[1] == 1 and not multi_label:
+        raise Mistake(
+            "A model of one logit has a sigmoid, not a softmax, which is always 1: give "
+            f"multi_label=True. Received: {model.name}, output_shape={shorten(output)}."
+        )
+    inputs = getattr(model, "inputs", None) or ()  # a subclassed model has none
+    dtype = next((keras.backend.standardize_dtype(x.dtype) for x in inputs), "float32")
+    if "float" not in dtype and not np.allclose(numbers, [[0.0], [1 / 255]]):
+        raise Mistake(
+            "`mean` and `std` of a model that takes integers must be 0 and 1 / 255, which leave "
+            "pixels as they are: it would cut normalized ones off to integers. "
+            f"Received: {model.name} of inputs {dtype}, mean={shorten(mean)}, std={shorten(std)}."
+        )
+    return of_tensors(model)

@@ -1,5 +1,6 @@
 """ONNX and LiteRT files, compared with the model they are made from."""
 
+import contextlib
 import os
 import pathlib
 import tempfile
@@ -10,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_rescnet.data.normalization import scale_and_offset
-from keras_rescnet.export.checks import check_model
+from keras_rescnet.export.checks import checked
 from keras_rescnet.files import write_aside
 from keras_rescnet.mistake import Mistake, shorten
 
@@ -28,6 +29,9 @@ def onnx(
 ) -> float:
     """Writes an ONNX file that maps float32 pixels to probabilities, and checks it.
 
+    A model in half precision, of mixed_bfloat16 or mixed_float16, is written and compared in
+    float32, which is what its weights are.
+
     Args:
         model: A `keras.Model` from normalized images to logits.
         path: The file to write. It is replaced when the check has passed; a link is not followed.
@@ -42,7 +46,7 @@ def onnx(
 
     Raises:
         Mistake: if a package of the extra `onnx` is missing, an argument does not fit the model,
-            or the difference exceeds 1e-4.
+            the format lacks an operation of it, or the difference exceeds 1e-4.
 
     Example:
 
@@ -65,11 +69,13 @@ def onnx(
     import onnxruntime
 
     with write_aside(path) as aside:
-        with_pixels(pictures[:1])  # Keras exports what has been called
-        with_pixels.export(str(aside), format="onnx", verbose=False)
-        session = onnxruntime.InferenceSession(str(aside), providers=["CPUExecutionProvider"])
-        name = session.get_inputs()[0].name
-        return _compare(with_pixels, pictures, session.run(None, {name: pictures})[0], path)
+        with _converting(model, "ONNX"):
+            with_pixels(pictures[:1])  # Keras exports what has been called
+            with_pixels.export(str(aside), format="onnx", verbose=False)
+            session = onnxruntime.InferenceSession(str(aside), providers=["CPUExecutionProvider"])
+            name = session.get_inputs()[0].name
+            probabilities = session.run(None, {name: pictures})[0]
+        return _compare(with_pixels, pictures, probabilities, path)
 
 
 def litert(
@@ -105,16 +111,17 @@ def litert(
     check_litert()
     from ai_edge_litert.interpreter import Interpreter
 
-    with tempfile.TemporaryDirectory() as folder:
-        with_pixels.export(folder, verbose=False)
-        converted = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
-    interpreter = Interpreter(model_content=converted)
-    (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
-    interpreter.resize_tensor_input(source["index"], pictures.shape)
-    interpreter.allocate_tensors()
-    interpreter.set_tensor(source["index"], pictures)
-    interpreter.invoke()
-    probabilities = interpreter.get_tensor(target["index"])
+    with _converting(model, "LiteRT"):
+        with tempfile.TemporaryDirectory() as folder:
+            with_pixels.export(folder, verbose=False)
+            converted = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+        interpreter = Interpreter(model_content=converted)
+        (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
+        interpreter.resize_tensor_input(source["index"], pictures.shape)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(source["index"], pictures)
+        interpreter.invoke()
+        probabilities = interpreter.get_tensor(target["index"])
     difference = _compare(with_pixels, pictures, probabilities, path)
     with write_aside(path) as aside:
         aside.write_bytes(converted)
@@ -138,16 +145,54 @@ def check_litert():
         raise _missing("litert", error) from None
 
 
+@contextlib.contextmanager
+def _converting(model, kind):
+    """Makes a `Mistake` of what a converter or a runtime cannot do with a model."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:  # each has types of its own
+        first = next((line for line in str(error).splitlines() if line.strip()), "")
+        raise Mistake(
+            f"Not every operation can be written as {kind}. Received: {shorten(model.name, str)}, "
+            f"of which the converter says: {type(error).__name__}: {shorten(first.strip(), str)}"
+        ) from error
+
+
 def _with_pixels(model, mean, std, multi_label):
     """Returns the model from pixels in [0, 255] to probabilities."""
-    check_model(model, mean, std)
+    model = _in_float32(checked(model, mean, std, multi_label))
     scale, offset = scale_and_offset(mean, std)
-    pixels = keras.Input(model.input_shape[1:], name="pixels")
-    normalize = keras.layers.Rescaling(scale.tolist(), offset.tolist())
-    logits = model(normalize(pixels))
+    pixels = keras.Input(model.input_shape[1:], dtype="float32", name="pixels")
+    # Not a `Rescaling`, which has the policy and the data format of the session
+    logits = model(pixels * scale.astype("float32") + offset.astype("float32"))
     if multi_label:
         return keras.Model(pixels, keras.layers.Activation("sigmoid", dtype="float32")(logits))
     return keras.Model(pixels, keras.layers.Softmax(dtype="float32")(logits))
+
+
+def _in_float32(model):
+    """Returns a model that computes in half precision as one in float32, with the same weights.
+
+    onnxruntime and LiteRT have no convolutions of bfloat16.
+    """
+    whole = isinstance(model, keras.Function | keras.Sequential)  # else it cannot be made again
+    if not whole or not any(map(_is_half, _all(model))):
+        return model
+    twin = keras.models.clone_model(model)
+    twin.set_weights(model.get_weights())
+    for layer in filter(_is_half, _all(twin)):
+        layer.dtype_policy = "float32"
+    return twin
+
+
+def _all(model):
+    return list(model._flatten_layers())
+
+
+def _is_half(layer):
+    return layer.compute_dtype in ("float16", "bfloat16")
 
 
 def _check_pictures(model, pictures):

@@ -1,7 +1,8 @@
 """SavedModels: pixels to probabilities, without this package."""
 
+import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 import tensorflow as tf
@@ -9,7 +10,7 @@ import tensorflow as tf
 from keras_rescnet.augment.arguments import is_number
 from keras_rescnet.data.decoding import prepare
 from keras_rescnet.data.normalization import scale_and_offset
-from keras_rescnet.export.checks import check_model
+from keras_rescnet.export.checks import checked
 from keras_rescnet.files import write_aside
 from keras_rescnet.gaussian import erfc_in_graphs
 from keras_rescnet.mistake import Mistake, shorten
@@ -75,11 +76,11 @@ def saved_model(
     >>> served.class_names().numpy()
     array([b'a', b'b'], dtype=object)
     """
-    check_model(model, mean, std)
+    model = checked(model, mean, std, multi_label)
     scale, offset = scale_and_offset(mean, std)
     classes = model.output_shape[-1]
-    names = [str(name) for name in class_names] or [str(number) for number in range(classes)]
-    if len(names) != classes:
+    names = _names(class_names) or [str(number) for number in range(classes)]
+    if len(names) != classes or isinstance(class_names, Mapping):
         raise Mistake(
             f"`class_names` must be the names of the model's {classes} classes. "
             f"Received: class_names={shorten(names)}, {len(names)} names."
@@ -99,7 +100,7 @@ def saved_model(
     def name_classes():
         return tf.constant(names)
 
-    shape = model.input_shape
+    shape = (None, *model.input_shape[1:])
     signature = [tf.TensorSpec(shape, tf.float32, name="pixels")]
 
     @tf.function(input_signature=signature, autograph=False)
@@ -134,7 +135,15 @@ def saved_model(
     for dtype in PIXELS:
         serve.get_concrete_function(tf.TensorSpec(shape, dtype))
     with write_aside(path) as aside:
-        tf.saved_model.save(archive, str(aside), signatures=serving_default)
+        try:
+            tf.saved_model.save(archive, str(aside), signatures=serving_default)
+        except tf.errors.PermissionDeniedError as error:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path)) from error
+
+
+def _names(given):
+    """Returns names as texts; a SavedModel's `class_names()` has them as bytes."""
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in given]
 
 
 def _thresholds(thresholds, classes, multi_label):

@@ -69,6 +69,8 @@ class MultiScaleRecalibration(CalibrationLayer):
         for scale, dense in zip(self.scales, self.grids, strict=True):
             rows, columns = (_cells(length, scale, wide.dtype) for length in (height, width))
             averages = _average_of_cells(_average_of_cells(wide, rows, 1), columns, 2)
+            # ONNX's converter has lost the shape by here
+            averages = ops.reshape(averages, (-1, scale, scale, inputs.shape[-1]))
             responses = dense(averages)
             responses = ops.take(responses, rows[0], axis=1)
             total = total + ops.take(responses, columns[0], axis=2)

@@ -91,9 +91,9 @@ class WindowAttention(SelfAttention):
 
     def call(self, inputs):
         """Returns what every place of the map reads from its window."""
-        x = ops.roll(inputs, (-self.shift, -self.shift), axis=(1, 2)) if self.shift else inputs
+        x = _rolled(inputs, -self.shift) if self.shift else inputs
         x = self._to_map(super().call(self._to_windows(x)), inputs.shape)
-        return ops.roll(x, (self.shift, self.shift), axis=(1, 2)) if self.shift else x
+        return _rolled(x, self.shift) if self.shift else x
 
     def attention_weights(self, scores):
         """Returns the weights `(N, windows, heads, T, T)` that sum to 1 over the keys."""
@@ -121,3 +121,11 @@ class WindowAttention(SelfAttention):
     def get_config(self):
         """Returns the arguments that make this layer again."""
         return {**super().get_config(), "window_size": self.window_size, "shift": self.shift}
+
+
+def _rolled(x, shift):
+    """Returns what `ops.roll` along both sides does, which LiteRT has no operation for."""
+    for axis in (1, 2):
+        first, rest = ops.split(x, [-shift % x.shape[axis]], axis=axis)
+        x = ops.concatenate([rest, first], axis=axis)
+    return x

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -44,9 +45,9 @@ def feature_extractor(
             "`model` must be a functional or sequential model, whose layers are known. "
             f"Received: an object of type {type(model).__name__}."
         )
-    tensors = {layer.name: layer.output for layer in model.layers}
-    short = _short_names(model)
-    tensors |= short
+    calls = _calls(model)
+    short = _short_names(model, calls)
+    tensors = {name: _output(nodes[0]) for name, nodes in calls.items()} | short
     if outputs is None and not short:
         raise Mistake(
             f"`outputs` must name layers of {model.name}, which has no stages. Received: None."
@@ -63,6 +64,12 @@ def feature_extractor(
             f"`outputs` must be layers of {model.name}{_in_short(short)}. "
             f"Received: {', '.join(map(str, unknown[:4]))}{others}."
         )
+    shared = [name for name in names if name not in short and len(calls[name]) > 1]
+    if shared:
+        raise Mistake(
+            f"`outputs` must be layers that {model.name} calls once. "
+            f"Received: {shared[0]}, called {len(calls[shared[0]])} times."
+        )
     chosen = {name: tensors[name] for name in names}
     if isinstance(outputs, str):
         chosen = chosen[outputs]
@@ -71,17 +78,32 @@ def feature_extractor(
     return keras.Model(images, chosen, name=f"{model.name}_features")
 
 
-def _short_names(model):
+def _calls(model):
+    """Returns the calls of every layer in this model by its name: elsewhere it may have others."""
+    function = model._functional if isinstance(model, keras.Sequential) else model
+    calls: dict[str, list[Any]] = {layer.name: [] for layer in model.layers}  # in their order
+    for depth in function._nodes_by_depth.values():
+        for node in depth:
+            if isinstance(node.operation, keras.Layer):
+                calls.setdefault(node.operation.name, []).append(node)
+    return {name: nodes for name, nodes in calls.items() if nodes}
+
+
+def _output(node):
+    return node.output_tensors[0] if len(node.output_tensors) == 1 else node.output_tensors
+
+
+def _short_names(model, calls):
     for part in ("stage", "block", "conv"):
         groups = {}
         for layer in model.layers:
             match = re.match(rf"{part}\d+(?=_|$)", layer.name)
             if match and not layer.name.endswith("_merge"):  # which leads to the next stage
-                groups[match[0]] = layer.output
+                groups[match[0]] = _output(calls[layer.name][0])
         if groups:
             break
-    if "logits" in (layer.name for layer in model.layers):
-        groups["features"] = model.get_layer("logits").input
+    if "logits" in calls:
+        groups["features"] = calls["logits"][0].input_tensors[0]
     return groups
 
 

@@ -39,6 +39,15 @@ def parts_of(whole) -> list:
     return list(found.values())
 
 
+def of_tensors(model: keras.Model) -> keras.Model:
+    """Returns a model of one input and output that has them as tensors, not in a list or dict."""
+    if isinstance(model, keras.Sequential) or not isinstance(model, keras.Function):
+        return model
+    if keras.tree.is_nested(model.input) or keras.tree.is_nested(model.output):
+        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    return model
+
+
 def lasting_path(parts) -> Callable[[str], str]:
     """Returns a function from a path to the one that a process gives which has built nothing.
 

@@ -129,10 +129,11 @@ def _build(build, weights, options):
         )
     file = pathlib.Path(weights)
     is_name = isinstance(weights, str) and file.name == weights and not file.suffix
-    if is_name:
+    names = {card["weights"] for card in pretrained().values()}
+    if is_name and (weights in names or not file.is_dir()):
         card = _choose(build, weights, options)
         file = pathlib.Path(card["file"])
-    elif file.suffix == ".npz" and file.with_suffix(".json").is_file():
+    elif file.suffix == ".npz" and _is_card(file.with_suffix(".json")):
         card = _read_card(file.with_suffix(".json"))
         _check_network(build, [card], weights, options)
     else:
@@ -192,6 +193,15 @@ def _check_network(build, cards, weights, options):
     )
 
 
+def _is_card(file):
+    """Returns whether there is a card, whole or damaged, and not a file of one's own."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return file.is_file()
+    return not isinstance(content, dict) or bool(content.keys() & {"builder", "sha256"})
+
+
 def _read_card(file):
     try:
         card = json.loads(file.read_text(encoding="utf-8"))
@@ -236,7 +246,7 @@ def _text(name, value):
         if getattr(value, "__module__", "").startswith("keras."):
             return repr(value.__name__)
         return _name_of(value) if hasattr(value, "__qualname__") else repr(value)
-    return repr(value)
+    return repr(tuple(value) if isinstance(value, list) else value)
 
 
 def _text_of_layer(layer):

@@ -70,7 +70,8 @@ class SGD(ScaledOptimizer):
         rate = self.learning_rate_of(variable, learning_rate)
         if self.momentum:
             velocity = self.velocities[self._get_variable_index(variable)]
-            if keras.backend.backend() == "tensorflow":
+            # TensorFlow's operation has no kernel for bfloat16 on GPUs
+            if keras.backend.backend() == "tensorflow" and variable.dtype != "bfloat16":
                 from keras_rescnet import tensorflow_ops
 
                 tensorflow_ops.apply_momentum(

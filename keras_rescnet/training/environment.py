@@ -9,7 +9,16 @@ import subprocess
 import sys
 from collections.abc import Iterable
 
-PACKAGES = ("keras", "tensorflow", "jax", "keras-cv", "tensorflow-datasets", "numpy")
+# TensorFlow's package has another name where it is for CPUs alone
+PACKAGES = (
+    "keras",
+    "tensorflow",
+    "tensorflow-cpu",
+    "jax",
+    "keras-cv",
+    "tensorflow-datasets",
+    "numpy",
+)
 
 # Environment variables that choose other kernels, or how their work is divided
 _VARIABLES = (

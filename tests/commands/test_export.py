@@ -186,10 +186,11 @@ def test_a_picture_of_the_input_size_is_prepared_to_its_own_pixels(shape, tmp_pa
     assert np.abs(prepared - pixels).mean() < 40 and prepared.shape == shape
 
 
-def ending(softmax=False, outputs=1, maps=False):
-    images = keras.Input((16, 16, 3))
-    x = images if maps else keras.layers.GlobalAveragePooling2D()(images)
-    x = keras.layers.Dense(3, activation="softmax" if softmax else None)(x)
+def ending(softmax=False, outputs=1, maps=False, classes=3, dtype=None):
+    images = keras.Input((16, 16, 3), dtype=dtype)
+    x = images if dtype is None else keras.layers.Rescaling(1 / 255)(images)
+    x = x if maps else keras.layers.GlobalAveragePooling2D()(x)
+    x = keras.layers.Dense(classes, activation="softmax" if softmax else None)(x)
     return keras.Model(images, x if outputs == 1 else [x] * outputs, name="line")
 
 
@@ -209,6 +210,12 @@ def ending(softmax=False, outputs=1, maps=False):
             r"logits .N, classes.*output_shape=\[\(None, 3\), ",
         ),
         ({"model": ending(maps=True)}, r"logits .N, classes.*output_shape=\(None, 16, 16, 3\)"),
+        ({"model": ending(classes=1)}, r"give multi_label=True. Received: line.*\(None, 1\)"),
+        (
+            {"model": ending(dtype="uint8")},
+            "must be 0 and 1 / 255.*line of inputs uint8, mean",
+        ),
+        ({"class_names": {0: "a", 1: "b", 2: "c"}}, "names of the model's 3 classes. Received: "),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(changes, message, small, tmp_path):
@@ -216,6 +223,114 @@ def test_arguments_that_do_not_fit_are_refused(changes, message, small, tmp_path
     with pytest.raises(kr.Mistake, match=message):
         export.saved_model(arguments.pop("model"), tmp_path / "served", **arguments)
     assert not (tmp_path / "served").exists()
+
+
+def test_a_model_of_integers_has_its_own_probabilities(tmp_path):
+    network = ending(dtype="uint8")
+    export.saved_model(network, tmp_path / "a", mean=(0,) * 3, std=(1 / 255,) * 3)
+    expected = tf.nn.softmax(network(PICTURES))
+    archive = tf.saved_model.load(tmp_path / "a")
+    np.testing.assert_allclose(archive.serve(PICTURES), expected, rtol=1e-5)
+
+
+def test_names_are_taken_as_a_saved_model_gives_them(small, tmp_path):
+    names = ["cat", "dog", "Möwe"]
+    given = [name.encode() for name in names]
+    export.saved_model(small[0], tmp_path / "a", mean=MEAN, std=STD, class_names=given)
+    served = tf.saved_model.load(tmp_path / "a")
+    assert [name.decode() for name in served.class_names().numpy()] == names
+
+
+def test_a_batch_size_of_the_model_is_not_that_of_the_saved_model(tmp_path):
+    images = keras.Input(batch_shape=(8, 16, 16, 3))
+    x = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(images))
+    export.saved_model(keras.Model(images, x), tmp_path / "a", mean=MEAN, std=STD)
+    archive = tf.saved_model.load(tmp_path / "a")
+    assert archive.serve(PICTURES[:2]).shape == (2, 3)
+
+
+def test_a_file_system_that_refuses_is_an_error_of_the_system(small, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise tf.errors.PermissionDeniedError(None, None, "served; Permission denied")
+
+    monkeypatch.setattr(tf.saved_model, "save", refuse)
+    with pytest.raises(PermissionError) as error:  # of which a command makes one line
+        export.saved_model(small[0], tmp_path / "a", mean=MEAN, std=STD)
+    assert error.value.filename == str(tmp_path / "a")
+
+
+@pytest.mark.parametrize("structure", [lambda x: [x], lambda x: {"y": x}], ids=["list", "dict"])
+def test_a_model_may_have_its_output_in_a_list_or_a_dict(structure, tmp_path):
+    pytest.importorskip("onnxruntime", reason="an extra that is not installed")
+    plain = ending()
+    network = keras.Model([plain.input], structure(plain.output))
+    export.saved_model(network, tmp_path / "a", mean=MEAN, std=STD)
+    expected = probabilities(plain)
+    archive = tf.saved_model.load(tmp_path / "a")
+    np.testing.assert_allclose(archive.serve(PICTURES), expected, rtol=1e-4)
+    options = {"mean": MEAN, "std": STD, "pictures": PICTURES}
+    assert export.onnx(network, tmp_path / "a.onnx", **options) < 1e-5
+    joined = kr.ensemble.mean([network, plain])
+    pixels = (PICTURES / 255.0 - MEAN) / STD
+    np.testing.assert_allclose(np.exp(joined(pixels)), expected, rtol=1e-4)
+
+
+def in_policy(policy, build):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        return build()
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_a_model_in_half_precision_is_written_in_float32(policy, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="an extra that is not installed")
+    network, half = model(), in_policy(policy, model)
+    half.set_weights(network.get_weights())
+    options = {"mean": MEAN, "std": STD, "pictures": PICTURES}
+    assert export.onnx(half, tmp_path / "a.onnx", **options) < 1e-5
+    session = onnxruntime.InferenceSession(tmp_path / "a.onnx")
+    (found,) = session.run(None, {session.get_inputs()[0].name: PICTURES.astype("float32")})
+    np.testing.assert_allclose(found, probabilities(network), atol=1e-5)
+    assert half.layers[0].compute_dtype == policy.removeprefix("mixed_")  # it stays what it is
+    # The session's policy is not the model's
+    other = in_policy(policy, lambda: export.onnx(network, tmp_path / "b.onnx", **options))
+    assert other < 1e-5
+
+
+@pytest.mark.slow
+def test_half_precision_is_written_for_litert(tmp_path):
+    pytest.importorskip("ai_edge_litert", reason="an extra that is not installed")
+    half = in_policy("mixed_bfloat16", model)
+    options = {"mean": MEAN, "std": STD, "pictures": PICTURES}
+    assert export.litert(half, tmp_path / "a.tflite", **options) < 1e-5
+
+
+@pytest.mark.slow
+def test_shifted_windows_and_regions_of_several_sizes_are_written(tmp_path):
+    pytest.importorskip("onnxruntime", reason="an extra that is not installed")
+    pytest.importorskip("ai_edge_litert", reason="an extra that is not installed")
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), "uint8")
+    options = {"mean": MEAN, "std": STD, "pictures": pixels}
+    swin = kr.models.Swin(4, width=24, depths=(2, 1), heads=(3, 6), window_size=4)
+    scales = kr.models.CifarResNet8(calibration=kr.layers.MultiScaleRecalibration)
+    for network in (swin, scales):
+        for write in (export.onnx, export.litert):
+            assert write(network, tmp_path / "file", **options) < 1e-5
+
+
+def test_what_a_converter_cannot_do_is_told_in_a_line(small, tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime", reason="an extra that is not installed")
+
+    def fail(*_, **__):
+        raise RuntimeError("\n  no Roll here\nand pages more")
+
+    monkeypatch.setattr(keras.Model, "export", fail)
+    with pytest.raises(kr.Mistake, match="as ONNX. Received: .* says: RuntimeError: no Roll here$"):
+        export.onnx(small[0], tmp_path / "a", mean=MEAN, std=STD, pictures=PICTURES[:, :8, :8])
+    assert not os.listdir(tmp_path)
 
 
 def test_a_folder_that_holds_something_else_is_not_replaced(small, tmp_path):

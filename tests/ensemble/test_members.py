@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 import keras_rescnet as kr
+from keras_rescnet.analysis import runs
 from keras_rescnet.ensemble import members as ensemble_members
 from keras_rescnet.ensemble.members import stacked
 from keras_rescnet.ensemble.scores import Scores
 from keras_rescnet.training.signals import StopRequest
-from support import noise
+from support import noise, tagged
 
 DATASET = noise.recipe.dataset
 
@@ -76,6 +77,33 @@ def test_the_mean_is_a_model_of_the_mean_probabilities(members, tmp_path):
     np.testing.assert_array_equal(loaded(images), mean(images))
     counts = [model.count_params() for model in (mean, *models)]
     assert counts[0] == counts[1] + counts[2]
+
+
+def test_the_mean_of_tags_is_that_of_their_sigmoids():
+    logits = np.array([[[2.0, -3.0, 60.0], [-1.0, 0.5, 90.0]]])
+    probabilities = (1 / (1 + np.exp(-logits[..., :2]))).mean(1)
+    expected = np.log(probabilities / (1 - probabilities))
+    images = keras.Input((1,))
+    members = [
+        keras.Model(images, images * 0.0 + np.float32(row), name=f"constant{i}")
+        for i, row in enumerate(logits[0])
+    ]
+    found = kr.ensemble.mean(members, multi_label=True)(np.zeros((1, 1)))
+    np.testing.assert_allclose(found[:, :2], expected, rtol=1e-5)
+    # log(p / (1 - p)) = -log(mean of e^-60 and e^-90), where float32 has 1 for both p
+    np.testing.assert_allclose(found[:, 2], [60 + np.log(2)], rtol=1e-6)
+
+
+def test_runs_on_tags_are_joined_as_such(tmp_path):
+    recipe = dataclasses.replace(tagged.recipe, epochs=1, warmup_epochs=0)
+    folders = kr.ensemble.train(recipe, tmp_path, 2)
+    with pytest.raises(kr.Mistake, match="`multi_label` must be true .*=False, .*seed0"):
+        kr.ensemble.mean(folders)
+    images = np.random.default_rng(0).normal(size=(6, 32, 32, 3)).astype("float32")
+    models = [keras.models.load_model(folder / "model.keras") for folder in folders]
+    expected = np.mean([1 / (1 + np.exp(-np.float64(model(images)))) for model in models], axis=0)
+    mean = kr.ensemble.mean(folders, multi_label=True)
+    np.testing.assert_allclose(1 / (1 + np.exp(-np.float64(mean(images)))), expected, rtol=1e-5)
 
 
 def test_probabilities_that_float32_rounds_to_nothing_keep_their_logarithm():
@@ -207,3 +235,32 @@ def test_an_ensemble_with_a_member_twice_is_saved_and_loaded(join, tmp_path):
     np.testing.assert_array_equal(
         *(keras.ops.convert_to_numpy(each(x)) for each in (loaded, model))
     )
+
+
+def test_the_statistics_are_those_of_the_first_run_wherever_it_stands(members):
+    model = keras.models.load_model(members[0] / "model.keras")
+    raw = dataclasses.replace(DATASET, mean=(0.0,) * 3, std=(1.0,) * 3)
+    one, other = (
+        kr.ensemble.measure(pair, raw) for pair in ([model, members[1]], [members[1], model])
+    )
+    for ours, theirs in zip(one, [other[1], other[0], other[2]], strict=True):
+        for metric in ("accuracy", "negative_log_likelihood", "brier_score"):
+            np.testing.assert_allclose(ours[metric], theirs[metric], rtol=1e-6)
+    measured = kr.evaluate(members[1], raw)
+    np.testing.assert_allclose(one[1]["negative_log_likelihood"], measured["loss"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("of_run", [True, False])
+def test_views_are_those_of_evaluate(of_run, members, monkeypatch):
+    if of_run:
+        monkeypatch.setattr(runs.FinishedRun, "views", property(lambda _: kr.views.mirrored))
+    options = {} if of_run else {"views": kr.views.mirrored}
+    row = kr.ensemble.measure(members[:1], DATASET, **options)[0]
+    measured = kr.evaluate(members[0], DATASET, views=kr.views.mirrored)
+    np.testing.assert_allclose(row["negative_log_likelihood"], measured["loss"], rtol=1e-5)
+    assert row["accuracy"] == measured["accuracy"]
+    assert measured["loss"] != kr.evaluate(members[0], DATASET, views=_alone)["loss"]
+
+
+def _alone(images):
+    return [(1.0, images)]

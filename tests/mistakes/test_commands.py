@@ -18,6 +18,7 @@ from keras_rescnet.files import checksum
 from support import ROOT, noise
 from support.commands import answer
 
+TAGS = str(ROOT / "tests" / "support" / "tagged.py")
 RECIPE = str(ROOT / "recipes" / "digits_gclu_resnet8.py")
 LONG = "a" * 300  # more than a file's name can have
 HEADER = "epoch,train_loss,train_accuracy,test_loss,test_accuracy\n"
@@ -503,3 +504,10 @@ def test_a_mistake_in_python_is_one_line(case, assert_refused, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     assert_refused(*CALLS[case])
     assert not os.listdir(tmp_path)
+
+
+def test_an_ensemble_on_tags_is_refused_before_it_is_trained(tmp_path, capsys):
+    words = [f"--recipe={TAGS}", f"--workdir={tmp_path / 'runs'}"]
+    message = answer("ensemble", *words, capsys=capsys)
+    assert "kr.ensemble.mean(folders, multi_label=True) joins them. Received: --recipe" in message
+    assert not (tmp_path / "runs").exists()

@@ -19,6 +19,11 @@ def network(size=4, classes=2, head=True):
     return keras.Model(images, outputs if head else keras.layers.ReLU()(outputs))
 
 
+def two_outputs():
+    images = keras.Input((4,))
+    return keras.Model(images, [images, keras.layers.Dense(2)(images)], name="two")
+
+
 class Subclassed(keras.Model):
     def call(self, inputs):
         return inputs
@@ -59,6 +64,14 @@ CALLS = {
     "other classes": (
         lambda: kr.ensemble.mean([ONE, network(classes=3)]),
         r"All members must map .*\(None, 2\). Received: .* to \(None, 3\)",
+    ),
+    "one logit": (
+        lambda: kr.ensemble.mean([network(classes=1)]),
+        r"give multi_label=True. Received: \w+ to \(None, 1\)",
+    ),
+    "two outputs": (
+        lambda: kr.ensemble.mean([two_outputs()]),
+        "one input and one output. Received: two with 1 and 2",
     ),
     "other images": (lambda: kr.ensemble.mean([ONE, network(5)]), r"from \(None, 5\)"),
     "models without data": (lambda: kr.ensemble.measure([ONE]), "`dataset` must .*dataset=None"),

@@ -3,6 +3,7 @@
 import pytest
 
 from keras_rescnet.training import launchers
+from keras_rescnet.training.launchers.local import run_locally
 from support.launchers import KUBEFLOW, MPI, SLURM
 
 CASES = {
@@ -35,3 +36,22 @@ def test_half_a_set(case, assert_refused):
 def test_addresses_that_tensorflow_needs(assert_refused):
     found = launchers.find({**KUBEFLOW, "JAX_COORDINATOR_ADDRESS": "10.0.0.1:1234"})
     assert_refused(found.all_addresses, "TensorFlow needs .* all 3 .* Received: 10.0.0.1:1234")
+
+
+def test_more_tasks_than_ports(assert_refused):
+    tasks = {"SLURM_STEP_NUM_TASKS": "66", "SLURM_STEP_TASKS_PER_NODE": "66"}
+    place = {"SLURM_PROCID": "65", "SLURM_LOCALID": "65", "SLURM_NODEID": "0"}
+    found = launchers.find({**SLURM, **tasks, **place, "SLURM_STEP_NODELIST": "a"})
+    assert_refused(found.all_addresses, "at most 64 .* Received: 66 processes at 64 addresses")
+
+
+@pytest.mark.parametrize("count, gpus", [(2, "0"), (2, "0,1,2"), (3, "0,1,2,3")])
+def test_processes_that_do_not_divide_the_gpus(count, gpus, assert_refused, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
+    pattern = f"must divide the number of GPUs, {len(gpus.split(','))}; .*--processes={count}"
+    assert_refused(lambda: run_locally(["false"], count), pattern)
+
+
+def test_a_kind_of_task_that_is_a_list(assert_refused):
+    cluster = '{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": ["worker"], "index": 0}}'
+    assert_refused(lambda: launchers.find({"TF_CONFIG": cluster}), 'must have a "task"')

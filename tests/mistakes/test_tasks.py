@@ -77,7 +77,43 @@ LOSSES = {
     "probabilities": (
         TAGS,
         {"loss": keras.losses.BinaryCrossentropy(), "class_weights": None},
-        r"must take logits: give it from_logits=True. Received: loss=BinaryCrossentropy\(from",
+        r"must take logits: give it from_logits=True.*Received: loss=BinaryCrossentropy\(from",
+    ),
+    **{
+        f"probabilities, {function.__name__}": (
+            ONE,
+            {"loss": function},
+            rf"must take logits.*functools.partial. Received: loss={function.__name__}\(from",
+        )
+        for function in (
+            keras.losses.binary_crossentropy,
+            keras.losses.categorical_crossentropy,
+            keras.losses.binary_focal_crossentropy,
+            keras.losses.categorical_focal_crossentropy,
+        )
+    },
+    "probabilities, partial": (
+        ONE,
+        {"loss": functools.partial(keras.losses.categorical_crossentropy, label_smoothing=0.1)},
+        r"must take logits.*Received: loss=categorical_crossentropy\(from_logits=False",
+    ),
+    **{
+        f"probabilities alone, {name}": (
+            ONE,
+            {"loss": loss},
+            f"must take logits, not probabilities. Received: loss={name}",
+        )
+        for name, loss in {
+            "KLDivergence": keras.losses.KLDivergence(),
+            "Poisson": keras.losses.Poisson(),
+            "kl_divergence": keras.losses.kl_divergence,
+            "poisson": keras.losses.poisson,
+        }.items()
+    },
+    "probabilities of a teacher's loss": (
+        ONE,
+        {"loss": losses.Distillation("a.keras", loss=keras.losses.categorical_crossentropy)},
+        "must take logits",
     ),
     "an unknown class": (
         TAGS,

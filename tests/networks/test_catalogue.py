@@ -232,6 +232,29 @@ def test_another_head_trains_the_same_weights():
     assert np.any(np.asarray(model.get_layer("stem_conv").kernel) != before)
 
 
+def test_features_of_a_model_that_is_used_as_a_layer():
+    back = models.feature_extractor(models.CifarResNet8(), "features")
+    inputs = keras.Input((32, 32, 3))
+    head = keras.layers.Dense(37, name="logits")
+    images = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
+    model = keras.Sequential([keras.Input((32, 32, 3)), back, head])
+    for whole in (model, keras.Model(inputs, head(back(inputs)))):
+        for name in (back.name, "features"):
+            found = models.feature_extractor(whole, name)
+            assert found.output_shape == (None, 64)
+            np.testing.assert_array_equal(found(images), back(images))
+
+
+def test_a_layer_that_is_called_twice_is_refused():
+    dense = keras.layers.Dense(4, name="twice")
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, dense(dense(inputs)), name="chain")
+    with pytest.raises(kr.Mistake, match="chain calls once. Received: twice, called 2 times."):
+        models.feature_extractor(model, "twice")
+    once = keras.Model(inputs, dense(inputs))  # in this one
+    assert models.feature_extractor(once, "twice").output_shape == (None, 4)
+
+
 def test_an_unknown_output_is_refused():
     with pytest.raises(ValueError, match="stage1, stage2, stage3, features. Received: stage4."):
         models.feature_extractor(models.CifarResNet8(), ["stage1", "stage4"])

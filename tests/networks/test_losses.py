@@ -178,6 +178,9 @@ def test_the_teacher_of_a_recipe_is_identified_by_its_bytes(tmp_path):
 
 def test_losses_of_keras_are_taken_before_their_mean():
     loss = losses.per_example(keras.losses.BinaryFocalCrossentropy(from_logits=True, gamma=1.5))
+    options = {"from_logits": True, "gamma": 1.5}
+    partial = functools.partial(keras.losses.binary_focal_crossentropy, **options)
+    assert losses.per_example(partial) is partial
     expected = keras.losses.binary_focal_crossentropy(TAGS, LOGITS, gamma=1.5, from_logits=True)
     found = loss(TAGS, LOGITS)
     assert found.shape == (12,)

@@ -63,6 +63,30 @@ def test_parameters_of_timms_squeeze_and_excitation(builder, parameters):
     assert count_parameters(outline(builder)) == parameters
 
 
+@pytest.mark.parametrize(
+    ("builder", "parameters"),
+    [
+        (partial(models.ViT, 16, width=192, depth=12, heads=3), 5_717_416),
+        (
+            partial(
+                models.Swin,
+                4,
+                width=96,
+                depths=(2, 2, 6, 2),
+                heads=(3, 6, 12, 24),
+                window_size=7,
+            ),
+            28_288_354,
+        ),
+        (partial(models.CaiT, 16, width=192, depth=24, heads=4), 11_956_264),
+    ],
+    ids=["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "cait_xxs24_224"],
+)
+def test_parameters_of_timms_transformers(builder, parameters):
+    sizes = {"input_shape": (224, 224, 3), "classes": 1000}
+    assert count_parameters(outline(partial(builder, **sizes))) == parameters
+
+
 def test_vgg_with_timms_names_loads():
     """timm writes the dense layers as convolutions: of the whole map, and of 1 x 1."""
     model = models.VGG((2, 2, 3, 3, 3), widths=(2, 2, 2, 2, 2), hidden=3)

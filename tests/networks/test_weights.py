@@ -163,3 +163,29 @@ def test_arguments_are_told_apart_by_what_they_make():
     own = partial(changed_arguments, kr.models.CifarResCNet32)
     assert own({"calibration": small_rc}) == {}
     assert own({"calibration": None}) == {"calibration": "None"}
+
+
+def test_a_folder_of_this_directory_is_a_run_unless_a_dataset_has_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = CifarResNet8(classes=3)
+    for name in ("myrun", "digits"):
+        (tmp_path / name).mkdir()
+        own.save(tmp_path / name / "model.keras")
+    for ours, theirs in zip(
+        CifarResNet8(classes=3, weights="myrun").weights, own.weights, strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+    assert digits().output_shape == (None, 10)
+
+
+def test_a_file_of_ones_own_beside_weights_is_no_card(tmp_path):
+    own = CifarResNet8(classes=3)
+    np.savez(tmp_path / "mine.npz", **arrays(own))
+    (tmp_path / "mine.json").write_text('{"note": "mine"}')
+    loaded = CifarResNet8(classes=3, weights=tmp_path / "mine.npz")
+    for ours, theirs in zip(loaded.weights, own.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_list_is_the_tuple_that_weights_were_trained_with():
+    assert digits(widths=[16, 32, 64]).count_params() == digits().count_params()

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 
 from keras_rescnet.callbacks.wandb_files import offline_rows
 from keras_rescnet.training import launchers
+from keras_rescnet.training.launchers.local import run_locally
 from keras_rescnet.training.launchers.processes import Processes
 from support import ENVIRONMENT, ROOT
 from support.launchers import KERAS, KUBEFLOW, MPI, SLURM
@@ -77,6 +79,11 @@ FOUND = {
         },
         Processes("Slurm", 3, 1, ("login:61888", "node08:61888", "node09:61888")),
     ),
+    "mpirun, on another machine of Slurm's": (
+        # Slurm's variables are those of the step that mpirun's daemons are
+        {**SLURM, **MPI, "SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "0"},
+        ("Open MPI", 2, 1),
+    ),
     "a shell on a machine of a job": (OF_THE_JOB, None),
     "a step of one task": ({**SLURM, "SLURM_STEP_NUM_TASKS": "1"}, None),
     "Open MPI": (MPI, ("Open MPI", 2, 1)),
@@ -104,6 +111,12 @@ FOUND = {
 }
 
 
+@pytest.fixture(autouse=True)
+def no_gpus(monkeypatch):
+    """What a test finds does not depend on the machine it runs on."""
+    monkeypatch.setattr("glob.glob", lambda _: [])
+
+
 @pytest.mark.parametrize("case", FOUND)
 def test_processes_are_found(case):
     environ, expected = FOUND[case]
@@ -114,6 +127,37 @@ def test_processes_are_found(case):
         assert found.local_devices == expected
     else:
         assert (found and (found.by, found.count, found.index)) == expected
+
+
+@pytest.mark.parametrize(
+    "environ, machine, expected",
+    [
+        ({}, 8, (4, 5, 6, 7)),
+        ({}, 2, (1,)),
+        ({}, 0, (1,)),  # of another maker, if there are any
+        ({"CUDA_VISIBLE_DEVICES": "3,4"}, 8, (1,)),
+        ({"CUDA_VISIBLE_DEVICES": "3"}, 8, None),
+        ({"CUDA_VISIBLE_DEVICES": ""}, 8, ()),
+    ],
+)
+def test_processes_of_open_mpi_divide_the_gpus(environ, machine, expected, monkeypatch):
+    gpus = [f"/dev/nvidia{i}" for i in range(machine)]
+    monkeypatch.setattr("glob.glob", lambda _: gpus)
+    assert launchers.find({**MPI, **environ}).local_devices == expected
+
+
+PRINTS = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'], file=open(os.environ['FILE'], 'a'))"
+
+
+@pytest.mark.parametrize("affinity", [True, False])
+def test_local_processes_divide_the_gpus(affinity, tmp_path, monkeypatch):
+    if not affinity:  # as on macOS
+        monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+        monkeypatch.delattr(os, "sched_setaffinity", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,3,5,7")
+    monkeypatch.setenv("FILE", str(tmp_path / "seen"))
+    assert run_locally([sys.executable, "-c", PRINTS], 2) == 0
+    assert sorted((tmp_path / "seen").read_text().split()) == ["1,5", "3,7"]
 
 
 def test_processes_of_open_mpi_find_each_other():
@@ -145,6 +189,28 @@ def test_nested_lists_of_machines_are_read():
 
 def test_what_is_found_is_told():
     assert str(launchers.find(SLURM)) == "5 processes found by Slurm, this is process 3."
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "lines, arguments, pattern",
+    [
+        ("", ["--devices=1"], "each uses all devices .* Received: devices=1"),
+        ("import keras\nONES = keras.ops.ones(2)", [], "^Nothing may be computed before several"),
+    ],
+)
+def test_local_processes_end_with_a_line(lines, arguments, pattern, tmp_path):
+    recipe = tmp_path / "own.py"
+    recipe.write_text(f"{lines}\nfrom support.noise import recipe as recipe\n")
+    done = subprocess.run(
+        [sys.executable, "train.py", "--processes=2", f"--recipe={recipe}", *arguments],
+        cwd=ROOT,
+        env={**ENVIRONMENT, "KERAS_BACKEND": os.environ.get("KERAS_BACKEND", "tensorflow")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert re.search(pattern, done.stderr, re.MULTILINE), done.stderr
 
 
 @pytest.mark.slow

@@ -193,6 +193,22 @@ def test_averaged_weights_follow_their_equation():
         np.testing.assert_allclose(numpy_of(ours), theirs, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("nesterov, expected", [(False, -0.4375), (True, -1.2578125)])
+def test_sgd_moves_bfloat16_without_an_operation_that_gpus_lack(nesterov, expected, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("ResourceApplyMomentum has no kernel for bfloat16 on GPUs")
+
+    if keras.backend.backend() == "tensorflow":
+        from keras_rescnet import tensorflow_ops
+
+        monkeypatch.setattr(tensorflow_ops, "apply_momentum", refuse)
+    weight = keras.Variable([1.0], dtype="bfloat16")
+    optimizer = SGD(0.5, momentum=0.875, nesterov=nesterov)
+    for _ in range(2):  # velocities 1 and 1.875
+        optimizer.apply([keras.ops.ones(1, "bfloat16")], [weight])
+    assert float(weight[0]) == expected
+
+
 def test_statistics():
     logits = np.array([[3.0, 1.0, 0.5, 0.2, 0.1, -1.0, 2.0], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]])
     labels = np.eye(7)[[6, 1]]

@@ -24,7 +24,7 @@ from keras_rescnet.training.engines.jax_steps import (
     train_step,
 )
 from keras_rescnet.training.engines.task_engine import TaskEngine
-from keras_rescnet.training.engines.waiting import LOST, Deadline, lost
+from keras_rescnet.training.engines.waiting import LOST, Deadline, lost, too_late
 
 _STAY = 3.0  # seconds; processes end together, after a collective operation
 
@@ -60,11 +60,12 @@ class Engine(TaskEngine):
         with contextlib.suppress(RuntimeError):  # if it runs already
             tf.config.set_visible_devices([], "GPU")  # it only feeds, and would take all memory
         _join(timeout)
+        self.processes, self.chief = jax.process_count(), jax.process_index() == 0
+        self._check_devices(devices)
         available = jax.devices()
         if devices is not None and devices > len(available):
             raise Mistake(f"There are {len(available)} devices. Received: devices={devices}.")
         available = available[:devices]
-        self.processes, self.chief = jax.process_count(), jax.process_index() == 0
         self.replicas = len(available)
         self.devices = [str(device) for device in available]
         self._distribution = self._by_rows = self._on_all = None
@@ -246,6 +247,8 @@ def _join(timeout):
             )
         except jax.errors.JaxRuntimeError as error:
             raise lost(error) from error
+        except RuntimeError as error:
+            raise too_late(error) from None
     atexit.register(_leave, first=found.index == 0)  # runs before JAX's own, which is older
 
 

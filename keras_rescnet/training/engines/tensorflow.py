@@ -20,7 +20,7 @@ from keras_rescnet.training.engines.tensorflow_steps import (
     share_statistics,
     train_step,
 )
-from keras_rescnet.training.engines.waiting import LOST, Deadline, lost
+from keras_rescnet.training.engines.waiting import LOST, Deadline, lost, too_late
 
 # What a collective operation, or the service that coordinates the processes, raises when another
 # process is gone. Internal is also what a defect raises, so it must name a collective.
@@ -65,11 +65,7 @@ class Engine(TaskEngine):
         self._run_sum = run_sum
 
     def _join(self, found, devices):
-        if devices is not None:
-            raise Mistake(
-                "With several processes each uses all devices that it sees (CUDA_VISIBLE_DEVICES). "
-                f"Received: devices={devices}."
-            )
+        self._check_devices(devices)
         addresses = found.all_addresses()
         say(str(found))
         _show_devices(found.local_devices)
@@ -86,7 +82,10 @@ class Engine(TaskEngine):
             implementation=kind.AUTO if tf.config.list_physical_devices("GPU") else kind.RING,
         )
         with self._others():
-            self.strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver, options)
+            try:
+                self.strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver, options)
+            except RuntimeError as error:
+                raise too_late(error) from None
         self.devices = [f"{self.strategy.num_replicas_in_sync} in {self.processes} processes"]
 
     def _take_devices(self, devices):

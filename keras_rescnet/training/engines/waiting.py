@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 
-from keras_rescnet.mistake import ProcessLost
+from keras_rescnet.mistake import Mistake, ProcessLost
 
 # How lines of TensorFlow's errors begin that say nothing of what has happened
 _UNTOLD = ("Graph execution error", "Detected at node", "<stack traces", "File ")
@@ -21,6 +21,14 @@ def lost(error):
     lines = [line.strip() for line in str(error).splitlines()]
     told = [line for line in lines if line and not line.startswith(_UNTOLD)] or [""]
     return ProcessLost(LOST.format(f"{type(error).__name__}: {told[0][:200]}"))
+
+
+def too_late(error):
+    """Returns the `Mistake` that stands for a library's refusal to join processes by now."""
+    return Mistake(
+        "Nothing may be computed before several processes find each other: make tensors in "
+        f"functions of the recipe, not in its file. Received: {str(error).splitlines()[0]}"
+    )
 
 
 class Deadline:

@@ -18,8 +18,8 @@ _READERS = (
     read_tf_config,
     read_keras_distribution,
     read_jax_variables,
+    read_open_mpi,  # before Slurm's, by whose `srun` mpirun starts its daemons on other machines
     read_slurm,
-    read_open_mpi,
 )
 
 
@@ -27,7 +27,7 @@ def find(environ: Mapping[str, str]) -> Processes | None:
     """Returns the processes of the run that an environment describes, or `None` of a single one.
 
     What a user sets decides before what a launcher sets: `TF_CONFIG`, then
-    `KERAS_DISTRIBUTION_*`, then `JAX_*`, Slurm, Open MPI. The first that is there counts, also if
+    `KERAS_DISTRIBUTION_*`, then `JAX_*`, Open MPI, Slurm. The first that is there counts, also if
     it says that there is one process.
 
     Args:

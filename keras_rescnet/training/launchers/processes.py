@@ -1,6 +1,7 @@
 """The processes of a run."""
 
 import dataclasses
+import glob
 import re
 from collections.abc import Mapping
 
@@ -37,13 +38,19 @@ class Processes:
         """Returns the addresses of all processes.
 
         Raises:
-            Mistake: If only that of the first is known.
+            Mistake: If only that of the first is known, or two have the same.
         """
         if len(self.addresses) < self.count:
             raise Mistake(
                 f"TensorFlow needs the addresses of all {self.count} processes: set `TF_CONFIG`, "
                 f"of which docs/multi_machine.md has an example. Received: {self.addresses[0]} "
                 f"alone, found by {self.by}."
+            )
+        if len(set(self.addresses)) < self.count:
+            raise Mistake(
+                f"A machine must have at most {_PORTS_OF_A_JOB} processes of a run, which is the "
+                "number of its ports; `TF_CONFIG` can give other ones. Received: "
+                f"{self.count} processes at {len(set(self.addresses))} addresses."
             )
         return self.addresses
 
@@ -81,6 +88,13 @@ def port(job: int, local_index: int) -> int:
     return _FIRST_PORT + job % _JOBS * _PORTS_OF_A_JOB + local_index % _PORTS_OF_A_JOB
 
 
+def visible_gpus(environ: Mapping[str, str]) -> list[str]:
+    """Returns the GPUs that a process sees, as `CUDA_VISIBLE_DEVICES` names them."""
+    if "CUDA_VISIBLE_DEVICES" in environ:
+        return [name for name in environ["CUDA_VISIBLE_DEVICES"].split(",") if name]
+    return [str(i) for i in range(len(glob.glob("/dev/nvidia[0-9]*")))]
+
+
 def share_of_devices(
     environ: Mapping[str, str], local_index: int, local_count: int
 ) -> tuple[int, ...] | None:
@@ -89,6 +103,7 @@ def share_of_devices(
     JAX by itself takes one GPU for every process that Slurm or Open MPI starts, also if it is the
     only one of its machine. Here processes of one machine share what all of them see. That they
     do is known from Slurm's count of the machine's GPUs; a process that sees fewer has its own.
+    Other launchers have no such count: there the GPUs that a process sees are those of all.
 
     Args:
         environ: The environment.
@@ -97,10 +112,10 @@ def share_of_devices(
     """
     if local_count == 1:
         return None
-    seen = [name for name in environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    seen = visible_gpus(environ)
     on_node = environ.get("SLURM_GPUS_ON_NODE", str(len(seen)))
-    if not seen:
-        return (local_index,)  # their number is not known here
+    if len(seen) < local_count and "CUDA_VISIBLE_DEVICES" not in environ:
+        return (local_index,)  # GPUs of another kind, whose number is not known here, or none
     if on_node != str(len(seen)) or len(seen) % local_count:
         return None
     each = len(seen) // local_count

@@ -37,7 +37,7 @@ def read_tf_config(environ: Mapping[str, str]) -> Processes | None:
     if len(every) <= 1:
         return Processes("TF_CONFIG", 1, 0, every) if every else None
     task = config.get("task")
-    if not isinstance(task, dict) or task.get("type") not in cluster:
+    if not isinstance(task, dict) or task.get("type") not in list(cluster):
         raise refuse('must have a "task" {"type": ..., "index": ...} that is of its "cluster"')
     kind, index = task["type"], task.get("index")
     if isinstance(index, bool) or not isinstance(index, int):
