@@ -4,10 +4,14 @@ A function of views takes images `(N, H, W, C)` and returns pairs of a weight an
 same shape. The weights add up to 1.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras import ops
+
+from keras_rescnet.augment.arguments import is_number
+from keras_rescnet.mistake import Mistake, shorten
 
 __all__ = ["averaged", "mirrored", "mirrored_and_shifted"]
 
@@ -77,4 +81,26 @@ def averaged(predict: Callable[[Any], Any], images: Any, views: Views | None) ->
     """
     if views is None:
         return predict(images)
-    return sum(weight * predict(view) for weight, view in views(images))
+    return sum(weight * predict(view) for weight, view in weighted(views, images))
+
+
+def weighted(views: Views, images: Any) -> list[tuple[float, Any]]:
+    """Returns the views of images.
+
+    Raises:
+        Mistake: Unless they are pairs of a weight and images, and the weights add up to 1.
+    """
+    if not callable(views):
+        raise Mistake(
+            f"`views` must be a function such as kr.views.mirrored. Received: {shorten(views)}."
+        )
+    pairs = list(views(images))
+    fit = all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs)
+    weights = [pair[0] if fit else pair for pair in pairs]
+    if not (fit and all(map(is_number, weights)) and math.isclose(sum(weights), 1, abs_tol=1e-6)):
+        raise Mistake(
+            "Views must be pairs of a weight and images, and the weights add up to 1. "
+            f"Received: {len(pairs)} views of {shorten(views)}"
+            + (f" with weights {shorten(weights)}." if fit else ", which are no pairs.")
+        )
+    return [(weight, view) for weight, view in pairs]

@@ -1,10 +1,12 @@
 """What is known of a dataset before a byte of it is read."""
 
+import contextlib
 import dataclasses
 import functools
 import os
 from collections.abc import Callable, Sequence
 
+import keras
 import numpy as np
 
 from keras_rescnet.augment.arguments import check_integer, is_integer, is_number
@@ -233,7 +235,17 @@ def load(dataset: Dataset, split: str, data_dir: str | os.PathLike | None = None
         raise Mistake(f"`split` must be 'train' or 'test'. Received: split={shorten(split)}.")
     if not isinstance(data_dir, str | os.PathLike | None):
         raise Mistake(f"`data_dir` must be a folder. Received: data_dir={shorten(data_dir)}.")
+    hide_gpus_from_tensorflow()
     return _load(dataset, split, None if data_dir is None else os.fspath(data_dir))
+
+
+def hide_gpus_from_tensorflow() -> None:
+    """Keeps TensorFlow, which only feeds Keras on JAX, off the GPUs: it would take their memory."""
+    if keras.backend.backend() == "jax":
+        import tensorflow as tf
+
+        with contextlib.suppress(RuntimeError):  # it has begun already
+            tf.config.set_visible_devices([], "GPU")
 
 
 @functools.lru_cache(maxsize=KEPT_SPLITS)

@@ -30,7 +30,13 @@ from keras_rescnet.training.metrics import (
     results_of,
 )
 from keras_rescnet.training.progress import Progress
-from keras_rescnet.training.setup import build_model, build_optimizer, check_batch, check_same
+from keras_rescnet.training.setup import (
+    build_model,
+    build_optimizer,
+    check_batch,
+    check_same,
+    check_views,
+)
 from keras_rescnet.training.state import RunState
 
 # Steps between two looks at signals and numbers. Several processes must look at the same step,
@@ -90,6 +96,7 @@ class Run:
                 self.parameters = count_parameters(self.model)
                 self.optimizer = build_optimizer(recipe, self.model)
                 teacher = build_teacher(recipe)
+                check_views(recipe)
         finally:
             keras.config.set_dtype_policy(policy)
         if fresh and recipe.adapt is not None and engine.processes > 1:

@@ -14,6 +14,7 @@ from keras_rescnet.models.parts import last_activation, lasting_path, parts_of
 from keras_rescnet.optimizers.scaled_optimizer import ScaledOptimizer
 from keras_rescnet.recipe import calling
 from keras_rescnet.training.freezing import freeze
+from keras_rescnet.views import weighted
 
 
 def check_batch(recipe, replicas):
@@ -85,6 +86,14 @@ def build_model(recipe, replicas, initialize=True):
     if initialize and recipe.initial_weights is not None:
         load_initial_weights(model, recipe.initial_weights)
     return model
+
+
+def check_views(recipe):
+    """Raises a `Mistake`, before the training and not after an epoch, unless views can be used."""
+    if recipe.test_views is not None:
+        images = keras.ops.zeros((2, *recipe.dataset.image_shape))
+        with calling("test_views", recipe.test_views):
+            weighted(recipe.test_views, images)
 
 
 def _check_arguments(builder, arguments):

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -64,6 +65,22 @@ def test_normalizing_is_undone_to_the_pixel():
     expected = (pixels / 255 - data.SVHN.mean) / data.SVHN.std
     np.testing.assert_allclose(images, expected, atol=1e-6)
     np.testing.assert_array_equal(data.SVHN.denormalize(images).round(), pixels)
+
+
+@pytest.mark.parametrize("backend, calls", [("jax", [([], "GPU")]), ("tensorflow", [])])
+@pytest.mark.parametrize("late", [False, True])
+def test_tensorflow_leaves_the_gpus_to_jax(backend, calls, late, monkeypatch):
+    found = []
+
+    def hide(*arguments):
+        found.append(arguments)
+        if late:
+            raise RuntimeError("Visible devices cannot be modified after being initialized")
+
+    monkeypatch.setattr(keras.backend, "backend", lambda: backend)
+    monkeypatch.setattr(tf.config, "set_visible_devices", hide)
+    data.load(data.DIGITS, "test")
+    assert found == calls
 
 
 def test_load_reads_each_split_once():

@@ -399,3 +399,32 @@ def test_processes(place, name, assert_refused):
     pattern = f"All 2 processes .* same recipe and versions.* another {name} in process 1"
     call = functools.partial(setup.check_same, Together(place), recipe={"seed": 1}, versions={})
     assert_refused(call, pattern)
+
+
+def failing_views(images):
+    raise KeyError("left")
+
+
+VIEWS = {
+    "a view": (lambda images: images, "Received: 2 views of .*which are no pairs"),
+    "no weights": (lambda images: [images, images], "Received: 2 views of .*which are no pairs"),
+    "too much": (lambda images: [(1, images), (1, images)], r"add up to 1.* with weights \[1, 1\]"),
+    "none": (lambda images: [], r"Received: 0 views of .* with weights \[\]"),
+    "a wordy weight": (lambda images: [("1", images)], r"with weights \['1'\]"),
+    "an error": (failing_views, "recipe's `test_views` failed in .*KeyError: 'left'"),
+}
+
+
+@pytest.mark.parametrize("case", VIEWS)
+def test_views(case, tmp_path, assert_refused):
+    """Before the first step, and not after an epoch."""
+    views, pattern = VIEWS[case]
+    recipe = dataclasses.replace(noise.recipe, test_views=views)
+    assert_refused(lambda: kr.train(recipe, tmp_path / "run"), pattern)
+    assert not list(tmp_path.rglob("log.csv"))
+
+
+def test_views_that_are_a_name(assert_refused):
+    model = noise.recipe.model(input_shape=(32, 32, 3), classes=10)
+    call = functools.partial(kr.evaluate, model, noise.recipe.dataset, views="mirrored")
+    assert_refused(call, "`views` must be a function such as .* Received: 'mirrored'")

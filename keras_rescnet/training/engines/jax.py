@@ -10,11 +10,11 @@ import time
 import jax
 import keras
 import numpy as np
-import tensorflow as tf
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
 from keras_rescnet.console import say
+from keras_rescnet.data.dataset import hide_gpus_from_tensorflow
 from keras_rescnet.mistake import Mistake
 from keras_rescnet.training import launchers
 from keras_rescnet.training.engines.addresses import listening
@@ -57,8 +57,7 @@ class Engine(TaskEngine):
 
     def __init__(self, devices=None, timeout=300):
         self._timeout = timeout
-        with contextlib.suppress(RuntimeError):  # if it runs already
-            tf.config.set_visible_devices([], "GPU")  # it only feeds, and would take all memory
+        hide_gpus_from_tensorflow()
         _join(timeout)
         self.processes, self.chief = jax.process_count(), jax.process_index() == 0
         self._check_devices(devices)
