@@ -5,12 +5,12 @@ same shape. The weights add up to 1.
 """
 
 import math
+import numbers
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras import ops
 
-from keras_rescnet.augment.arguments import is_number
 from keras_rescnet.mistake import Mistake, shorten
 
 __all__ = ["averaged", "mirrored", "mirrored_and_shifted"]
@@ -96,8 +96,9 @@ def weighted(views: Views, images: Any) -> list[tuple[float, Any]]:
         )
     pairs = list(views(images))
     fit = all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs)
-    weights = [pair[0] if fit else pair for pair in pairs]
-    if not (fit and all(map(is_number, weights)) and math.isclose(sum(weights), 1, abs_tol=1e-6)):
+    weights: list[Any] = [pair[0] for pair in pairs] if fit else []
+    real = all(isinstance(weight, numbers.Real) for weight in weights)
+    if not (fit and real and math.isclose(sum(weights), 1, abs_tol=1e-6)):
         raise Mistake(
             "Views must be pairs of a weight and images, and the weights add up to 1. "
             f"Received: {len(pairs)} views of {shorten(views)}"
