@@ -196,14 +196,16 @@ def test_what_is_found_is_told():
     "lines, arguments, pattern",
     [
         ("", ["--devices=1"], "each uses all devices .* Received: devices=1"),
-        ("import keras\nONES = keras.ops.ones(2)", [], "^Nothing may be computed before several"),
+        ("import keras\nONES = keras.ops.ones(2)", [], "^train: Nothing may be computed before"),
     ],
 )
 def test_local_processes_end_with_a_line(lines, arguments, pattern, tmp_path):
     recipe = tmp_path / "own.py"
     recipe.write_text(f"{lines}\nfrom support.noise import recipe as recipe\n")
     done = subprocess.run(
-        [sys.executable, "train.py", "--processes=2", f"--recipe={recipe}", *arguments],
+        # On TensorFlow one may wait for the other, which has ended
+        [sys.executable, "train.py", "--processes=2", "--timeout=20", f"--recipe={recipe}"]
+        + arguments,
         cwd=ROOT,
         env={**ENVIRONMENT, "KERAS_BACKEND": os.environ.get("KERAS_BACKEND", "tensorflow")},
         capture_output=True,
