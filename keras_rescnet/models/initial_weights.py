@@ -16,7 +16,7 @@ import numpy as np
 
 from keras_rescnet.convert.torch_weights import to_keras, torch_arrays, unwrapped
 from keras_rescnet.mistake import Mistake, shorten
-from keras_rescnet.models.parts import automatic_stems, parts_of, split_number
+from keras_rescnet.models.parts import automatic_stems, finalize, parts_of, split_number
 
 
 def load_initial_weights(
@@ -149,6 +149,7 @@ def _load_by_paths(model, found, head, choose):
     )
     for key, array in arrays.items():
         variables[key].assign(array)
+    finalize(model)
 
 
 def _keys(addresses, stems):

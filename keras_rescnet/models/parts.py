@@ -39,6 +39,16 @@ def parts_of(whole) -> list:
     return list(found.values())
 
 
+def finalize(model: keras.Model) -> None:
+    """Makes the tensors again that layers compute with in place of their weights.
+
+    Keras's `Normalization` makes them once, and knows nothing of weights that are assigned later.
+    """
+    for part in parts_of(model):
+        if isinstance(part, keras.layers.Normalization):
+            part.finalize_state()
+
+
 def of_tensors(model: keras.Model) -> keras.Model:
     """Returns a model of one input and output that has them as tensors, not in a list or dict."""
     if isinstance(model, keras.Sequential) or not isinstance(model, keras.Function):

@@ -34,14 +34,15 @@ def check_loss(recipe):
 def check_decay(recipe, epochs):
     """Raises a `Mistake` unless `decay` gives a factor in each of some epochs since the warm-up."""
     count = recipe.epochs - recipe.warmup_epochs
-    for epoch in epochs:
-        with calling("decay", recipe.decay):
+    with calling("decay", recipe.decay):
+        for epoch in epochs:
             factor: typing.Any = recipe.decay(epoch, count)
-        if not (isinstance(factor, numbers.Real) and 0 <= float(factor) < math.inf):
-            raise Mistake(
-                "`decay` must return a factor for the learning rate, at least 0. Received: "
-                f"{shorten(factor)} from decay={shorten(recipe.decay)} in epoch {epoch} of {count}."
-            )
+            if not (isinstance(factor, numbers.Real) and 0 <= float(factor) < math.inf):
+                raise Mistake(
+                    "`decay` must return a factor for the learning rate, at least 0. Received: "
+                    f"{shorten(factor)} from decay={shorten(recipe.decay)} in epoch {epoch:g} of "
+                    f"{count}."
+                )
 
 
 def callbacks_of(recipe) -> list[Callback]:

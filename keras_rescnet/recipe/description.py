@@ -2,22 +2,30 @@
 
 import ast
 import collections
+import contextlib
+import dataclasses
 import functools
 import hashlib
+import importlib.util
 import inspect
+import itertools
 import linecache
 import pathlib
 import re
 import sys
 import sysconfig
 import types
+import typing
 
+import keras
 import numpy as np
 
 from keras_rescnet.data import Dataset
 
 _PACKAGE = pathlib.Path(__file__).parents[1]
 _STANDARD = pathlib.Path(sysconfig.get_path("stdlib"))
+# Whose `get_config`, if it is Keras's own, knows nothing of what a user's class was made with
+_WITHOUT_CONFIG = (keras.Loss, keras.Initializer, keras.constraints.Constraint)
 
 
 def describe(value, path=()):
@@ -118,12 +126,18 @@ def _describe_function(function, part):
         return _name(function)
     node = _node_of(code)
     if node is None:  # typed into a prompt that keeps no text
-        return {"function": _name(function), "code": _digest(code.co_code), "uses": {}}
-    names = {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+        names = set(code.co_names)
+    else:
+        names = {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
     uses = {
         name: part(function.__globals__[name])
         for name in sorted(names & set(function.__globals__) - {"__file__", "__name__"})
     }
+    if node is None:
+        constants = [_without_address(constant) for constant in code.co_consts]
+        described = {"function": _name(function), "code": _digest(code.co_code)}
+        return {**described, "constants": constants, "uses": uses}
+    uses |= {name: part(module) for name, module in _imported_within(node, function)}
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
         try:
             uses[name] = part(cell.cell_contents)
@@ -147,30 +161,113 @@ def _describe_class(cls, part):
 
 def _describe_instance(value, part):
     kind: type = type(value)
+    installed = _is_installed(_file_of(kind))
     if hasattr(value, "get_config"):  # of Keras, which counts its names on
-        state = part({k: v for k, v in value.get_config().items() if k != "name"})
+        config = value.get_config()
+        owner = next(base for base in kind.__mro__ if "get_config" in vars(base))
+        if (
+            not installed
+            and isinstance(value, _WITHOUT_CONFIG)
+            and owner.__module__[:6] == "keras."
+        ):
+            config |= {k: v for k, v in vars(value).items() if k[0] != "_" and k not in config}
+        state = part({k: v for k, v in config.items() if k != "name"})
     elif _repr_of(kind) is object.__repr__ and hasattr(value, "__dict__"):
         state = part(vars(value))
     else:
-        state = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
-    if isinstance(state, str) and _is_installed(_file_of(kind)):
+        state = _without_address(value)
+        if dataclasses.is_dataclass(value) and (state != repr(value) or "..." in state):
+            state = part({f.name: getattr(value, f.name) for f in dataclasses.fields(value)})
+    if isinstance(state, str) and installed:
         return state
     return {"instance": part(kind), "state": state}
 
 
 def _describe_module(module):
+    read = _read(module)
+    if read is None:
+        return module.__name__
+    code, imports = read
+    uses: dict[str, str] = {}
+    waiting = [*imports]
+    while waiting:  # not one within the other: of many modules there are too many paths
+        name = waiting.pop()
+        if name in (module.__name__, *uses) or name not in sys.modules:
+            continue
+        read = _read(sys.modules[name])
+        if read is not None:
+            uses[name] = read[0]
+            waiting += read[1]
+    described = {"module": module.__name__, "code": code}
+    return {**described, "uses": uses} if uses else described
+
+
+def _read(module):
+    """Returns a digest of a module's code and the names that it imports; `None` of a package's."""
     file = getattr(module, "__file__", None)
     if file is None or _is_installed(file):
-        return module.__name__
+        return None
     try:
-        tree = ast.parse(pathlib.Path(file).read_bytes())
+        return _parse(pathlib.Path(file).read_bytes(), module.__name__, hasattr(module, "__path__"))
     except (OSError, SyntaxError, ValueError):  # a compiled one
-        return module.__name__
-    return {"module": module.__name__, "code": _digest(_text_of(tree).encode())}
+        return None
+
+
+@functools.lru_cache(maxsize=1024)
+def _parse(text, name, is_package):
+    tree = ast.parse(text)
+    # Not what its functions import, which is there only once they have been called
+    imports = tuple(_imports(_outside_of_functions(tree), name, is_package))
+    return _digest(_text_of(tree).encode()), imports
+
+
+def _outside_of_functions(tree):
+    for node in ast.iter_child_nodes(tree):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield node
+            yield from _outside_of_functions(node)
+
+
+def _imports(nodes, inside, is_package):
+    """Yields the names of the modules, and of what may be one, that are imported.
+
+    Args:
+        nodes: Nodes of a syntax tree.
+        inside: Name of the module they are in, for relative imports.
+        is_package: Whether that is a package.
+    """
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            parents = inside.split(".")
+            above = parents[: len(parents) + is_package - node.level] if node.level else []
+            base = ".".join([*above, *filter(None, [node.module])])
+            found = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in found:  # with the packages it is in, which are imported before it
+            yield from itertools.accumulate(name.split("."), "{}.{}".format)
+
+
+def _imported_within(node, function):
+    """Yields names and modules of the user's own that a function imports when it is called."""
+    inside = function.__module__ or ""
+    is_package = hasattr(sys.modules.get(inside), "__path__")
+    for name in _imports(ast.walk(node), inside, is_package):
+        with contextlib.suppress(Exception):  # no module, or one that is not there
+            spec: typing.Any = importlib.util.find_spec(name.partition(".")[0])
+            folders = spec.submodule_search_locations or ()  # of a package without __init__.py
+            if not all(map(_is_installed, [spec.origin] if spec.has_location else folders)):
+                yield name, importlib.import_module(name)
 
 
 def _repr_of(kind):
     return kind.__repr__
+
+
+def _without_address(value):
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
 def _is_installed(file):

@@ -160,6 +160,8 @@ def _where(error, file):
             message = _unknown_field(unknown.group(1))
         elif not isinstance(error, ValueError | TypeError):
             message = f"{type(error).__name__}: {message}"
+        if isinstance(error, ModuleNotFoundError):
+            message += "; install it, or put the folder it is in on PYTHONPATH"
     message = shorten(message.rstrip("."), str, 300)
     received = "" if "Received: " in message else f" Received: {shorten((text or '').strip(), str)}"
     return f"{file}:{line}: {message}.{received}"

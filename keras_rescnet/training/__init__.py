@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ def train(
     `results.json`, `model.keras` (normalized images to logits) and `saved_model/` (pixels to
     probabilities; with Keras on TensorFlow). With `ema_momentum` these two hold the averaged
     weights.
+
+    Python's and NumPy's random numbers go on afterwards as if nothing had been trained.
 
     Args:
         recipe: What to train, as `load_recipe` returns it from a file.
@@ -74,6 +77,8 @@ def train(
     0.5
     """
     # Imported here, for `--help` of the command in this package must not wait for TensorFlow.
+    import numpy as np
+
     from keras_rescnet.console import say
     from keras_rescnet.mistake import Mistake, shorten
     from keras_rescnet.recipe import Recipe
@@ -94,6 +99,9 @@ def train(
                 f"`{name}` must be the path of a folder. Received: {name}={shorten(value)}."
             )
     with contextlib.ExitStack() as stack:
+        # A search that draws the next recipe with them would draw the same one for ever
+        stack.callback(random.setstate, random.getstate())
+        stack.callback(np.random.set_state, np.random.get_state())
         engine = make_engine(devices, timeout)  # of several processes, it takes SIGTERM itself
         # Around all that takes time, for Ctrl-C may be lost where Python collects garbage
         with StopRequest() as stop:

@@ -1,6 +1,9 @@
 """What Keras's callbacks keep between two epochs, as data that a checkpoint holds."""
 
+import collections
+import hashlib
 import inspect
+import json
 
 import keras
 import numpy as np
@@ -34,6 +37,11 @@ _CHANGED = {
     keras.callbacks.TerminateOnNaN: (),
 }
 _SEQUENCES = {"list": list, "tuple": tuple, "set": set}
+_MAPPINGS = {
+    "dict": dict,
+    "Counter": collections.Counter,
+    "OrderedDict": collections.OrderedDict,
+}
 # What Keras sets anew in every `fit`: the last two are one fact, and `min_delta` changes its sign
 _SET_BY_FIT = {"_model", "params", "csv_file", "writer", "monitor_op", "min_delta"}
 
@@ -43,20 +51,37 @@ def has_state(callback: keras.callbacks.Callback) -> bool:
     return _CHANGED.get(type(callback)) != ()
 
 
-def state_of(callback: keras.callbacks.Callback) -> tuple[dict, list[str]]:
+def arguments_of(callback: keras.callbacks.Callback) -> dict[str, str]:
+    """Returns a digest of every attribute that a callback of a user begins with.
+
+    Args:
+        callback: One of the callbacks of `fit`, whose `on_train_begin` was called.
+    """
+    if type(callback) in _CHANGED:
+        return {}
+    found = {name: getattr(callback, name, None) for name in _names(callback)}
+    return {name: _digest(value) for name, value in found.items() if is_data(value)}
+
+
+def state_of(
+    callback: keras.callbacks.Callback, arguments: dict[str, str] | None = None
+) -> tuple[dict, list[str]]:
     """Returns what a callback keeps, and the names of its attributes that are no data.
 
     Of Keras's callbacks it is known what changes. Of others all attributes are taken that are
-    numbers, strings, arrays, or lists, tuples, sets and dicts of these.
+    numbers, strings, arrays, or lists, tuples, sets and dicts of these, and that have changed:
+    a path, say, is the script's, which may have been given another one since.
 
     Args:
         callback: One of the callbacks of `fit`, not this package's.
+        arguments: What `arguments_of` returned when the training began.
     """
     kept, unknown = {}, []
     for name in _names(callback):
         value = getattr(callback, name, None)
         if is_data(value):
-            kept[name] = value
+            if (arguments or {}).get(name) != _digest(value):
+                kept[name] = value
         elif not inspect.isroutine(value) and not inspect.isclass(value):
             unknown.append(name)
     if isinstance(callback, keras.callbacks.CSVLogger) and callback.csv_file is not None:
@@ -85,11 +110,20 @@ def _names(callback):
     return [name for name in vars(callback) if name not in _SET_BY_FIT]
 
 
+def _digest(value):
+    arrays: dict[str, np.ndarray] = {}
+    digest = hashlib.blake2b(json.dumps(pack(value, arrays, "")).encode())
+    for array in arrays.values():
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
 def is_data(value) -> bool:
-    """Returns whether `pack` takes a value."""
-    if isinstance(value, dict):
+    """Returns whether `pack` takes a value: no namedtuple, which would come back as a tuple."""
+    if type(value) in _MAPPINGS.values():
         return all(is_data(part) for pair in value.items() for part in pair)
-    if isinstance(value, list | tuple | set):
+    if type(value) in _SEQUENCES.values():
         return all(map(is_data, value))
     if isinstance(value, np.ndarray):
         return value.dtype != object
@@ -107,14 +141,14 @@ def pack(value, arrays: dict[str, np.ndarray], name: str):
     if isinstance(value, np.ndarray | np.generic):
         arrays[name] = storable(np.asarray(value))
         return {"array": name}
+    kind = type(value).__name__
     if isinstance(value, dict):
         pairs = [
             [pack(key, arrays, f"{name}/{i}.key"), pack(part, arrays, f"{name}/{i}")]
             for i, (key, part) in enumerate(value.items())
         ]
-        return {"dict": pairs}
+        return {kind: pairs}
     if isinstance(value, list | tuple | set):
-        kind = next(kind for kind in _SEQUENCES if isinstance(value, _SEQUENCES[kind]))
         return {kind: [pack(part, arrays, f"{name}/{i}") for i, part in enumerate(value)]}
     return value
 
@@ -126,6 +160,7 @@ def unpack(value, arrays: dict[str, np.ndarray]):
     ((kind, parts),) = value.items()
     if kind == "array":
         return arrays[parts][()]  # a number of NumPy, of an array without axes
-    if kind == "dict":
-        return {unpack(key, arrays): unpack(part, arrays) for key, part in parts}
+    if kind in _MAPPINGS:
+        pairs = {unpack(key, arrays): unpack(part, arrays) for key, part in parts}
+        return _MAPPINGS[kind](pairs)
     return _SEQUENCES[kind](unpack(part, arrays) for part in parts)

@@ -24,6 +24,7 @@ class Callbacks:
         self._engine = engine
         self._recipe = recipe
         self._named: dict[str, Callback] = {}
+        self._stopped_by: str | None = None
         alike: collections.Counter[str] = collections.Counter()
         for callback in callbacks_of(recipe):
             name = type(callback).__name__
@@ -35,7 +36,10 @@ class Callbacks:
         self._tell("on_train_begin", run)
 
     def end_epoch(self, row: dict) -> str | None:
-        """Tells all callbacks of an epoch; returns the name of the first that ends the run."""
+        """Tells all callbacks of an epoch; returns the name of the first that has ended the run.
+
+        It stays so: in the epochs until the next test, a callback may set `stop_training` anew.
+        """
         self._tell("on_epoch_end", row)
         for name, callback in self._named.items():
             if callback.stop_training and not callback.changes_training:
@@ -44,9 +48,9 @@ class Callbacks:
                     "that the recipe's digest has it. "
                     f"Received: {name} with changes_training = False."
                 )
-            if self._engine.any(bool(callback.stop_training)):
-                return name
-        return None
+            if self._stopped_by is None and self._engine.any(bool(callback.stop_training)):
+                self._stopped_by = name
+        return self._stopped_by
 
     def end(self, results: dict) -> None:
         """Tells all callbacks that the run has ended."""
@@ -72,7 +76,8 @@ class Callbacks:
                         "lists, tuples, sets and dicts of these. "
                         f"Received: {shorten(key)}: {shorten(value)} of {name}."
                     )
-            state = {"state": callback.state, "stop_training": bool(callback.stop_training)}
+            stop = bool(callback.stop_training) or name == self._stopped_by
+            state = {"state": callback.state, "stop_training": stop}
             packed[name] = pack(state, arrays, f"{_ARRAYS}{name}")
         return packed
 
@@ -81,8 +86,11 @@ class Callbacks:
 
         Loggers may have come and gone since the checkpoint was written.
         """
-        for name in packed.keys() & self._named.keys():
-            kept = unpack(packed[name], arrays)
-            callback = self._named[name]
-            callback.state, callback.stop_training = kept["state"], kept["stop_training"]
+        self._stopped_by = None
+        for name, callback in self._named.items():
+            if name in packed:
+                kept = unpack(packed[name], arrays)
+                callback.state, callback.stop_training = kept["state"], kept["stop_training"]
+                if callback.stop_training and self._stopped_by is None:
+                    self._stopped_by = name
         return {name: array for name, array in arrays.items() if not name.startswith(_ARRAYS)}

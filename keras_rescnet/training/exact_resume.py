@@ -12,6 +12,7 @@ from keras_rescnet.console import say
 from keras_rescnet.data.resumable import ResumableBatches
 from keras_rescnet.mistake import Mistake, shorten
 from keras_rescnet.training.callback_state import (
+    arguments_of,
     has_state,
     pack,
     set_state,
@@ -171,7 +172,8 @@ class ExactResume(keras.callbacks.Callback):
         if unknown:
             say(
                 "Of the other callbacks numbers, strings, arrays, and lists and dicts of these are "
-                "saved. Not saved, so that what depends on it may differ after a stop: "
+                "saved, if they change. Not saved, so that what depends on it may differ after a "
+                "stop: "
                 f"{', '.join(unknown)}."
             )
 
@@ -216,6 +218,8 @@ class ExactResume(keras.callbacks.Callback):
         """
         self._model._initial_epoch = None
         first, self._begun, self._epoch = not self._begun, True, epoch
+        if first:
+            self._arguments = list(map(arguments_of, self._with_state()))
         self.batches.seek(epoch)
         if self._found is None:
             self._save()
@@ -293,8 +297,10 @@ class ExactResume(keras.callbacks.Callback):
             for name, variable in self._variables(metrics=batch > 0 or finished).items()
         }
         callbacks = [
-            [type(callback).__name__, pack(state_of(callback)[0], arrays, f"callback/{i}")]
-            for i, callback in enumerate(self._with_state())
+            [type(callback).__name__, pack(state_of(callback, begun)[0], arrays, f"callback/{i}")]
+            for i, (callback, begun) in enumerate(
+                zip(self._with_state(), self._arguments, strict=True)
+            )
         ]
         step = self._epoch * len(self.batches) + batch
         state = FitState(step, self._epoch, batch, finished, stopped, callbacks)

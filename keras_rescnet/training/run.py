@@ -72,6 +72,10 @@ class Run:
         self.recipe = recipe = dataclasses.replace(recipe, dataset=self.data.dataset)
         self.steps_per_epoch = self.data.steps_per_epoch
         self.total_steps = recipe.epochs * self.steps_per_epoch
+        if recipe.schedule_per_step:
+            first = recipe.warmup_epochs * self.steps_per_epoch
+            steps = range(self.total_steps - first)
+            check_decay(recipe, (step / self.steps_per_epoch for step in steps))
         self.splits = ["test"] if recipe.ema_momentum is None else ["test", "test_ema"]
         self.callbacks = Callbacks(recipe, engine)
         self.state = RunState()

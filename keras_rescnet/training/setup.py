@@ -78,6 +78,7 @@ def build_model(recipe, replicas, initialize=True):
     with calling("model", recipe.model):
         model = build(classes=classes)
     check_model(model, arguments["input_shape"], classes)
+    _check_saved(model)
     # On JAX they are of the whole batch anyway
     if recipe.synchronized_bn and replicas > 1 and keras.backend.backend() == "tensorflow":
         for layer in parts_of(model):
@@ -156,6 +157,19 @@ def check_model(model, input_shape, classes):
         )
 
 
+def _check_saved(model):
+    """Raises a `Mistake`, before the training and not after it, unless Keras can save a model."""
+    try:
+        keras.saving.serialize_keras_object(model)
+    except (NotImplementedError, TypeError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise Mistake(
+            "`model` must be a model that Keras can save: a layer of your own with arguments "
+            f"needs a `get_config` that returns them. Received: {model.name}; "
+            f"{type(error).__name__}: {shorten(reason, str, 150)}"
+        ) from error
+
+
 def build_optimizer(recipe, model):
     """Returns the recipe's optimizer, built on the weights that it trains; freezes the others."""
     weights = model.trainable_variables  # what patterns may name, frozen or not
@@ -172,6 +186,7 @@ def build_optimizer(recipe, model):
             "`optimizer` must return a Keras optimizer. Received: "
             f"{shorten(optimizer)} from {shorten(recipe.optimizer)}."
         )
+    _check_options(recipe, optimizer, options)
     if recipe.exclude_from_weight_decay:
         excluded = _matching(recipe.exclude_from_weight_decay, weights)
         optimizer.exclude_from_weight_decay(var_list=excluded)
@@ -180,6 +195,25 @@ def build_optimizer(recipe, model):
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(model.trainable_variables)
     return optimizer
+
+
+def _check_options(recipe, optimizer, options):
+    """Raises a `Mistake` unless an optimizer has taken the options that a recipe sets."""
+    try:
+        optimizer.learning_rate = options.pop("learning_rate")
+    except TypeError:
+        raise Mistake(
+            "`optimizer` must leave the schedule to the recipe: `decay`, `warmup_epochs` and "
+            "`schedule_per_step`. Received: an optimizer with a LearningRateSchedule from "
+            f"{shorten(recipe.optimizer)}."
+        ) from None
+    for name, value in options.items():
+        if getattr(optimizer, name) != value:
+            raise Mistake(
+                f"`optimizer` must pass `{name}` on to the Keras optimizer. Received: "
+                f"{name}={getattr(optimizer, name)} instead of {value} from "
+                f"{shorten(recipe.optimizer)}."
+            )
 
 
 def _matching(patterns, variables):

@@ -190,8 +190,26 @@ def returning(value):
     return lambda input_shape, classes: value
 
 
+class Scale(keras.layers.Layer):
+    """A layer that Keras cannot make again: its `get_config` lacks the function."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def call(self, x):
+        return self.function(x)
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
 RESNET = models.CifarResNet8
 MODELS = {
+    "not saved": (
+        built(10, Scale(lambda x: 2.0 * x)),
+        "that Keras can save: .* Received: functional.*; NotImplementedError: Object Scale was",
+    ),
     "nothing": (returning(None), r"keras.Model with logits of shape \(None, 10\). Received: None"),
     "a list": (returning([1]), r"must return a keras.Model.*Received: \[1\]"),
     "a layer": (returning(keras.layers.Dense(10)), "must return a keras.Model.*Received: <Dense"),
@@ -252,7 +270,27 @@ def taking_rates(learning_rate):
     return SGD(learning_rate)
 
 
+def following_a_schedule(learning_rate):
+    return SGD(keras.optimizers.schedules.CosineDecay(learning_rate, 100))
+
+
+def leaving_out(learning_rate, **options):
+    return SGD(learning_rate)
+
+
 OPTIMIZERS = {
+    "a schedule": (
+        {"optimizer": following_a_schedule},
+        "leave the schedule to the recipe: `decay`.*Received: .*LearningRateSchedule from <func",
+    ),
+    "averages left out": (
+        {"optimizer": leaving_out, "ema_momentum": 0.9},
+        "must pass `use_ema` on .* Received: use_ema=False instead of True from <function",
+    ),
+    "norm left out": (
+        {"optimizer": leaving_out, "global_clipnorm": 1.0},
+        "`global_clipnorm` on .* Received: global_clipnorm=None instead of 1.0 from <function",
+    ),
     "nothing": ({"optimizer": lambda learning_rate: None}, "must return a Keras opt.*: None from"),
     "the class": ({"optimizer": lambda **options: SGD}, "must return a Keras opt.*<class"),
     "options": (

@@ -95,6 +95,11 @@ BROKEN = {
         "from keras_rescnet.models import VGG17",
         r"broken.py:1: ImportError: cannot import name 'VGG17'",
     ),
+    "a file beside it": (
+        "import helpers",
+        "broken.py:1: ModuleNotFoundError: No module named 'helpers'; install it, or put the "
+        "folder it is in on PYTHONPATH. Received: import helpers",
+    ),
     "no dict": ("recipes = [1]", r"broken.py must assign `recipe = Recipe"),
     "no recipes": ("recipes = {'a': 1}", r"broken.py must assign `recipe = Recipe"),
     "nothing": ("x = 1", r"broken.py must assign `recipe = Recipe"),
@@ -215,6 +220,79 @@ def test_layers_within_layers_are_described_alike_when_they_are_made_again(tmp_p
     names = [layer["config"]["name"] for state in states for layer in state["layers"]]
     # Those of a new process, as earlier versions described them there
     assert names == ["random_flip", "random_flip_1", "mine", "random_flip_2", "random_flip_3"]
+
+
+NETWORK = "def build(input_shape, classes):\n    return {}\n"
+WITHIN = "def augment():\n    from {} import build\n    return [build]"
+AT_THE_TOP = "import {0}\ndef augment():\n    return [{0}.build]"
+BY_RECIPE = {  # the recipe, the file that differs, and files beside it
+    "imported in a function": (WITHIN.format("own_helpers"), "own_helpers.py", {}),
+    "imported by another": (
+        AT_THE_TOP.format("own_helpers"),
+        "own_network.py",
+        {"own_helpers.py": "from own_network import build"},
+    ),
+    "within a package": (
+        AT_THE_TOP.format("own_package"),
+        "own_package/network.py",
+        {"own_package/__init__.py": "from .network import build"},
+    ),
+    "in a folder": (WITHIN.format("own_folder.network"), "own_folder/network.py", {}),
+}
+
+
+@pytest.mark.parametrize("case", BY_RECIPE)
+def test_a_recipe_is_another_one_with_another_file_beside_it(case, tmp_path, monkeypatch):
+    text, differing, others = BY_RECIPE[case]
+    digests = []
+    for place, result in enumerate((1, 1, 2)):
+        folder = tmp_path / str(place)
+        for name, code in {**others, differing: NETWORK.format(result)}.items():
+            (folder / name).parent.mkdir(exist_ok=True, parents=True)
+            (folder / name).write_text(code)
+        before = set(sys.modules)
+        with monkeypatch.context() as patch:
+            patch.syspath_prepend(folder)
+            digests.append(loaded(folder, text).digest())
+        for name in set(sys.modules) - before:
+            del sys.modules[name]
+    assert digests[0] == digests[1] != digests[2]
+
+
+LOSS = """import keras, dataclasses
+import numpy as np
+class Margin(keras.losses.Loss):
+    def __init__(self, margin):
+        super().__init__()
+        self.margin = margin
+    def call(self, labels, logits):
+        return keras.ops.relu(self.margin - labels * logits)
+@dataclasses.dataclass
+class Scaled:
+    by: object
+LOSS = {}
+def augment():
+    return LOSS"""
+
+
+@pytest.mark.parametrize(
+    "loss",
+    ["Margin({})", "Scaled(lambda x: {} * x)", "Scaled(np.full(3000, {}))"],
+)
+def test_a_recipe_is_another_one_with_another_number_in_a_loss(loss, tmp_path):
+    digests = [loaded(tmp_path, LOSS.format(loss.format(number))).digest() for number in (1, 1, 50)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_functions_without_a_text_are_described_by_their_numbers():
+    """Those that are typed into a prompt."""
+    described = []
+    for scale, number in ((1, 1), (1, 2), (2, 1), (1, 1)):
+        names = {"SCALE": scale}
+        exec(compile(f"def loss(x):\n    return x * SCALE + {number}", "<prompt>", "exec"), names)
+        described.append(describe(names["loss"]))
+    assert described[0] == described[3]
+    assert described[0] not in described[1:3]
 
 
 def test_an_address_is_no_part_of_a_description():

@@ -12,7 +12,7 @@ import keras_rescnet as kr
 from keras_rescnet.callbacks import Callback, EarlyStopping, MLflowLogger, WandbLogger
 from keras_rescnet.training.callbacks import Callbacks
 from support import noise
-from support.stopping import Killed, killing_after
+from support.stopping import Killed, killing_after, stopping_after
 
 COLUMNS = ("epoch", "learning_rate", "train_loss", "test_loss", "test_accuracy")
 
@@ -95,6 +95,21 @@ def test_a_run_with_callbacks_goes_on_to_the_last_bit(end, tmp_path, stop_after,
 def test_a_run_ends_after_an_epoch_that_was_tested(tmp_path):
     results = kr.train(recipe_with(lambda: StopAfter(1), evaluate_every=2), tmp_path)
     assert results["epoch"] == 2 and results["test_loss"] is not None
+
+
+class StopIn(StopAfter):
+    """Asks for the end in an epoch, and takes it back in the next."""
+
+    def on_epoch_end(self, row):
+        self.stop_training = row["epoch"] == self.epoch
+
+
+def test_what_a_callback_asks_for_in_an_epoch_without_a_test_is_kept(tmp_path):
+    recipe = recipe_with(lambda: StopIn(1), epochs=6, evaluate_every=3)
+    with pytest.raises(SystemExit), stopping_after(7):  # between asking and ending
+        kr.train(recipe, tmp_path)
+    results = kr.train(recipe, tmp_path)
+    assert (results["epoch"], results["stopped_by"]) == (3, "StopIn")
 
 
 def test_a_run_that_was_ended_is_finished_without_another_step(tmp_path, monkeypatch):

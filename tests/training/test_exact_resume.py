@@ -1,5 +1,6 @@
 """Keras's own `fit`, stopped and started again: as if it had never stopped."""
 
+import collections
 import functools
 import os
 import random
@@ -294,6 +295,49 @@ def test_a_folder_that_was_removed_since_is_made_anew(tmp_path):
 
 
 # KILLS=200 pytest -m slow tests/training/test_exact_resume.py is the long exam.
+class Writer(keras.callbacks.Callback):
+    """Writes losses to a file, and keeps kinds of data that a user may think of."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path, self.pictures = str(path), np.zeros((256, 1024))
+        self.signs = collections.Counter()
+        self.newest = Newest(-1, None)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.signs[f"epoch {epoch}"] += 1
+        self.newest = Newest(epoch, self.signs.most_common(1)[0][1])
+        with open(self.path, "a") as file:
+            file.write(f"{self.newest.epoch}\n")
+
+
+Newest = collections.namedtuple("Newest", ["epoch", "most"])
+
+
+def test_a_callback_of_a_user_has_the_arguments_of_the_script_and_what_it_has_counted(
+    tmp_path, capsys
+):
+    def fit(path, *others):
+        model = dense(keras.optimizers.SGD)
+        batches = kr.data.resumable(batches_of)
+        writer = Writer(path)
+        callbacks = [kr.ExactResume(tmp_path / "run", batches), writer, *others]
+        model.fit(batches, epochs=4, callbacks=callbacks, shuffle=False, verbose=0)
+        return writer
+
+    with pytest.raises(Stop):
+        fit(tmp_path / "old.txt", stopping("on_epoch_end", 2))
+    assert "Not saved, so that what depends on it may differ after a stop: Writer.newest." in (
+        capsys.readouterr().out
+    )
+    writer = fit(tmp_path / "new.txt")
+    assert writer.signs == collections.Counter([f"epoch {epoch}" for epoch in range(4)])
+    assert (tmp_path / "old.txt").read_text() == "0\n1\n"
+    assert (tmp_path / "new.txt").read_text() == "1\n2\n3\n"  # the stop came before a checkpoint
+    sizes = [file.stat().st_size for file in (tmp_path / "run").rglob("*.npz")]
+    assert sizes and max(sizes) < writer.pictures.nbytes / 10
+
+
 @pytest.mark.slow
 def test_a_fit_of_the_digits_that_is_killed_at_random_ends_as_that_of_keras(tmp_path):
     kills, killed = int(os.environ.get("KILLS", 3)), 0

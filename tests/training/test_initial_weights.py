@@ -296,3 +296,18 @@ def test_a_compiled_model_and_bfloat16_are_read(tmp_path):
             np.testing.assert_array_equal(
                 np.asarray(ours, "float32"), np.asarray(theirs, "float32"), err_msg=ours.path
             )
+
+
+def test_a_normalization_has_the_statistics_of_arrays(tmp_path):
+    """Which it computes with, too: Keras's layer makes tensors of its weights once."""
+
+    def build():
+        images = keras.Input((2, 2, 3))
+        return keras.Model(images, keras.layers.Normalization(name="normalization")(images))
+
+    model = build()
+    arrays = {"mean": [1.0, 2.0, 3.0], "variance": [4.0, 9.0, 16.0], "count": 0}
+    np.savez(tmp_path / "w.npz", **{f"normalization/{k}": np.array(v) for k, v in arrays.items()})
+    load_initial_weights(model, tmp_path / "w.npz")
+    found = keras.ops.convert_to_numpy(model(np.full((1, 2, 2, 3), 7.0, "float32")))
+    np.testing.assert_allclose(found[0, 0, 0], [6 / 2, 5 / 3, 4 / 4], rtol=1e-6)

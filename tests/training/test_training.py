@@ -8,6 +8,7 @@ import functools
 import json
 import os
 import pathlib
+import random
 import re
 import signal
 
@@ -143,6 +144,41 @@ def test_random_numbers_without_a_seed_go_on(tmp_path, stop_after):
         keras_rescnet.train(recipe, tmp_path / "parts")
     keras_rescnet.train(recipe, tmp_path / "parts")
     assert files_of(tmp_path / "parts") == files_of(tmp_path / "whole")
+
+
+def normalized(input_shape, classes):
+    images = keras.Input(input_shape)
+    x = keras.layers.Normalization(name="normalization")(images)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(images, keras.layers.Dense(classes)(x))
+
+
+def adapt(model, images):
+    model.get_layer("normalization").adapt(images.map(lambda batch: 4.0 * batch + 3.0))
+
+
+def test_a_run_goes_on_with_what_a_normalization_was_adapted_to(tmp_path, stop_after):
+    """Keras's layer computes with tensors that it makes of its weights once."""
+    recipe = small_recipe(model=normalized, adapt=adapt, epochs=1, warmup_epochs=0)
+    keras_rescnet.train(recipe, tmp_path / "whole")
+    recipe = dataclasses.replace(recipe, steps_per_execution=1)
+    stop_after(3)
+    with pytest.raises(SystemExit):
+        keras_rescnet.train(recipe, tmp_path / "parts")
+    keras_rescnet.train(recipe, tmp_path / "parts")
+    assert files_of(tmp_path / "parts") == files_of(tmp_path / "whole")
+
+
+def test_the_callers_random_numbers_go_on_as_if_nothing_had_been_trained(tmp_path):
+    recipe = small_recipe(epochs=1, warmup_epochs=0)
+    drawn = []
+    for train in (False, True):
+        random.seed(3)
+        np.random.seed(3)
+        if train:
+            keras_rescnet.train(recipe, tmp_path)
+        drawn.append((random.random(), np.random.uniform()))
+    assert drawn[0] == drawn[1]
 
 
 def test_a_finished_run_is_not_repeated(tmp_path, capsys):
@@ -307,6 +343,10 @@ def test_what_a_run_has_trained_is_of_its_recipe_alone(tmp_path, stop_after):
         keras_rescnet.train(other, tmp_path)
 
 
+def below_zero(epoch, epochs):
+    return 1.0 - (epoch + 1) / epochs
+
+
 def two_logits(input_shape, classes):
     return noise.model(input_shape, 2, dropout=0.5)
 
@@ -325,6 +365,10 @@ def two_logits(input_shape, classes):
         (
             {"model": functools.partial(keras_rescnet.models.CifarResNet8, activation="gleu")},
             "`activation` must be a name.*gleu",
+        ),
+        (
+            {"decay": below_zero, "schedule_per_step": True},
+            r"at least 0. Received: -0.1\d* from .* in epoch 1.2 of 2\.",
         ),
         ({"model": two_logits}, r"logits of shape \(None, 10\). Received: \(None, 2\)"),
     ],

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from keras_rescnet.mistake import Mistake
+from keras_rescnet.models.parts import finalize
 from keras_rescnet.training.checkpoint import storable
 from keras_rescnet.training.variables import named_variables
 
@@ -28,6 +29,7 @@ class TaskEngine:
         """See `engines.Engine`."""
         for name, variable in self._variables.items():
             variable.assign(arrays[name])
+        finalize(self._task.model)
 
     def average_weights(self):
         """See `engines.Engine`."""
