@@ -194,7 +194,7 @@ def define_data_dir(values, default="~/tensorflow_datasets"):
         "data_dir",
         None,
         "Folder in which TensorFlow Datasets keeps its data, or which holds the pictures of an "
-        f"image_folder(). Not given, it is {default}.",
+        f"image_folder(), in place of its path. Not given, it is {default}.",
         flag_values=values,
     )
 

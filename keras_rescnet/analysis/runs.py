@@ -220,6 +220,15 @@ class FinishedRun:
         """Where the data were when the run was trained."""
         return self.facts.get("data_dir")
 
+    def place_of(self, dataset: Dataset | None, data_dir=None) -> str | None:
+        """Returns the `data_dir` to load a dataset with; the run's own dataset if it is `None`.
+
+        That of the run is not for another folder of pictures or table, which has its own place.
+        """
+        if data_dir is not None:
+            return str(data_dir)
+        return None if dataset is not None and _names_its_place(dataset) else self.data_dir
+
     @property
     def _data(self):
         return self.facts.get("data") or {}
@@ -228,6 +237,16 @@ class FinishedRun:
         if name not in self._data:
             return getattr(self.dataset, name)  # of a run before they were recorded
         return tuple(self._data[name])
+
+
+def _names_its_place(dataset):
+    """Whether a dataset is an `image_folder` with a path, or an `image_table`."""
+    from keras_rescnet.data import folder, table
+
+    function = getattr(dataset.read, "func", None)
+    return function is table.read or (
+        function is folder.read and dataset.read.keywords["path"] is not None
+    )
 
 
 def load_run(workdir) -> FinishedRun:

@@ -32,7 +32,7 @@ def image_folder(
     is none of these, `test`.
 
     Args:
-        path: The folder; `None` for the `data_dir` it is loaded with (`--data_dir`).
+        path: The folder. A `data_dir` that it is loaded with (`--data_dir`) takes its place.
         size: Side of the square images a model is given. Defaults to 224.
         validation_share: For folders without `val`: share of the pictures of each class in
             `train`, or in the folder itself, that are taken to test with. Which ones depends on
@@ -83,7 +83,7 @@ def read(dataset, split, data_dir=None, path=None, *, validation_share=None, unr
             "image_folder() needs the folder of the pictures: its path or --data_dir. "
             "Received: path=None."
         )
-    root = pathlib.Path(data_dir if path is None else path).expanduser()
+    root = pathlib.Path(path if data_dir is None else data_dir).expanduser()
     listing = list_pictures(root, validation_share)
     dataset = dataclasses.replace(dataset, name=_name(root))
     return listed_examples(dataset, listing, split, unreadable_share)

@@ -40,6 +40,16 @@ def test_data_dir_can_be_the_folder(tmp_path):
         data.load(data.image_folder(), "train")
 
 
+def test_data_dir_takes_the_place_of_the_path(tmp_path):
+    write(tmp_path / "path")
+    write(tmp_path / "given", train=4)
+    dataset = data.image_folder(tmp_path / "path", size=SIZE)
+    examples = data.load(dataset, "train", tmp_path / "given")
+    assert (len(examples), examples.dataset.name) == (8, "given")
+    with pytest.raises(ValueError, match="existing folder. Received: .*missing"):
+        data.load(dataset, "train", tmp_path / "missing")
+
+
 def test_statistics_of_another_set_are_kept(tmp_path):
     dataset = data.image_folder(write(tmp_path), size=SIZE)
     other = dataclasses.replace(dataset, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
