@@ -21,7 +21,8 @@ def image_folder(
     """A dataset of one's own pictures: `train/<class>/*` and `val/<class>/*`.
 
     Grey, RGB, RGBA, palette and CMYK pictures of any size, in JPEG, PNG, BMP, GIF or WebP files
-    with the suffix of one; transparency, animation and EXIF orientation are dropped. The first
+    with the suffix of one; transparency, animation and EXIF orientation are dropped. Animated WebP
+    files without transparency cannot be read, nor BMP files of less than 8 bits. The first
     time it is loaded, every picture is decoded once: its mean and standard deviation are found,
     and what cannot be read is named and from then on left out. That is kept in the folder, in
     `image_folder.json`, and used as long as the files stay the same.
