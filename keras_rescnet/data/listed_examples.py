@@ -38,6 +38,7 @@ def listed_examples(dataset, listing, split, unreadable_share):
         Mistake: if too many are unreadable, or a class has no picture to train on.
     """
     facts = folder_facts(listing, unreadable_share)
+    _check_statistics(dataset, listing, facts)
     unreadable = set(facts["unreadable"])
     pairs = zip(listing.files[split], listing.labels[split], strict=True)
     kept = [(file, label) for file, label in pairs if file not in unreadable]
@@ -56,6 +57,18 @@ def listed_examples(dataset, listing, split, unreadable_share):
         std=dataset.std or tuple(facts["std"]),
     )
     return EncodedExamples(dataset, len(kept), fetch, listing.class_names)
+
+
+def _check_statistics(dataset, listing, facts):
+    """Raises a `Mistake` if a mean or a standard deviation is needed and was not found."""
+    if dataset.mean and dataset.std:
+        return
+    if facts["std"] is None or (dataset.std is None and min(facts["std"]) < 1e-6):
+        raise Mistake(
+            "Training pictures must have different pixels in every channel, unless the dataset has "
+            "statistics of its own: dataclasses.replace(dataset, mean=..., std=...). Received: "
+            f"{len(listing.files['train'])} pictures in {show(listing.root)}, std={facts['std']}."
+        )
 
 
 def _check_every_class(listing, split, labels):

@@ -56,6 +56,22 @@ def test_statistics_of_another_set_are_kept(tmp_path):
     assert data.load(other, "test").dataset.mean == (0.1, 0.2, 0.3)
 
 
+def test_a_constant_channel_needs_statistics_of_its_own(tmp_path):
+    dataset = data.image_folder(write(tmp_path), size=SIZE)
+    for file in tmp_path.glob("*/*/*.jpg"):
+        blue = np.asarray(Image.open(file)) * np.array([0, 0, 1], "uint8")
+        Image.fromarray(blue).save(file.with_suffix(".png"))
+        file.unlink()
+    cure = r"unless .*: dataclasses.replace\(dataset, mean=..., std=...\). Received: 12 pictures"
+    for without_std in (dataset, dataclasses.replace(dataset, mean=(0.5, 0.5, 0.5))):
+        with pytest.raises(ValueError, match=cure):
+            data.load(without_std, "train")
+    own = dataclasses.replace(dataset, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    assert data.load(own, "train").dataset == dataclasses.replace(
+        own, classes=2, class_names=("cat", "dog")
+    )
+
+
 def test_facts_are_kept_until_files_change(tmp_path, capsys):
     write(tmp_path)
     load(tmp_path)
