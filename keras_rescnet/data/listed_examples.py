@@ -46,7 +46,7 @@ def listed_examples(dataset, listing, split, unreadable_share):
     _check_every_class(listing, split, labels)
 
     def fetch(indices):
-        pictures = [(listing.root / kept[index][0]).read_bytes() for index in indices]
+        pictures = [_bytes_of(listing.root / kept[index][0]) for index in indices]
         return np.array(pictures, object), labels[indices]
 
     dataset = dataclasses.replace(
@@ -57,6 +57,17 @@ def listed_examples(dataset, listing, split, unreadable_share):
         std=dataset.std or tuple(facts["std"]),
     )
     return EncodedExamples(dataset, len(kept), fetch, listing.class_names)
+
+
+def _bytes_of(file):
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise Mistake(
+            "A picture must stay where it was found, and readable. "
+            f"Received: {show(file)}: {error.strerror}. Once it is there again, the same command "
+            "goes on where it was."
+        ) from None
 
 
 def _check_statistics(dataset, listing, facts):

@@ -75,7 +75,7 @@ def train(
     """
     # Imported here, for `--help` of the command in this package must not wait for TensorFlow.
     from keras_rescnet.console import say
-    from keras_rescnet.mistake import Mistake, shorten
+    from keras_rescnet.mistake import Mistake, mistakes_in_tensorflow, shorten
     from keras_rescnet.recipe import Recipe
     from keras_rescnet.training.engines import make_engine
     from keras_rescnet.training.environment import versions
@@ -93,7 +93,7 @@ def train(
             raise Mistake(
                 f"`{name}` must be the path of a folder. Received: {name}={shorten(value)}."
             )
-    with contextlib.ExitStack() as stack:
+    with mistakes_in_tensorflow(), contextlib.ExitStack() as stack:
         engine = make_engine(devices, timeout)  # of several processes, it takes SIGTERM itself
         # Around all that takes time, for Ctrl-C may be lost where Python collects garbage
         with StopRequest() as stop:
