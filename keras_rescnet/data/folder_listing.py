@@ -75,11 +75,12 @@ def list_pictures(root, validation_share=None):
             f"There must be pictures to test with. Received: none in {show(root / test)}."
         )
     in_order = _in_order(root, names)
+    number = {name: i for i, name in enumerate(in_order)}
     files, labels = {}, {}
     for split, classes in found.items():
         pairs = [(file, name) for name in sorted(classes) for file in sorted(classes[name])]
         files[split] = [file for file, _ in pairs]
-        labels[split] = [in_order.index(name) for _, name in pairs]
+        labels[split] = [number[name] for _, name in pairs]
     return Listing(root, in_order, files, labels, others, root / FACTS)
 
 

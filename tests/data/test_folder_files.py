@@ -166,6 +166,16 @@ def test_damaged_facts_are_computed_again(tmp_path):
         assert len(load(tmp_path)) == 12
 
 
+def test_moments_are_those_of_all_levels(tmp_path):
+    """Each of 256 levels as often as the others: sums of n and of n^2 have closed forms."""
+    level = np.arange(2**15).reshape(256, 128) % 256
+    picture = np.stack([level, 255 - level, np.full_like(level, 51)], axis=-1)
+    Image.fromarray(picture.astype("uint8")).save(tmp_path / "1.png")
+    mean, square = folder_facts._moments(tmp_path / "1.png")
+    assert mean.tolist() == [0.5, 0.5, 51 / 255]
+    assert square.tolist() == [511 / (6 * 255)] * 2 + [51**2 / 255**2]
+
+
 def test_large_pictures_take_bounded_memory(tmp_path):
     """A small PNG file of many pixels: beside its pixels themselves hardly anything is needed."""
     Image.new("RGB", (3000, 2000), (10, 20, 30)).save(tmp_path / "bomb.png")
