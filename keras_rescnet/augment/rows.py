@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from keras_rescnet.mistake import Mistake, shorten
 
-
 _SEEDS = (tf.int32, tf.int64, tf.uint32, tf.uint64)
 
 
