@@ -43,7 +43,7 @@ def image_folder(
     Returns:
         A `Dataset` whose classes, mean and standard deviation are known when it is loaded:
         `load(dataset, "train").dataset` has them. A mean and a standard deviation that are put
-        in before, by `dataclasses.replace`, are kept.
+        in before, by `dataclasses.replace`, are kept; so are `class_names`, in their order.
 
     Raises:
         Mistake: when it is loaded, if the folder does not have what it needs.
@@ -85,7 +85,7 @@ def read(dataset, split, data_dir=None, path=None, *, validation_share=None, unr
             "Received: path=None."
         )
     root = pathlib.Path(path if data_dir is None else data_dir).expanduser()
-    listing = list_pictures(root, validation_share)
+    listing = list_pictures(root, validation_share, dataset.class_names)
     dataset = dataclasses.replace(dataset, name=_name(root))
     return listed_examples(dataset, listing, split, unreadable_share)
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_rescnet.augment.arguments import check_integer, check_number
 from keras_rescnet.console import say
+from keras_rescnet.data.dataset import check_class_names
 from keras_rescnet.data.encoded_examples import EncodedExamples
 from keras_rescnet.data.folder_facts import folder_facts
 from keras_rescnet.data.folder_listing import show
@@ -37,6 +38,7 @@ def listed_examples(dataset, listing, split, unreadable_share):
     Raises:
         Mistake: if too many are unreadable, or a class has no picture to train on.
     """
+    check_class_names(dataset, listing.class_names)
     facts = folder_facts(listing, unreadable_share)
     _check_statistics(dataset, listing, facts)
     unreadable = set(facts["unreadable"])

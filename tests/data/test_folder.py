@@ -166,6 +166,23 @@ def test_labels_txt_gives_the_order(tmp_path):
     np.testing.assert_array_equal(labels.argmax(1), [1] * 6 + [0] * 6)
 
 
+def test_class_names_that_are_put_in_give_the_order(tmp_path):
+    dataset = data.image_folder(write(tmp_path), size=SIZE)
+    (tmp_path / "labels.txt").write_text("cat\ndog\n")
+    named = dataclasses.replace(dataset, class_names=("dog", "cat"))
+    examples = data.load(named, "train")
+    assert examples.class_names == examples.dataset.class_names == ("dog", "cat")
+    labels = next(data.evaluation_batches(examples, batch_size=12).as_numpy_iterator())["labels"]
+    np.testing.assert_array_equal(labels.argmax(1), [1] * 6 + [0] * 6)
+    for changes, message in [
+        ({"class_names": ("cat", "cow")}, "of a run, cat, cow. Received: .*train, .* in cow, dog"),
+        ({"class_names": ("cat", "dog", "cat")}, "differs in a name twice"),
+        ({"classes": 5}, "must have 5 classes. Received: 2 class names"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            data.load(dataclasses.replace(dataset, **changes), "train")
+
+
 def test_hidden_folders_are_no_classes(tmp_path):
     write(tmp_path)
     (tmp_path / "train" / ".ipynb_checkpoints").mkdir()
