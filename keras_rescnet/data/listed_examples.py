@@ -44,6 +44,11 @@ def listed_examples(dataset, listing, split, unreadable_share):
     unreadable = set(facts["unreadable"])
     pairs = zip(listing.files[split], listing.labels[split], strict=True)
     kept = [(file, label) for file, label in pairs if file not in unreadable]
+    if not kept:
+        raise Mistake(
+            f"There must be pictures for {split} that can be read. "
+            f"Received: {len(listing.files[split])} in {show(listing.root)}, none of which can be."
+        )
     labels = np.array([label for _, label in kept])
     _check_every_class(listing, split, labels)
 

@@ -2,7 +2,7 @@
 
 import csv
 import dataclasses
-import math
+import numbers
 import os
 import pathlib
 from collections.abc import Iterable, Mapping
@@ -132,7 +132,8 @@ def _labels(cell, multi_label):
 def _text(cell):
     """Returns a cell as text; what is missing in a DataFrame is `None`, NaN or NA."""
     missing = cell is None or type(cell).__name__ == "NAType"
-    return "" if missing or (isinstance(cell, float) and math.isnan(cell)) else str(cell).strip()
+    missing = missing or (isinstance(cell, numbers.Real) and cell != cell)  # NaN of any precision
+    return "" if missing else str(cell).strip()
 
 
 def list_table(

@@ -150,6 +150,14 @@ def test_the_share_of_unreadable_pictures_is_an_argument(tmp_path):
         load(tmp_path, unreadable_share=0.5)
 
 
+def test_a_split_needs_a_picture_that_can_be_read(tmp_path):
+    for file in write(tmp_path).glob("val/*/*"):
+        file.write_bytes(b"broken")
+    assert len(load(tmp_path, unreadable_share=0.5)) == 12
+    with pytest.raises(Mistake, match="pictures for test that can be read. Received: 6 in"):
+        load(tmp_path, "test", unreadable_share=0.5)
+
+
 def test_pictures_of_one_color_are_refused(tmp_path):
     for split in ("train", "val"):
         for name in "ab":

@@ -85,6 +85,13 @@ def test_columns_are_as_good_as_a_file(tmp_path, monkeypatch):
     assert len(load(data.image_table(columns, root=f"~/{tmp_path.name}", size=SIZE))) == 2
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_a_missing_number_is_no_label(dtype):
+    labels = np.array([1, np.nan, 0], dtype)
+    with pytest.raises(ValueError, match="must have a label. Received: 'b.png' in row 2"):
+        table_of({"path": ["a.png", "b.png", "c.png"], "label": labels})
+
+
 class Frame:
     """As much of a DataFrame as is used: names in `columns`, and columns by name."""
 
