@@ -123,7 +123,8 @@ def check_classes(examples, model, names=()):
     if names and given != names:
         raise Mistake(
             f"The classes must be in the model's order, {shorten(', '.join(names), str)}. "
-            f"Received: {shorten(', '.join(given), str)}."
+            f"Received: {shorten(', '.join(given), str)}. A file labels.txt in the "
+            "folder gives an order."
         )
 
 

@@ -112,10 +112,11 @@ class FinishedRun:
     def prepared(self, dataset: Dataset) -> Dataset:
         """Returns a dataset with the mean and standard deviation that the run was trained with.
 
-        One that finds its classes, such as a table, which may lack some, is given the run's too.
+        One that finds its classes, such as a table, which may lack some, is given the run's too;
+        not a folder, whose own are looked at.
         """
         mean, std = (self._data.get(name) for name in ("mean", "std"))
-        names = self.class_names if dataset.classes is None else ()
+        names = () if dataset.classes is not None or _is_folder(dataset) else self.class_names
         return dataclasses.replace(
             dataset,
             mean=tuple(mean) if mean else dataset.mean,
@@ -241,12 +242,17 @@ class FinishedRun:
 
 def _names_its_place(dataset):
     """Whether a dataset is an `image_folder` with a path, or an `image_table`."""
-    from keras_rescnet.data import folder, table
+    from keras_rescnet.data import table
 
-    function = getattr(dataset.read, "func", None)
-    return function is table.read or (
-        function is folder.read and dataset.read.keywords["path"] is not None
-    )
+    if _is_folder(dataset):
+        return dataset.read.keywords["path"] is not None
+    return getattr(dataset.read, "func", None) is table.read
+
+
+def _is_folder(dataset):
+    from keras_rescnet.data import folder
+
+    return getattr(dataset.read, "func", None) is folder.read
 
 
 def load_run(workdir) -> FinishedRun:

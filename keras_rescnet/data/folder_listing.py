@@ -84,7 +84,7 @@ def list_pictures(root, validation_share=None, class_names=None):
     if sorted(in_order) != names:
         different = sorted(set(in_order) ^ set(names)) or ["a name twice"]
         raise Mistake(
-            "The class folders must be the `class_names`, of the dataset or of a run, "
+            "The class folders must be the `class_names` of the dataset, "
             f"{shorten(', '.join(in_order), str)}. Received: {show(root / train)}, which differs "
             f"in {shorten(', '.join(different), str)}."
         )

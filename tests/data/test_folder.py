@@ -175,7 +175,10 @@ def test_class_names_that_are_put_in_give_the_order(tmp_path):
     labels = next(data.evaluation_batches(examples, batch_size=12).as_numpy_iterator())["labels"]
     np.testing.assert_array_equal(labels.argmax(1), [1] * 6 + [0] * 6)
     for changes, message in [
-        ({"class_names": ("cat", "cow")}, "of a run, cat, cow. Received: .*train, .* in cow, dog"),
+        (
+            {"class_names": ("cat", "cow")},
+            "of the dataset, cat, cow. Received: .*train, .* in cow, dog",
+        ),
         ({"class_names": ("cat", "dog", "cat")}, "differs in a name twice"),
         ({"classes": 5}, "must have 5 classes. Received: 2 class names"),
     ]:
