@@ -17,7 +17,7 @@ import traceback
 from absl import flags
 
 from keras_rescnet.console import drop_stdout
-from keras_rescnet.mistake import Mistake, ProcessLost, shorten
+from keras_rescnet.mistake import Mistake, ProcessLost, mistakes_in_tensorflow, shorten
 
 _BACKENDS = ("tensorflow", "jax", "torch", "numpy", "openvino")
 _FLAGS_OF_ABSL = ("flagfile", "undefok")  # which every command has, and nobody needs
@@ -64,7 +64,8 @@ def run_command(name, help_text, arguments, values, function, *, required=(), ta
         if {"--help", "-h", "-help"} & set(arguments):
             print(f"{help_text.strip()}\n\nFlags:\n\n{_describe(values)}")
         else:
-            function(_parse(arguments, values, required, takes_words))
+            with mistakes_in_tensorflow():
+                function(_parse(arguments, values, required, takes_words))
         if sys.stdout is not None:
             sys.stdout.flush()
     except Mistake as error:
@@ -194,7 +195,7 @@ def define_data_dir(values, default="~/tensorflow_datasets"):
         "data_dir",
         None,
         "Folder in which TensorFlow Datasets keeps its data, or which holds the pictures of an "
-        f"image_folder(). Not given, it is {default}.",
+        f"image_folder(), in place of its path. Not given, it is {default}.",
         flag_values=values,
     )
 

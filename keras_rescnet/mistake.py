@@ -1,7 +1,9 @@
 """What a user can put right."""
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 
 
 class ProcessLost(ConnectionError):
@@ -22,6 +24,21 @@ class Mistake(ValueError):
     ...     print(mistake)
     `approximate` must be None, "sigmoid" or "tanh". Received: approximate='cubic'.
     """
+
+
+@contextlib.contextmanager
+def mistakes_in_tensorflow() -> Iterator[None]:
+    """Raises a `Mistake` of a function that TensorFlow called, of which it leaves the text alone.
+
+    That is where batches are read: within `tf.data` an exception becomes an error of TensorFlow's.
+    """
+    try:
+        yield
+    except Exception as error:
+        line = re.search(r"\bMistake: (.+)", str(error))
+        if line is None or not type(error).__module__.startswith("tensorflow."):
+            raise
+        raise Mistake(line[1]) from error
 
 
 def shorten(value: object, text=repr, length: int = 100) -> str:

@@ -99,7 +99,7 @@ def main(arguments):
         models = []
         for name, run in runs.items():
             dataset = run.dataset if chosen is None else run.prepared(chosen)
-            folder = data_dir.value or run.data_dir
+            folder = run.place_of(chosen, data_dir.value)
             models.append((name, run.trained_model, dataset, folder))
         if chosen is not None:  # as it is where there is a --model
             count = chosen.image_shape[-1]

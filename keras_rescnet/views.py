@@ -57,9 +57,8 @@ def mirrored_and_shifted(images: Any) -> list[tuple[float, Any]]:
            [1., 0., 1.],
            [4., 3., 4.]])
     """
-    height, width = images.shape[1:3]
     padded = ops.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
-    shifted = [padded[:, :height, :width], padded[:, 2:, 2:]]
+    shifted = [padded[:, :-2, :-2], padded[:, 2:, 2:]]
     views = [(weight / 2, view) for weight, view in mirrored(images)]
     return views + [(weight / 4, view) for each in shifted for weight, view in mirrored(each)]
 

@@ -40,7 +40,7 @@ def evaluate(
         dataset: What to measure on; that of the run by default. Needed with a model.
         split: `"test"` or `"train"`.
         data_dir: Where TensorFlow Datasets keeps its data, or the folder of an `image_folder()`.
-            That of the run by default.
+            That of the run by default, unless `dataset` has a place of its own.
         batch_size: Images per step.
         loss: The loss to report, as the `loss` of a recipe. That of the run by default, or
             cross-entropy.
@@ -84,7 +84,7 @@ def evaluate(
         loss = finished.loss if loss is None else loss
         views = finished.views if views is None else views
         chosen = finished.dataset if dataset is None else finished.prepared(dataset)
-        data_dir = finished.data_dir if data_dir is None else data_dir
+        data_dir = finished.place_of(dataset, data_dir)
     elif dataset is not None and hasattr(run, "predict_on_batch"):
         model, names, chosen = run, (), dataset
     else:

@@ -112,10 +112,11 @@ class FinishedRun:
     def prepared(self, dataset: Dataset) -> Dataset:
         """Returns a dataset with the mean and standard deviation that the run was trained with.
 
-        One that finds its classes, such as a table, which may lack some, is given the run's too.
+        One that finds its classes, such as a table, which may lack some, is given the run's too;
+        not a folder, whose own are looked at.
         """
         mean, std = (self._data.get(name) for name in ("mean", "std"))
-        names = self.class_names if dataset.classes is None else ()
+        names = () if dataset.classes is not None or _is_folder(dataset) else self.class_names
         return dataclasses.replace(
             dataset,
             mean=tuple(mean) if mean else dataset.mean,
@@ -220,6 +221,15 @@ class FinishedRun:
         """Where the data were when the run was trained."""
         return self.facts.get("data_dir")
 
+    def place_of(self, dataset: Dataset | None, data_dir=None) -> str | None:
+        """Returns the `data_dir` to load a dataset with; the run's own dataset if it is `None`.
+
+        That of the run is not for another folder of pictures or table, which has its own place.
+        """
+        if data_dir is not None:
+            return str(data_dir)
+        return None if dataset is not None and _names_its_place(dataset) else self.data_dir
+
     @property
     def _data(self):
         return self.facts.get("data") or {}
@@ -228,6 +238,21 @@ class FinishedRun:
         if name not in self._data:
             return getattr(self.dataset, name)  # of a run before they were recorded
         return tuple(self._data[name])
+
+
+def _names_its_place(dataset):
+    """Whether a dataset is an `image_folder` with a path, or an `image_table`."""
+    from keras_rescnet.data import table
+
+    if _is_folder(dataset):
+        return dataset.read.keywords["path"] is not None
+    return getattr(dataset.read, "func", None) is table.read
+
+
+def _is_folder(dataset):
+    from keras_rescnet.data import folder
+
+    return getattr(dataset.read, "func", None) is folder.read
 
 
 def load_run(workdir) -> FinishedRun:

@@ -64,7 +64,7 @@ class AutoAugment:
         """Returns the batch with its images changed."""
         images, rows = images_and_rows(batch, rows)
         check_colour(images, "AutoAugment")
-        images = to_uint8(images, self.value_range, "AutoAugment")
+        images = to_uint8(images, self.value_range, "AutoAugment", rows)
         count = images.shape[0]
         for_policy, for_chance, for_sign = rows.split(3)
         policy = for_policy.draw((count,), 0, len(self._choice), "int32")

@@ -67,7 +67,7 @@ class ColorJitter:
         """Returns the batch with its colours changed."""
         images, rows = images_and_rows(batch, rows)
         check_colour(images, "ColorJitter")
-        images = to_uint8(images, self.value_range, "ColorJitter")
+        images = to_uint8(images, self.value_range, "ColorJitter", rows)
         count, steps = images.shape[0], len(self._ranges)
         for_order, for_factors = rows.split(2)
         order = tf.argsort(for_order.draw((count, steps)))

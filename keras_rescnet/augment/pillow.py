@@ -89,6 +89,8 @@ def color(images, factor):
 def sharpness(images, factor):
     """Smooth at factor 0, the image at 1 (`ImageEnhance.Sharpness`)."""
     count, height, width, channels = _shape(images)
+    if min(height, width) < 3:
+        return images  # all edge, which is kept
     rows = tf.cast(tf.reshape(images, (count, height, width * channels)), "float32")
     wide = rows[:, :, : -2 * channels] + rows[:, :, channels:-channels] + rows[:, :, 2 * channels :]
     square = wide[:, :-2] + wide[:, 1:-1] + wide[:, 2:]

@@ -76,7 +76,7 @@ class RandAugment:
         """Returns the batch with its images changed."""
         images, rows = images_and_rows(batch, rows)
         check_colour(images, "RandAugment")
-        images = to_uint8(images, self.value_range, "RandAugment")
+        images = to_uint8(images, self.value_range, "RandAugment", rows)
         shape = (self.operations, images.shape[0])
         for_operations, for_signs = rows.split(2)
         operations = [(f, values is not None) for f, values in self._magnitudes.items()]

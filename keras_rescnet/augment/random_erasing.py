@@ -71,7 +71,7 @@ class RandomErasing:
                 f"RandomErasing needs one value or {channels}. Received: value={self.value}."
             )
         if any(self.value) and self.value_range == PIXELS:
-            images = check_pixels(images, "RandomErasing")
+            images = check_pixels(images, "RandomErasing", rows)
         if not all(value.is_integer() for value in self.value):
             images = tf.cast(images, "float32")
         for_chance, for_area, for_aspect, for_top, for_left = rows.split(5)

@@ -61,7 +61,7 @@ class RandomResizedCrop:
         """Returns the batch with its images cropped, `(N, size, size, C)`."""
         images, rows = images_and_rows(batch, rows)
         count, height, width, channels = images.shape
-        images = to_pixels(images, self.value_range, "RandomResizedCrop")
+        images = to_pixels(images, self.value_range, "RandomResizedCrop", rows)
 
         def crop(arguments):
             image, draws = arguments

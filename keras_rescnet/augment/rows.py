@@ -8,6 +8,8 @@ import tensorflow as tf
 
 from keras_rescnet.mistake import Mistake, shorten
 
+_SEEDS = (tf.int32, tf.int64, tf.uint32, tf.uint64)
+
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
@@ -103,11 +105,13 @@ def images_and_rows(batch, rows):
         seed = tf.convert_to_tensor(rows)
     except (TypeError, ValueError, OverflowError):
         seed = None
-    if seed is None or seed.shape != (2,) or seed.dtype not in (tf.int32, tf.int64):
+    if seed is None or not seed.shape.is_compatible_with((2,)) or seed.dtype not in _SEEDS:
         raise Mistake(
             f"`seed` must be two integers, such as (0, 1). Received: seed={shorten(rows)}."
         )
-    return images, Rows(images.shape[0], seed)
+    if seed.dtype.is_unsigned:
+        seed = tf.cast(seed, "int64")
+    return images, Rows(images.shape[0], tf.ensure_shape(seed, (2,)))
 
 
 def call(transform: Callable, batch, rows: Rows):

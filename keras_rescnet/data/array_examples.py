@@ -38,7 +38,7 @@ class ArrayExamples:
         labels: np.ndarray,
         class_names: Sequence[str],
     ):
-        images, labels = np.asarray(images), np.asarray(labels)
+        images, labels = _array(images, "images", dataset), _array(labels, "labels", dataset)
         check_found(dataset, class_names)
         _check_labels(dataset, labels)
         expected = (len(labels), *dataset.image_shape)
@@ -72,6 +72,16 @@ class ArrayExamples:
         with tf.device("CPU"):  # where tf.data gathers, also when there is a GPU
             dtype = "float32" if self.dataset.multi_label else "int32"
             return tf.constant(self.images), tf.constant(self.labels, dtype)
+
+
+def _array(values, name, dataset):
+    try:
+        return np.asarray(values)
+    except ValueError:  # lists of unequal lengths, or arrays of unequal shapes
+        raise Mistake(
+            f"The {name} of {dataset.name} must be one array, all of one shape. "
+            f"Received: a {type(values).__name__} of {len(values)} that differ in shape."
+        ) from None
 
 
 def _check_labels(dataset, labels):

@@ -96,6 +96,11 @@ def train_batches(
     check_integer("stop", stop, start)
     check_transforms(transforms)
     full_epoch = len(examples) // batch_size
+    if not full_epoch:
+        raise Mistake(
+            f"`batch_size` must be at most {len(examples)}, the number of training examples of "
+            f"{examples.dataset.name}. Received: batch_size={batch_size}."
+        )
     steps_per_epoch = full_epoch if steps_per_epoch is None else steps_per_epoch
     if not is_integer(steps_per_epoch) or not 1 <= steps_per_epoch <= full_epoch:
         raise Mistake(

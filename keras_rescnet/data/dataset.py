@@ -211,7 +211,8 @@ def load(dataset: Dataset, split: str, data_dir: str | os.PathLike | None = None
     Args:
         dataset: A `Dataset`, such as `kr.data.CIFAR10`.
         split: `"train"` or `"test"`.
-        data_dir: TFDS's data directory; `None` for its default, `~/tensorflow_datasets`.
+        data_dir: TFDS's data directory; `None` for its default, `~/tensorflow_datasets`. Of an
+            `image_folder` the folder, in place of its path; of an `image_table` where paths start.
 
     Returns:
         `Examples`: `len(examples)`, `examples.dataset`, `examples.class_names`; what

@@ -99,6 +99,34 @@ def decode(encoded, window):
 
 
 def _decode_whole(encoded, channels):
+    if channels not in (1, 3):
+        return tf.io.decode_image(encoded, channels=channels, expand_animations=False)
+
+    def jpeg(channels=channels):
+        return tf.io.decode_jpeg(encoded, channels=channels, dct_method="INTEGER_ACCURATE")
+
+    def png():
+        return tf.io.decode_png(encoded, channels=channels)
+
+    def grey(picture):
+        return picture if channels == 3 else tf.image.rgb_to_grayscale(picture)
+
+    def any_jpeg():
+        if channels == 3:
+            return jpeg()
+        is_cmyk = tf.image.extract_jpeg_shape(encoded)[2] == 4  # not decoded to one channel
+        return tf.cond(is_cmyk, lambda: grey(jpeg(3)), jpeg)
+
+    def other():
+        is_png = tf.strings.substr(encoded, 0, 4) == b"\x89PNG"
+        return tf.cond(is_png, png, lambda: grey(_decode_colours(encoded)))
+
+    return tf.cond(tf.io.is_jpeg(encoded), any_jpeg, other)
+
+
+def _decode_colours(encoded):
+    """Decodes a BMP, GIF or WebP file to three channels."""
+
     def bmp():
         """TensorFlow's `decode_bmp` takes the entries of a palette for grey."""
         head = tf.io.decode_raw(tf.strings.substr(encoded, 10, 8), "int32")
@@ -106,12 +134,22 @@ def _decode_whole(encoded, channels):
         palette = tf.strings.substr(encoded, 14 + size, first - 14 - size)
         colours = tf.reshape(tf.io.decode_raw(palette, "uint8"), (-1, 4))[:, 2::-1]  # from BGR
         entries = tf.io.decode_bmp(encoded)[..., 0]
-        picture = tf.gather(colours, tf.cast(entries, "int32"))
-        return picture if channels == 3 else tf.image.rgb_to_grayscale(picture)
+        return tf.gather(colours, tf.cast(entries, "int32"))
+
+    def webp_with_alpha():
+        return tf.io.decode_image(encoded, channels=4, expand_animations=False)[..., :3]
 
     def other():
-        return tf.io.decode_image(encoded, channels=channels, expand_animations=False)
+        return tf.io.decode_image(encoded, channels=3, expand_animations=False)
 
+    head = tf.io.decode_raw(tf.strings.substr(encoded, 0, 28), "uint8")
+
+    def has_flag(kind, byte):
+        return (tf.strings.substr(encoded, 8, 8) == b"WEBP" + kind) & (head[byte] & 0x10 > 0)
+
+    # TensorFlow decodes WebP to as many channels as the file says, and no others. Not with
+    # channels=0: an animation without alpha, which it refuses otherwise, then overwrites memory.
+    has_alpha = has_flag(b"VP8X", 20) | has_flag(b"VP8L", 24)
     is_bmp = tf.strings.substr(encoded, 0, 2) == b"BM"
     has_palette = is_bmp & (tf.strings.substr(encoded, 28, 2) == b"\x08\x00")  # bits per pixel
-    return tf.cond(has_palette, bmp, other)
+    return tf.case([(has_palette, bmp), (has_alpha, webp_with_alpha)], default=other)

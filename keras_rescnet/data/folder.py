@@ -21,7 +21,8 @@ def image_folder(
     """A dataset of one's own pictures: `train/<class>/*` and `val/<class>/*`.
 
     Grey, RGB, RGBA, palette and CMYK pictures of any size, in JPEG, PNG, BMP, GIF or WebP files
-    with the suffix of one; transparency, animation and EXIF orientation are dropped. The first
+    with the suffix of one; transparency, animation and EXIF orientation are dropped. Animated WebP
+    files without transparency cannot be read, nor BMP files of less than 8 bits. The first
     time it is loaded, every picture is decoded once: its mean and standard deviation are found,
     and what cannot be read is named and from then on left out. That is kept in the folder, in
     `image_folder.json`, and used as long as the files stay the same.
@@ -32,7 +33,7 @@ def image_folder(
     is none of these, `test`.
 
     Args:
-        path: The folder; `None` for the `data_dir` it is loaded with (`--data_dir`).
+        path: The folder. A `data_dir` that it is loaded with (`--data_dir`) takes its place.
         size: Side of the square images a model is given. Defaults to 224.
         validation_share: For folders without `val`: share of the pictures of each class in
             `train`, or in the folder itself, that are taken to test with. Which ones depends on
@@ -42,7 +43,7 @@ def image_folder(
     Returns:
         A `Dataset` whose classes, mean and standard deviation are known when it is loaded:
         `load(dataset, "train").dataset` has them. A mean and a standard deviation that are put
-        in before, by `dataclasses.replace`, are kept.
+        in before, by `dataclasses.replace`, are kept; so are `class_names`, in their order.
 
     Raises:
         Mistake: when it is loaded, if the folder does not have what it needs.
@@ -83,8 +84,8 @@ def read(dataset, split, data_dir=None, path=None, *, validation_share=None, unr
             "image_folder() needs the folder of the pictures: its path or --data_dir. "
             "Received: path=None."
         )
-    root = pathlib.Path(data_dir if path is None else path).expanduser()
-    listing = list_pictures(root, validation_share)
+    root = pathlib.Path(path if data_dir is None else data_dir).expanduser()
+    listing = list_pictures(root, validation_share, dataset.class_names)
     dataset = dataclasses.replace(dataset, name=_name(root))
     return listed_examples(dataset, listing, split, unreadable_share)
 

@@ -35,8 +35,14 @@ class Listing:
     facts: pathlib.Path
 
 
-def list_pictures(root, validation_share=None):
+def list_pictures(root, validation_share=None, class_names=None):
     """Returns the `Listing` of a folder.
+
+    Args:
+        root: The folder.
+        validation_share: Share of each class to test with, of a folder without `val`.
+        class_names: Names of the class folders in the order of the classes. By default that of
+            `labels.txt`, or else of the alphabet.
 
     Raises:
         Mistake: if it does not have the folders, classes and pictures that it needs.
@@ -74,12 +80,20 @@ def list_pictures(root, validation_share=None):
         raise Mistake(
             f"There must be pictures to test with. Received: none in {show(root / test)}."
         )
-    in_order = _in_order(root, names)
+    in_order = _in_order(root, names) if class_names is None else list(class_names)
+    if sorted(in_order) != names:
+        different = sorted(set(in_order) ^ set(names)) or ["a name twice"]
+        raise Mistake(
+            "The class folders must be the `class_names` of the dataset, "
+            f"{shorten(', '.join(in_order), str)}. Received: {show(root / train)}, which differs "
+            f"in {shorten(', '.join(different), str)}."
+        )
+    number = {name: i for i, name in enumerate(in_order)}
     files, labels = {}, {}
     for split, classes in found.items():
         pairs = [(file, name) for name in sorted(classes) for file in sorted(classes[name])]
         files[split] = [file for file, _ in pairs]
-        labels[split] = [in_order.index(name) for _, name in pairs]
+        labels[split] = [number[name] for _, name in pairs]
     return Listing(root, in_order, files, labels, others, root / FACTS)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_rescnet.augment.arguments import check_integer, check_number
 from keras_rescnet.console import say
+from keras_rescnet.data.dataset import check_class_names
 from keras_rescnet.data.encoded_examples import EncodedExamples
 from keras_rescnet.data.folder_facts import folder_facts
 from keras_rescnet.data.folder_listing import show
@@ -37,15 +38,22 @@ def listed_examples(dataset, listing, split, unreadable_share):
     Raises:
         Mistake: if too many are unreadable, or a class has no picture to train on.
     """
+    check_class_names(dataset, listing.class_names)
     facts = folder_facts(listing, unreadable_share)
+    _check_statistics(dataset, listing, facts)
     unreadable = set(facts["unreadable"])
     pairs = zip(listing.files[split], listing.labels[split], strict=True)
     kept = [(file, label) for file, label in pairs if file not in unreadable]
+    if not kept:
+        raise Mistake(
+            f"There must be pictures for {split} that can be read. "
+            f"Received: {len(listing.files[split])} in {show(listing.root)}, none of which can be."
+        )
     labels = np.array([label for _, label in kept])
     _check_every_class(listing, split, labels)
 
     def fetch(indices):
-        pictures = [(listing.root / kept[index][0]).read_bytes() for index in indices]
+        pictures = [_bytes_of(listing.root / kept[index][0]) for index in indices]
         return np.array(pictures, object), labels[indices]
 
     dataset = dataclasses.replace(
@@ -56,6 +64,29 @@ def listed_examples(dataset, listing, split, unreadable_share):
         std=dataset.std or tuple(facts["std"]),
     )
     return EncodedExamples(dataset, len(kept), fetch, listing.class_names)
+
+
+def _bytes_of(file):
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise Mistake(
+            "A picture must stay where it was found, and readable. "
+            f"Received: {show(file)}: {error.strerror}. Once it is there again, the same command "
+            "goes on where it was."
+        ) from None
+
+
+def _check_statistics(dataset, listing, facts):
+    """Raises a `Mistake` if a mean or a standard deviation is needed and was not found."""
+    if dataset.mean and dataset.std:
+        return
+    if facts["std"] is None or (dataset.std is None and min(facts["std"]) < 1e-6):
+        raise Mistake(
+            "Training pictures must have different pixels in every channel, unless the dataset has "
+            "statistics of its own: dataclasses.replace(dataset, mean=..., std=...). Received: "
+            f"{len(listing.files['train'])} pictures in {show(listing.root)}, std={facts['std']}."
+        )
 
 
 def _check_every_class(listing, split, labels):

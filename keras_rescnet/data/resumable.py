@@ -19,7 +19,8 @@ class ResumableBatches(tf.data.Dataset):
     """The batches of an epoch, from a step that `kr.ExactResume` sets, as `fit` takes them.
 
     `fit` asks for a new iterator whenever it begins an epoch. It gets that of the dataset of this
-    epoch, not one of a single dataset that all epochs share.
+    epoch, not one of a single dataset that all epochs share. Epochs are not counted here: Keras
+    asks for another iterator at the end of an epoch, too, and leaves it unread.
 
     Args:
         batches_of: Function from an epoch, counted from 0, to the `tf.data.Dataset` of its batches.
@@ -72,7 +73,9 @@ def resumable(
     is given as a function of the epoch, which takes its seeds from it. The first batch is read
     twice, to see whether it is the same.
 
-    To go on in the middle of an epoch, the batches before are made and dropped.
+    To go on in the middle of an epoch, the batches before are made and dropped. It is `ExactResume`
+    that says which epoch is read: without it among the callbacks, `fit` reads that of epoch 0 over
+    and over.
 
     Args:
         batches: A `tf.data.Dataset` of the batches of one epoch, as `fit` takes them, or a

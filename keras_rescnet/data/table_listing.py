@@ -2,7 +2,7 @@
 
 import csv
 import dataclasses
-import math
+import numbers
 import os
 import pathlib
 from collections.abc import Iterable, Mapping
@@ -132,7 +132,8 @@ def _labels(cell, multi_label):
 def _text(cell):
     """Returns a cell as text; what is missing in a DataFrame is `None`, NaN or NA."""
     missing = cell is None or type(cell).__name__ == "NAType"
-    return "" if missing or (isinstance(cell, float) and math.isnan(cell)) else str(cell).strip()
+    missing = missing or (isinstance(cell, numbers.Real) and cell != cell)  # NaN of any precision
+    return "" if missing else str(cell).strip()
 
 
 def list_table(
@@ -221,6 +222,8 @@ def _splits(table, rows, validation_share):
         for path, labels in rows.items():
             classes.setdefault("all" if table.multi_label else labels[0], []).append(path)
         divided = divide(classes, validation_share)
+        if table.multi_label:
+            _leave_every_tag(divided, rows)
         chosen = {path for paths in divided["test"].values() for path in paths}
         splits = ["test" if path in chosen else "train" for path in table.paths]
     else:
@@ -234,6 +237,17 @@ def _splits(table, rows, validation_share):
         name: [path for path, split in zip(table.paths, splits, strict=True) if split == name]
         for name in ("train", "test")
     }
+
+
+def _leave_every_tag(divided, rows):
+    """Leaves pictures in `train` that have a tag which no other picture there has."""
+    (train,), (test,) = divided["train"].values(), divided["test"].values()
+    there = {tag for path in train for tag in rows[path]}
+    for path in list(test):
+        if not there.issuperset(rows[path]):
+            there.update(rows[path])
+            train.append(path)
+            test.remove(path)
 
 
 def _unfit(table, row, what, value, before=""):

@@ -117,7 +117,7 @@ def measure(
         corruptions: Functions of `kr.corruptions`: the pictures are also measured corrupted.
         severities: Severities of the corruptions. Defaults to all, 1 to 5.
         split: `"test"` or `"train"`.
-        data_dir: Where the data are. Where the first run found them by default.
+        data_dir: Where the data are, as of `kr.evaluate` with the first run.
         batch_size: Images per step.
         views: As of `kr.evaluate`. That of the first run's recipe by default.
 
@@ -156,8 +156,8 @@ def measure(
     first = load_run(folders[0]) if folders else None
     if first is not None:
         views = first.views if views is None else views
+        data_dir = first.place_of(dataset, data_dir)
         dataset = first.dataset if dataset is None else first.prepared(dataset)
-        data_dir = first.data_dir if data_dir is None else data_dir
     if not isinstance(dataset, data.Dataset):
         raise Mistake(
             "`dataset` must be a kr.data.Dataset, where the members are models. "

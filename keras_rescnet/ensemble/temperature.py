@@ -41,7 +41,7 @@ def fit_temperature(
             `kr.ensemble.mean` returns.
         dataset: The pictures held out.
         split: Which of its splits, `"test"` or `"train"`.
-        data_dir: Where the data are. Where the run found them by default.
+        data_dir: Where the data are, as of `kr.evaluate`.
         batch_size: Images per step.
         views: As of `kr.evaluate`. That of the run's recipe by default.
 
@@ -76,7 +76,7 @@ def fit_temperature(
     names: tuple[str, ...] = ()
     if found is not None:
         model, names, dataset = found.trained_model, found.class_names, found.prepared(dataset)
-        data_dir = found.data_dir if data_dir is None else data_dir
+        data_dir = found.place_of(dataset, data_dir)
         views = found.views if views is None else views
     elif isinstance(run, keras.Model):
         model = run

@@ -80,7 +80,7 @@ def train(
     import numpy as np
 
     from keras_rescnet.console import say
-    from keras_rescnet.mistake import Mistake, shorten
+    from keras_rescnet.mistake import Mistake, mistakes_in_tensorflow, shorten
     from keras_rescnet.recipe import Recipe
     from keras_rescnet.training.engines import make_engine
     from keras_rescnet.training.environment import versions
@@ -98,7 +98,7 @@ def train(
             raise Mistake(
                 f"`{name}` must be the path of a folder. Received: {name}={shorten(value)}."
             )
-    with contextlib.ExitStack() as stack:
+    with mistakes_in_tensorflow(), contextlib.ExitStack() as stack:
         # A search that draws the next recipe with them would draw the same one for ever
         stack.callback(random.setstate, random.getstate())
         stack.callback(np.random.set_state, np.random.get_state())

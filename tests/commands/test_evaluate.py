@@ -265,6 +265,20 @@ def test_the_data_are_where_the_run_had_them(folder_run, capsys):
     assert f"loss               {results['test_loss']:.4f}" in capsys.readouterr().out
 
 
+def test_other_data_are_where_they_say_themselves(folder_run, tmp_path, monkeypatch):
+    """The run was given a `data_dir`, which is not for the folder or the table of another call."""
+    other = pictures.write(tmp_path / "other", val=5)
+    measured = kr.evaluate(folder_run / "run", kr.data.image_folder(other, size=pictures.SIZE))
+    assert measured["images"] == 10
+    rows = {"path": ["val/cat/0.jpg", "val/dog/0.jpg"], "label": ["cat", "dog"]}
+    table = kr.data.image_table({**rows, "split": ["test"] * 2}, size=pictures.SIZE)
+    monkeypatch.chdir(other)
+    assert kr.evaluate(folder_run / "run", table)["images"] == 2
+    without_path = kr.data.image_folder(size=pictures.SIZE)
+    assert kr.evaluate(folder_run / "run", without_path)["images"] == 6
+    assert kr.evaluate(folder_run / "run", table, data_dir=other)["images"] == 2
+
+
 def test_classes_in_another_order_are_refused(folder_run, tmp_path, capsys):
     pictures.write(tmp_path)
     (tmp_path / "labels.txt").write_text("dog\ncat\n")

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from support import ROOT
+from support import ROOT, pictures
 from support.commands import answer
 
 COMMANDS = {
@@ -43,6 +43,35 @@ def test_a_mistake_is_one_line_and_exit_code_2(case, tmp_path, monkeypatch, caps
     arguments = [argument.format(tmp=tmp_path / "run") for argument in arguments]
     assert message in answer("training", *arguments, capsys=capsys)
     assert not (tmp_path / "run").exists()
+
+
+RECIPE = """
+import dataclasses
+import pathlib
+
+from keras_rescnet.data import image_folder
+from support import noise
+
+
+def model(*arguments, **options):
+    pathlib.Path({file!r}).unlink(missing_ok=True)  # when the folder has been looked through
+    return noise.recipe.model(*arguments, **options)
+
+
+dataset = image_folder({folder!r}, size=28)
+recipe = dataclasses.replace(noise.recipe, dataset=dataset, model=model, augment=None, epochs=2)
+"""
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_picture_that_disappears_is_named_in_one_line(split, tmp_path, capsys):
+    folder = pictures.write(tmp_path / "pictures")
+    file = folder / split / "cat" / "0.jpg"
+    recipe = tmp_path / "recipe.py"
+    recipe.write_text(RECIPE.format(file=str(file), folder=str(folder)))
+    arguments = [f"--recipe={recipe}", f"--workdir={tmp_path / 'run'}"]
+    error = answer("training", *arguments, capsys=capsys)
+    assert f"Received: {file}: No such file or directory. Once it is there again" in error
 
 
 def test_the_program_of_the_checkout_answers_under_its_own_name():

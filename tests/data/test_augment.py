@@ -44,6 +44,19 @@ def test_a_transform_is_a_function_of_batch_and_seed(transform):
     assert not np.array_equal(other_seed["images"], eager["images"])
 
 
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint32", "uint64"])
+def test_seeds_may_come_from_a_dataset(dtype):
+    """As `Dataset.random` and `batch` make them: of a length that is only found when it runs."""
+    seeds = tf.data.Dataset.from_tensor_slices(np.array([3, 4, 5], dtype)).batch(2)
+    flip, batch = augment.RandomFlip(), {"images": IMAGES}
+    found = iter(seeds.map(lambda seed: flip(batch, seed)["images"]))
+    np.testing.assert_array_equal(next(found), flip(batch, (3, 4))["images"])
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match=r"compatible with expected shape \[2\]"
+    ):
+        next(found)  # of one number
+
+
 @pytest.mark.parametrize("transform", TRANSFORMS, ids=IDS)
 def test_shapes_stay_known(transform):
     batch = {"images": tf.constant(IMAGES), "labels": tf.constant(LABELS)}

@@ -1,6 +1,7 @@
 """Decoding, cropping and resizing, and ImageNet by random access."""
 
 import dataclasses
+import functools
 import io
 import pathlib
 
@@ -44,6 +45,55 @@ def test_bmp_files_with_a_palette_have_its_colours(colours, channels):
     if channels == 3:
         whole, _ = decode(tf.constant(file.getvalue()), lambda sides: (0, 0, *sides))
         np.testing.assert_array_equal(whole, pixels)
+
+
+def encoded(image, form, **options):
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("frames", [0, 1], ids=["still", "animated"])
+@pytest.mark.parametrize("lossless", [True, False])
+def test_webp_files_with_transparency_lose_it(lossless, frames):
+    image = picture(2, 20, 30)
+    image.putalpha(picture(3, 20, 30).convert("L"))
+    more = {"save_all": True, "append_images": [image.rotate(90)]} if frames else {}
+    file = encoded(image, "webp", lossless=lossless, exact=True, **more)
+    expected = np.asarray(Image.open(io.BytesIO(file)).convert("RGB"))
+    whole, _ = decode(tf.constant(file), lambda sides: (0, 0, *sides))
+    np.testing.assert_array_equal(whole, expected)
+
+
+def test_animated_webp_files_without_transparency_are_refused():
+    image = picture(2, 20, 30)
+    file = encoded(image, "webp", save_all=True, append_images=[image.rotate(90)])
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        decode(tf.constant(file), lambda sides: (0, 0, *sides))
+
+
+@pytest.mark.parametrize(
+    "form, mode",
+    [
+        ("png", "L"), ("png", "RGB"), ("jpeg", "L"), ("jpeg", "RGB"), ("jpeg", "CMYK"),
+        ("gif", "P"), ("bmp", "RGB"), ("bmp", "RGBA"), ("webp", "RGB"), ("webp", "RGBA"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("in_graph", [False, True], ids=["eager", "graph"])
+def test_every_kind_of_file_has_one_channel(form, mode, in_graph):
+    file = encoded(picture(2, 20, 30).convert(mode), form)
+    expected = np.asarray(Image.open(io.BytesIO(file)).convert("RGB").convert("L"), int)[:, 5:25]
+    prepare_one = functools.partial(prepare, image_shape=(20, 20, 1), crop_fraction=1.0)
+    found = (tf.function(prepare_one) if in_graph else prepare_one)(tf.constant(file))
+    assert np.abs(found.numpy()[..., 0] - expected).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_jpeg_files_are_decoded_exactly_where_all_of_a_picture_is_seen(mode):
+    file = encoded(picture(2, 20, 20).convert(mode), "jpeg")
+    expected = np.asarray(Image.open(io.BytesIO(file)).convert("RGB"), int)
+    found = prepare(tf.constant(file), (20, 20, 3), 1.0).numpy()
+    assert np.abs(found - expected).max() <= (mode == "CMYK")
 
 
 def test_windows_are_torchvisions_distribution():

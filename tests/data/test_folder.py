@@ -40,10 +40,36 @@ def test_data_dir_can_be_the_folder(tmp_path):
         data.load(data.image_folder(), "train")
 
 
+def test_data_dir_takes_the_place_of_the_path(tmp_path):
+    write(tmp_path / "path")
+    write(tmp_path / "given", train=4)
+    dataset = data.image_folder(tmp_path / "path", size=SIZE)
+    examples = data.load(dataset, "train", tmp_path / "given")
+    assert (len(examples), examples.dataset.name) == (8, "given")
+    with pytest.raises(ValueError, match="existing folder. Received: .*missing"):
+        data.load(dataset, "train", tmp_path / "missing")
+
+
 def test_statistics_of_another_set_are_kept(tmp_path):
     dataset = data.image_folder(write(tmp_path), size=SIZE)
     other = dataclasses.replace(dataset, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
     assert data.load(other, "test").dataset.mean == (0.1, 0.2, 0.3)
+
+
+def test_a_constant_channel_needs_statistics_of_its_own(tmp_path):
+    dataset = data.image_folder(write(tmp_path), size=SIZE)
+    for file in tmp_path.glob("*/*/*.jpg"):
+        blue = np.asarray(Image.open(file)) * np.array([0, 0, 1], "uint8")
+        Image.fromarray(blue).save(file.with_suffix(".png"))
+        file.unlink()
+    cure = r"unless .*: dataclasses.replace\(dataset, mean=..., std=...\). Received: 12 pictures"
+    for without_std in (dataset, dataclasses.replace(dataset, mean=(0.5, 0.5, 0.5))):
+        with pytest.raises(ValueError, match=cure):
+            data.load(without_std, "train")
+    own = dataclasses.replace(dataset, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    assert data.load(own, "train").dataset == dataclasses.replace(
+        own, classes=2, class_names=("cat", "dog")
+    )
 
 
 def test_facts_are_kept_until_files_change(tmp_path, capsys):
@@ -138,6 +164,26 @@ def test_labels_txt_gives_the_order(tmp_path):
     assert examples.class_names == ("dog", "cat")
     labels = next(data.evaluation_batches(examples, batch_size=12).as_numpy_iterator())["labels"]
     np.testing.assert_array_equal(labels.argmax(1), [1] * 6 + [0] * 6)
+
+
+def test_class_names_that_are_put_in_give_the_order(tmp_path):
+    dataset = data.image_folder(write(tmp_path), size=SIZE)
+    (tmp_path / "labels.txt").write_text("cat\ndog\n")
+    named = dataclasses.replace(dataset, class_names=("dog", "cat"))
+    examples = data.load(named, "train")
+    assert examples.class_names == examples.dataset.class_names == ("dog", "cat")
+    labels = next(data.evaluation_batches(examples, batch_size=12).as_numpy_iterator())["labels"]
+    np.testing.assert_array_equal(labels.argmax(1), [1] * 6 + [0] * 6)
+    for changes, message in [
+        (
+            {"class_names": ("cat", "cow")},
+            "of the dataset, cat, cow. Received: .*train, .* in cow, dog",
+        ),
+        ({"class_names": ("cat", "dog", "cat")}, "differs in a name twice"),
+        ({"classes": 5}, "must have 5 classes. Received: 2 class names"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            data.load(dataclasses.replace(dataset, **changes), "train")
 
 
 def test_hidden_folders_are_no_classes(tmp_path):

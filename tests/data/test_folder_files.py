@@ -150,6 +150,14 @@ def test_the_share_of_unreadable_pictures_is_an_argument(tmp_path):
         load(tmp_path, unreadable_share=0.5)
 
 
+def test_a_split_needs_a_picture_that_can_be_read(tmp_path):
+    for file in write(tmp_path).glob("val/*/*"):
+        file.write_bytes(b"broken")
+    assert len(load(tmp_path, unreadable_share=0.5)) == 12
+    with pytest.raises(Mistake, match="pictures for test that can be read. Received: 6 in"):
+        load(tmp_path, "test", unreadable_share=0.5)
+
+
 def test_pictures_of_one_color_are_refused(tmp_path):
     for split in ("train", "val"):
         for name in "ab":
@@ -164,6 +172,16 @@ def test_damaged_facts_are_computed_again(tmp_path):
     for text in ("[]", "{}", '{"files": 3}', "\x00"):
         (tmp_path / "image_folder.json").write_text(text)
         assert len(load(tmp_path)) == 12
+
+
+def test_moments_are_those_of_all_levels(tmp_path):
+    """Each of 256 levels as often as the others: sums of n and of n^2 have closed forms."""
+    level = np.arange(2**15).reshape(256, 128) % 256
+    picture = np.stack([level, 255 - level, np.full_like(level, 51)], axis=-1)
+    Image.fromarray(picture.astype("uint8")).save(tmp_path / "1.png")
+    mean, square = folder_facts._moments(tmp_path / "1.png")
+    assert mean.tolist() == [0.5, 0.5, 51 / 255]
+    assert square.tolist() == [511 / (6 * 255)] * 2 + [51**2 / 255**2]
 
 
 def test_large_pictures_take_bounded_memory(tmp_path):

@@ -56,6 +56,17 @@ def apply(operation, images, magnitudes):
     return operation(tf.constant(images), *map(tf.constant, arguments)).numpy()
 
 
+@pytest.mark.parametrize("shape", [(1, 5), (5, 1), (2, 2), (1, 1)], ids=str)
+@pytest.mark.parametrize("operation", OPERATIONS, ids=golden_name)
+def test_pictures_of_one_line(operation, shape):
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3)).astype("uint8")
+    table = policies.MAGNITUDES[operation]
+    magnitude = 0.0 if table is None else float(table[1, 5])
+    expected = np.asarray(PILLOW[operation](Image.fromarray(image), magnitude))
+    (found,) = apply(operation, image[None], np.array([magnitude]))
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("operation", OPERATIONS, ids=golden_name)
 def test_the_papers_code(operation, golden):
     """All ten magnitudes and both signs of the reference, exactly."""

@@ -1,6 +1,7 @@
 """Tables of pictures: CSV files and columns, with classes and with tags."""
 
 import dataclasses
+import functools
 import json
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 
 from keras_rescnet import augment, data
 from keras_rescnet.data.array_examples import ArrayExamples
+from keras_rescnet.data.table_listing import list_table, table_of
 from support import tagged
 from support.augmenting import digests
 from support.pictures import SIZE, crop_middle, picture
@@ -83,6 +85,13 @@ def test_columns_are_as_good_as_a_file(tmp_path, monkeypatch):
     assert len(load(data.image_table(columns, root=f"~/{tmp_path.name}", size=SIZE))) == 2
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_a_missing_number_is_no_label(dtype):
+    labels = np.array([1, np.nan, 0], dtype)
+    with pytest.raises(ValueError, match="must have a label. Received: 'b.png' in row 2"):
+        table_of({"path": ["a.png", "b.png", "c.png"], "label": labels})
+
+
 class Frame:
     """As much of a DataFrame as is used: names in `columns`, and columns by name."""
 
@@ -119,6 +128,20 @@ def test_a_share_to_test_with_depends_on_the_paths_alone(kind, tmp_path):
     (tmp_path / "pictures.csv").write_text("\n".join([f"path,{kind}", *rows[::-1]]))
     again = data.image_table(tmp_path / "pictures.csv", size=8, validation_share=0.3)
     assert labels_of(load(again, "test")).tolist() == labels_of(test).tolist()[::-1]
+
+
+def test_a_share_leaves_every_tag_to_train_on(tmp_path):
+    names = [f"{i}.png" for i in range(20)]
+    write(tmp_path, "", names)
+    divided = functools.partial(list_table, root=tmp_path, facts="", validation_share=0.3)
+    tags = ["a"] * 20
+    tested = divided(table_of({"path": names, "tags": tags})).files["test"]
+    for path in tested[:3]:  # `rare` is on two of these, `own` on another
+        tags[names.index(path)] = "rare" if path in tested[:2] else "a|own"
+    files = divided(table_of({"path": names, "tags": tags})).files
+    assert tested[2] in files["train"] and len(files["train"]) == 14 + 2
+    assert len({*tested[:2]} & {*files["test"]}) == 1
+    assert set(files["test"]) < set(tested)
 
 
 def test_unreadable_pictures_are_left_out_with_their_labels(tmp_path, capsys):

@@ -66,6 +66,18 @@ def test_pixels_are_refused_with_a_value_range(name, images):
         run(ROUNDING[name](value_range=(0, 1)), images)
 
 
+@pytest.mark.parametrize("name", ["ColorJitter", "RandomResizedCrop", "RandomErasing"])
+def test_nearly_black_batches_are_trained_on(name):
+    """Of an earlier transform, such as MixUp, they are floats."""
+    images = np.zeros((8, 8, 8, 3), "uint8")
+    images[:, 0, 0] = 1
+    dataset = tiny(image_shape=(8, 8, 3))
+    examples = data.ArrayExamples(dataset, images, np.arange(8) % 2, ("even", "odd"))
+    transforms = [augment.MixUp(), ERASING[name]()]
+    batches = data.train_batches(examples, transforms, batch_size=4, seed=0, start=0, stop=2)
+    assert len(list(batches)) == 2
+
+
 def test_pixels_as_floats_are_taken_as_they_are():
     """Dark pictures and black ones included."""
     for images in (IMAGES[:4], np.zeros_like(IMAGES[:2]), np.minimum(IMAGES[:2], 2)):

@@ -121,6 +121,14 @@ EXAMPLES = {
     "labels as text": (lambda: arrays(labels=["a", "b", "a", "b"]), "integers.*Received: <U1"),
     "a label too large": (lambda: arrays(labels=[0, 1, 2, 7]), "from 0 to 1. Received: 2 other"),
     "a negative label": (lambda: arrays(labels=[0, 1, -1, 0]), "1 other labels, such as -1"),
+    "images of two sizes": (
+        lambda: arrays([IMAGES[0], IMAGES[1, :2], *IMAGES[2:]]),
+        "images of tiny_pictures must be one array.*a list of 4 that differ in shape",
+    ),
+    "labels of two lengths": (
+        lambda: arrays(labels=[[0], [0, 1], [1], [0]]),
+        "labels of tiny_pictures must be one array.*a list of 4 that differ in shape",
+    ),
     "no examples": (lambda: arrays(IMAGES[:0], LABELS[:0]), r"int64 of shape \(0,\)"),
     "more labels than images": (lambda: arrays(IMAGES[:3]), r"\(4, 4, 4, 3\).*\(3, 4, 4, 3\)"),
     "one image": (lambda: arrays(IMAGES[0], [0]), r"uint8 of shape \(1, 4, 4, 3\), pixels"),
@@ -154,7 +162,7 @@ BATCHES = {
     "batch_size of 0": (lambda: train(batch_size=0), "positive integer.*batch_size=0"),
     "batch_size as a float": (lambda: train(batch_size=2.0), "positive integer.*batch_size=2.0"),
     "evaluation with batch_size 0": (lambda: evaluate(batch_size=0), "positive integer.*size=0"),
-    "batches larger than the data": (lambda: train(batch_size=5), "1 to 0 batches of 5.*size=5"),
+    "batches larger than the data": (lambda: train(batch_size=5), "at most 4, .*batch_size=5"),
     "too many steps per epoch": (lambda: train(steps_per_epoch=3), "1 to 2 batches.*epoch=3"),
     "half a step per epoch": (lambda: train(steps_per_epoch=0.5), "Received: .*per_epoch=0.5"),
     "a seed of two": (lambda: train(seed=(0, 1)), r"`seed` must be an integer.*\(0, 1\)"),

@@ -115,6 +115,18 @@ def test_tests_average_the_logits_of_all_views(finished):
     assert abs(plain["loss"] - loss) > 1e-4  # or there would be nothing to see
 
 
+@pytest.mark.parametrize("shape", [(None, 5, 7, 1), (None, None, None, 1)], ids=str)
+def test_views_are_those_of_numpy_where_the_size_is_not_known(shape):
+    images = np.random.default_rng(0).random((2, 5, 7, 1)).astype("float32")
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
+    shifted = padded[:, :5, :7], padded[:, 2:, 2:]
+    expected = [view for each in (images, *shifted) for view in (each, each[:, :, ::-1])]
+    inputs = keras.Input(batch_shape=shape)
+    views = [view for _, view in kr.views.mirrored_and_shifted(inputs)]
+    for found, view in zip(keras.Model(inputs, views)(images), expected, strict=True):
+        np.testing.assert_array_equal(found, view)
+
+
 def test_the_command_evaluates_with_the_views_of_the_recipe(finished, tmp_path, capsys):
     folder, results = finished
     run_command("evaluate", f"--workdir={folder}", f"--json={tmp_path / 'measured.json'}")
