@@ -14,6 +14,7 @@ from keras_rescnet.analysis.responses import TRANSPARENT
 from keras_rescnet.analysis.watching import layers_of, watching
 from keras_rescnet.layers import RCLayer
 from keras_rescnet.mistake import Mistake, nearest, shorten
+from keras_rescnet.models.parts import activates_with, last_operation
 
 
 def grad_cam(model: keras.Model, images, classes=None, layer: str | None = None) -> np.ndarray:
@@ -25,8 +26,8 @@ def grad_cam(model: keras.Model, images, classes=None, layer: str | None = None)
         map_ij  = relu(sum_k alpha_k A_ijk)                            (N, H, W)
 
     The model is called as it is, in inference, so that models of every kind will do, with other
-    models nested in them to any depth. A softmax or sigmoid that is the last layer, or the
-    activation of the last layer, is left out.
+    models nested in them to any depth. A softmax, log-softmax or sigmoid at the end, as a layer, an
+    operation or an activation of the last layer, is left out.
 
     Reference:
         Selvaraju et al., "Grad-CAM: Visual explanations from deep networks via gradient-based
@@ -226,7 +227,8 @@ def _maps(model, images):
         )
     rows = ops.convert_to_numpy(ops.cast(logits, "float32"))
     add_up = rows.shape[1] > 1 and (rows >= 0).all() and np.allclose(rows.sum(1), 1.0, atol=1e-2)
-    if add_up and _last_operation(model) is None:  # as of a subclassed model: `_logits_of`
+    linear = getattr(last_operation(model), "activation", None) is keras.activations.linear
+    if add_up and not linear:  # a softmax that `_logits_of` does not find
         raise Mistake(
             "A model must return logits (N, classes): take its softmax off. "
             f"Received: {model.name}, which returns probabilities."
@@ -279,14 +281,13 @@ def _indices(classes, logits):
 
 @contextlib.contextmanager
 def _logits_of(model) -> Iterator[str | None]:
-    """Within it, a model that ends in softmax or sigmoid returns what these are applied to.
+    """Within it, a model that ends in a softmax or sigmoid returns what it is applied to.
 
     Yields the name of what is left out.
     """
-    last = _last_operation(model)
-    activation = getattr(last, "activation", None)
-    name = getattr(activation, "__name__", type(last).__name__.lower())
-    if name not in ("softmax", "sigmoid"):
+    last = last_operation(model)
+    activation, name = getattr(last, "activation", None), activates_with(last)
+    if name not in ("softmax", "log_softmax", "logsoftmax", "sigmoid"):
         yield None
     elif activation is not None:
         last.activation = keras.activations.linear
@@ -297,10 +298,3 @@ def _logits_of(model) -> Iterator[str | None]:
     else:
         with watching(last, lambda inputs, _: inputs):
             yield name
-
-
-def _last_operation(model):
-    sequential = isinstance(model, keras.Sequential)
-    operations = model.layers if sequential else getattr(model, "operations", [])
-    last = operations[-1] if operations else None
-    return _last_operation(last) if isinstance(last, keras.Model) else last

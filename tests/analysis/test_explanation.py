@@ -112,6 +112,19 @@ def with_softmax_operation(inner, head):
     return keras.Model(model.input, keras.ops.softmax(model.output))
 
 
+def with_softmax_before_a_linear_activation(inner, head):
+    return keras.Sequential([with_softmax_layer(inner, head), layers.Activation("linear")])
+
+
+def with_log_softmax(inner, head):
+    return keras.Sequential([flat(inner, head), layers.Activation("log_softmax")])
+
+
+def with_log_softmax_operation(inner, head):
+    model = flat(inner, head)
+    return keras.Model(model.input, keras.ops.log_softmax(model.output))
+
+
 @pytest.mark.parametrize(
     "build",
     [
@@ -121,6 +134,9 @@ def with_softmax_operation(inner, head):
         with_softmax,
         with_softmax_layer,
         with_softmax_operation,
+        with_softmax_before_a_linear_activation,
+        with_log_softmax,
+        with_log_softmax_operation,
     ],
 )
 def test_maps_of_nested_models_are_those_of_flat_ones(build):
@@ -203,9 +219,12 @@ def test_the_probability_is_what_a_model_with_a_sigmoid_returns(classes):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_a_subclassed_model_that_ends_in_softmax_is_refused():
-    """Its graph is not known: the softmax cannot be left out."""
+@pytest.mark.parametrize("kind", ["subclassed", "function"])
+def test_a_softmax_that_cannot_be_left_out_is_refused(kind):
+    """As that of a model whose graph is not known, or of a function of a user's own."""
     model = subclassed(backbone(), layers.Dense(4, activation="softmax"))
+    if kind == "function":
+        model = flat(backbone(), layers.Dense(4, activation=lambda x: keras.ops.softmax(x)))
     with pytest.raises(kr.Mistake, match="take its softmax off. Received: .*returns probabilities"):
         kr.grad_cam(model, IMAGES)
     known = flat(backbone(), layers.Dense(2, kernel_initializer="zeros"))
