@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_rescnet.analysis.derivatives import gradient
-from keras_rescnet.analysis.responses import TRANSPARENT
+from keras_rescnet.analysis.responses import is_transparent
 from keras_rescnet.analysis.watching import layers_of, watching
 from keras_rescnet.layers import RCLayer
 from keras_rescnet.mistake import Mistake, nearest, shorten
@@ -169,7 +169,7 @@ def explain(
         multi_label: Whether a picture has any number of classes.
         batch_size: Images per call of the model.
     """
-    addresses = layers_of(model)
+    addresses = _operations_of(model)
     calibrated = any(isinstance(part, RCLayer) for part in addresses)
     found = []
     for start in range(0, len(images), batch_size):
@@ -203,7 +203,7 @@ def _batch(images):
 
 
 def _maps(model, images):
-    """Returns the layers that return maps or sequences, with their shapes by call, and logits."""
+    """Returns what returns maps or sequences, with their shapes by call, and the logits."""
     found = []
 
     def watch(layer):
@@ -216,7 +216,7 @@ def _maps(model, images):
         return watching(layer, note)
 
     with contextlib.ExitStack() as stack:
-        for layer in layers_of(model):
+        for layer in _operations_of(model):
             if not isinstance(layer, keras.Model):
                 stack.enter_context(watch(layer))
         logits = model(images, training=False)
@@ -236,13 +236,23 @@ def _maps(model, images):
     return found, logits
 
 
+def _operations_of(model):
+    """Returns `layers_of` a model, and the operations such as `x + y` in the graphs of models."""
+    found = layers_of(model)
+    for whole, address in {model: "", **found}.items():
+        prefix = f"{address}/" if address else ""
+        for operation in whole.operations if isinstance(whole, keras.Function) else ():
+            found.setdefault(operation, prefix + operation.name)
+    return found
+
+
 def _target(model, maps, layer):
-    """Returns the layer of a name, or the last that makes a map."""
+    """Returns the layer or operation of a name, or the last that makes a map."""
     if layer is not None:
-        addresses = layers_of(model)
+        addresses = _operations_of(model)
         named = {addresses[called]: called for called, shape in maps if len(shape) == 4}
         return named[_address(model, named, layer)]
-    made = [(called, shape) for called, shape in maps if not isinstance(called, TRANSPARENT)]
+    made = [(called, shape) for called, shape in maps if not is_transparent(called)]
     if not made or len(made[-1][1]) != 4:
         last = f"whose last are of shape {made[-1][1]}" if made else "which has none"
         raise Mistake(

@@ -190,6 +190,22 @@ def test_of_a_layer_that_is_called_twice_the_last_call_counts():
     np.testing.assert_allclose(found, kr.grad_cam(other, images, 1, "again"), atol=1e-7)
 
 
+def test_of_a_sum_that_is_an_operation_the_map_is_that_of_the_sum():
+    def block(add, activate):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((12, 12, 3))
+        x = layers.Conv2D(4, 3)(inputs)
+        inner = keras.Model(inputs, activate(add([x, layers.Conv2D(4, 1)(x)])), name="inner")
+        outer = keras.Input((12, 12, 3))
+        return flat(keras.Model(outer, inner(outer)), layers.Dense(4))
+
+    expected = kr.grad_cam(block(layers.Add(), layers.Activation(kr.gclu)), IMAGES, CLASSES)
+    model = block(lambda pair: pair[0] + pair[1], kr.gclu)
+    np.testing.assert_array_equal(kr.grad_cam(model, IMAGES, CLASSES), expected)
+    ((kind, address), _), *_ = explain(model, IMAGES)[0].maps.items()
+    assert kind == "Grad-CAM" and address.startswith("inner/gclu_operation")
+
+
 def test_explanations_are_the_maps_in_batches(resnet):
     found = explain(resnet, IMAGES, label=1, layer="stage2_block1_out", batch_size=2)
     assert [part.label for part in found] == [1, 1, 1]
