@@ -62,6 +62,14 @@ def activation_of(name, value):
     )
 
 
+def hidden_activation_of(value, dtype):
+    """Returns the `hidden_activation` of a layer: of one that is a layer, a copy of its own."""
+    activation = activation_of("hidden_activation", value)
+    if isinstance(activation, keras.layers.Layer):
+        return type(activation).from_config({**activation.get_config(), "dtype": dtype})
+    return activation
+
+
 def initializer_of(name, value):
     """Returns the initializer that `keras.initializers.get` finds for an argument."""
     try:
