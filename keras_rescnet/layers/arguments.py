@@ -1,6 +1,7 @@
 """Checks of what layers and builders of models are given."""
 
 import math
+import numbers
 
 import keras
 
@@ -97,5 +98,10 @@ def check_rank(layer, input_shape, rank, expected):
         )
 
 
+def is_integer(value):
+    """Returns whether a value is an integer, of Python or of numpy."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
 def _is_count(value):
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return is_integer(value) and value > 0

@@ -84,7 +84,7 @@ class RCLayer(keras.layers.Layer):
         if reduction is not None:
             check_count("reduction", reduction)
         check_positive("epsilon", epsilon)
-        self.reduction = reduction
+        self.reduction = reduction and int(reduction)
         self.hidden_activation = hidden_activation_of(hidden_activation, statistics_dtype(self))
         if reduction is None and self.hidden_activation is not keras.activations.linear:
             raise Mistake(

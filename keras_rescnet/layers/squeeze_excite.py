@@ -52,7 +52,7 @@ class SqueezeExcite(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         check_count("reduction", reduction)
-        self.reduction = reduction
+        self.reduction = int(reduction)
         self.use_bias = use_bias
         self.hidden_activation = hidden_activation_of(hidden_activation, statistics_dtype(self))
 

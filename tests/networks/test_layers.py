@@ -1,5 +1,6 @@
 """One exam for every layer; the equations of each are tested elsewhere, against the reference."""
 
+import json
 import subprocess
 import sys
 
@@ -329,3 +330,19 @@ def test_a_hidden_activation_that_is_a_layer_is_built_with_each_layer_of_its_own
         assert layer.count_params() == (16 * 4 + 4) + 4 + 2 * (4 * 16 + 16)
     assert made[0].hidden.activation is not made[1].hidden.activation
     assert not shared.built
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda number: layers.RCLayer(number),
+        lambda number: layers.GatherExcite(extent=number),
+        lambda number: layers.MultiScaleRecalibration(number, scales=(number,)),
+        lambda number: layers.PooledDense(number, number),
+        lambda number: layers.WindowAttention(number, number, number - number),
+    ],
+)
+def test_counts_may_be_of_numpy(make):
+    config, expected = make(np.int64(4)).get_config(), make(4).get_config()
+    assert config == {**expected, "name": config["name"]}
+    json.dumps({key: value for key, value in config.items() if key != "dtype"})
