@@ -65,12 +65,15 @@ def compiled(function, *, eager, plain=None, always=None):
         return alone(*arguments), gradient
 
     def alone(*arguments):
-        # Cut off, or TensorFlow would also differentiate the loop, and keep all that it computes
-        given = ((_given,),) * len(arguments)
-        return loop(*given)(*([(tf.stop_gradient(argument),)] for argument in arguments))
+        groups = [[(argument,)] for argument in arguments]
+        traced = loop(*((_given,),) * len(arguments)).get_concrete_function(*groups)
+        # Or TensorFlow would also differentiate the loop, and keep all that it computes. Not with
+        # `tf.stop_gradient`: where `tf.vectorized_map` drops the written gradient, it would leave 0
+        with record.stop_recording():
+            return traced(*groups)
 
     def run(*arguments):
-        if tf.executing_eagerly():
+        if tf.executing_eagerly() or _is_mapped():
             return eager(*arguments)
         recorded = record.could_possibly_record()
         forwards = forwardprop_util.pack_tangents(arguments).tangents
@@ -88,6 +91,15 @@ def compiled(function, *, eager, plain=None, always=None):
         return alone(*arguments)
 
     return run
+
+
+def _is_mapped():
+    """Returns whether this is the body of `tf.vectorized_map`, or of Jacobians, which use it.
+
+    It keeps operations and drops written gradients, without which bits, as in `cast`, have none.
+    """
+    scopes = tf.get_current_name_scope().split("/")
+    return any(scope.startswith("loop_body") for scope in scopes)
 
 
 def _terms(tensor):

@@ -59,8 +59,8 @@ def evaluate(
         on its training pictures.
 
     Raises:
-        Mistake: if there is no finished run or no such data, or the classes are not those of the
-            model.
+        Mistake: if there is no finished run or no such data, or the model does not return logits of
+            the data's classes.
 
     Example:
 
@@ -73,6 +73,7 @@ def evaluate(
     """
     from keras_rescnet import data
     from keras_rescnet.analysis.runs import load_run
+    from keras_rescnet.models.parts import check_logits
 
     if not isinstance(dataset, data.Dataset | None):
         raise Mistake(f"`dataset` must be a kr.data.Dataset. Received: dataset={shorten(dataset)}.")
@@ -92,6 +93,7 @@ def evaluate(
             "`run` must be the folder of a finished run, or a keras.Model with a `dataset`. "
             f"Received: run={shorten(run)}, dataset={shorten(dataset)}."
         )
+    check_logits(model, "the evaluation")
     examples = data.load(chosen, split, None if data_dir is None else str(data_dir))
     if finished is not None:
         examples = finished.as_tested(examples)

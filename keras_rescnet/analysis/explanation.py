@@ -10,10 +10,11 @@ import numpy as np
 from keras import ops
 
 from keras_rescnet.analysis.derivatives import gradient
-from keras_rescnet.analysis.responses import TRANSPARENT
+from keras_rescnet.analysis.responses import is_transparent
 from keras_rescnet.analysis.watching import layers_of, watching
 from keras_rescnet.layers import RCLayer
 from keras_rescnet.mistake import Mistake, nearest, shorten
+from keras_rescnet.models.parts import activates_with, last_operation
 
 
 def grad_cam(model: keras.Model, images, classes=None, layer: str | None = None) -> np.ndarray:
@@ -25,8 +26,8 @@ def grad_cam(model: keras.Model, images, classes=None, layer: str | None = None)
         map_ij  = relu(sum_k alpha_k A_ijk)                            (N, H, W)
 
     The model is called as it is, in inference, so that models of every kind will do, with other
-    models nested in them to any depth. A softmax or sigmoid that is the last layer, or the
-    activation of the last layer, is left out.
+    models nested in them to any depth. A softmax, log-softmax or sigmoid at the end, as a layer, an
+    operation or an activation of the last layer, is left out.
 
     Reference:
         Selvaraju et al., "Grad-CAM: Visual explanations from deep networks via gradient-based
@@ -168,7 +169,7 @@ def explain(
         multi_label: Whether a picture has any number of classes.
         batch_size: Images per call of the model.
     """
-    addresses = layers_of(model)
+    addresses = _operations_of(model)
     calibrated = any(isinstance(part, RCLayer) for part in addresses)
     found = []
     for start in range(0, len(images), batch_size):
@@ -202,7 +203,7 @@ def _batch(images):
 
 
 def _maps(model, images):
-    """Returns the layers that return maps or sequences, with their shapes by call, and logits."""
+    """Returns what returns maps or sequences, with their shapes by call, and the logits."""
     found = []
 
     def watch(layer):
@@ -215,7 +216,7 @@ def _maps(model, images):
         return watching(layer, note)
 
     with contextlib.ExitStack() as stack:
-        for layer in layers_of(model):
+        for layer in _operations_of(model):
             if not isinstance(layer, keras.Model):
                 stack.enter_context(watch(layer))
         logits = model(images, training=False)
@@ -226,7 +227,8 @@ def _maps(model, images):
         )
     rows = ops.convert_to_numpy(ops.cast(logits, "float32"))
     add_up = rows.shape[1] > 1 and (rows >= 0).all() and np.allclose(rows.sum(1), 1.0, atol=1e-2)
-    if add_up and _last_operation(model) is None:  # as of a subclassed model: `_logits_of`
+    linear = getattr(last_operation(model), "activation", None) is keras.activations.linear
+    if add_up and not linear:  # a softmax that `_logits_of` does not find
         raise Mistake(
             "A model must return logits (N, classes): take its softmax off. "
             f"Received: {model.name}, which returns probabilities."
@@ -234,13 +236,23 @@ def _maps(model, images):
     return found, logits
 
 
+def _operations_of(model):
+    """Returns `layers_of` a model, and the operations such as `x + y` in the graphs of models."""
+    found = layers_of(model)
+    for whole, address in {model: "", **found}.items():
+        prefix = f"{address}/" if address else ""
+        for operation in whole.operations if isinstance(whole, keras.Function) else ():
+            found.setdefault(operation, prefix + operation.name)
+    return found
+
+
 def _target(model, maps, layer):
-    """Returns the layer of a name, or the last that makes a map."""
+    """Returns the layer or operation of a name, or the last that makes a map."""
     if layer is not None:
-        addresses = layers_of(model)
+        addresses = _operations_of(model)
         named = {addresses[called]: called for called, shape in maps if len(shape) == 4}
         return named[_address(model, named, layer)]
-    made = [(called, shape) for called, shape in maps if not isinstance(called, TRANSPARENT)]
+    made = [(called, shape) for called, shape in maps if not is_transparent(called)]
     if not made or len(made[-1][1]) != 4:
         last = f"whose last are of shape {made[-1][1]}" if made else "which has none"
         raise Mistake(
@@ -279,14 +291,13 @@ def _indices(classes, logits):
 
 @contextlib.contextmanager
 def _logits_of(model) -> Iterator[str | None]:
-    """Within it, a model that ends in softmax or sigmoid returns what these are applied to.
+    """Within it, a model that ends in a softmax or sigmoid returns what it is applied to.
 
     Yields the name of what is left out.
     """
-    last = _last_operation(model)
-    activation = getattr(last, "activation", None)
-    name = getattr(activation, "__name__", type(last).__name__.lower())
-    if name not in ("softmax", "sigmoid"):
+    last = last_operation(model)
+    activation, name = getattr(last, "activation", None), activates_with(last)
+    if name not in ("softmax", "log_softmax", "logsoftmax", "sigmoid"):
         yield None
     elif activation is not None:
         last.activation = keras.activations.linear
@@ -297,10 +308,3 @@ def _logits_of(model) -> Iterator[str | None]:
     else:
         with watching(last, lambda inputs, _: inputs):
             yield name
-
-
-def _last_operation(model):
-    sequential = isinstance(model, keras.Sequential)
-    operations = model.layers if sequential else getattr(model, "operations", [])
-    last = operations[-1] if operations else None
-    return _last_operation(last) if isinstance(last, keras.Model) else last

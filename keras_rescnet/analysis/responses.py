@@ -11,6 +11,7 @@ from keras_rescnet.analysis.evaluation import predictions
 from keras_rescnet.analysis.normality import gaussian_distance, normality, scatter
 from keras_rescnet.layers import GCLU
 from keras_rescnet.mistake import Mistake, shorten
+from keras_rescnet.surgery.activations import activation_name
 
 _ACTIVATIONS = (
     layers.Activation,
@@ -22,7 +23,7 @@ _ACTIVATIONS = (
 )
 
 # Layers behind the last block's activation that are not part of a block
-TRANSPARENT = (
+_TRANSPARENT = (
     layers.MaxPooling2D,
     layers.AveragePooling2D,
     layers.Dropout,
@@ -31,6 +32,15 @@ TRANSPARENT = (
     layers.Reshape,
     layers.ZeroPadding2D,
 )
+# The same as operations: `keras.ops.max_pool(x)` leaves a `MaxPool` in the graph
+_TRANSPARENT_OPERATIONS = ("AveragePool", "Cast", "MaxPool", "Pad", "Reshape")
+
+
+def is_transparent(operation: keras.Operation) -> bool:
+    """Returns whether an operation behind the last block's activation is not part of a block."""
+    name = type(operation).__name__
+    is_layer = isinstance(operation, layers.Layer)
+    return isinstance(operation, _TRANSPARENT) if is_layer else name in _TRANSPARENT_OPERATIONS
 
 
 def response_model(model, layer=None):
@@ -79,22 +89,21 @@ def response_model(model, layer=None):
 
 
 class _Call(typing.NamedTuple):
-    """A call of a layer of a copied model: its first input and its first output."""
+    """A call of an operation of a copied model: its first input and its first output."""
 
-    layer: keras.layers.Layer
+    layer: keras.Operation
     input: keras.KerasTensor
     output: keras.KerasTensor
 
 
 def _copy(model):
-    """Returns the input of a copy of `model`, and the calls of its layers in their order."""
+    """Returns the input of a copy of `model`, and the calls of its operations in their order."""
     calls = []
 
     def call(layer, *args, **kwargs):
         output = layer(*args, **kwargs)
-        if isinstance(layer, keras.layers.Layer):
-            given = tree.flatten((args, kwargs))[0]
-            calls.append(_Call(layer, given, tree.flatten(output)[0]))
+        given = [x for x in tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)]
+        calls.append(_Call(layer, given[0], tree.flatten(output)[0]))
         return output
 
     if isinstance(model, keras.Sequential):
@@ -117,12 +126,13 @@ def _before_last_activation(calls, name):
         )
     maker_of = {id(call.output): call for call in maps}
     last = maps[-1]
-    while isinstance(last.layer, TRANSPARENT) and id(last.input) in maker_of:
+    while is_transparent(last.layer) and id(last.input) in maker_of:
         last = maker_of[id(last.input)]
     if isinstance(last.layer, keras.Model):
         inputs, inner = _copy(last.layer)
         return keras.Model(inputs, _before_last_activation(inner, last.layer.name))(last.input)
-    if isinstance(last.layer, _ACTIVATIONS):
+    is_layer = isinstance(last.layer, layers.Layer)
+    if isinstance(last.layer, _ACTIVATIONS) or (not is_layer and activation_name(last.layer)):
         return last.input
     linear = keras.activations.linear
     if getattr(last.layer, "activation", linear) is not linear:

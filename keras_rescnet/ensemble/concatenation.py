@@ -78,7 +78,7 @@ def concatenate(
     }
     features = [own[id(model)](images) for model in models]
     side_by_side = keras.layers.Concatenate(name="features")(features)
-    count = heads[0].units if classes is None else classes
+    count = heads[0].units if classes is None else int(classes)
     logits = keras.layers.Dense(
         count,
         kernel_initializer="zeros",

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from keras_rescnet.mistake import Mistake, shorten
-from keras_rescnet.models.parts import last_activation, of_tensors
+from keras_rescnet.models.parts import check_logits, of_tensors
 
 
 def checked(model, mean, std, multi_label):
@@ -28,11 +28,7 @@ def checked(model, mean, std, multi_label):
             f"Received: model={shorten(model)}, input_shape={shorten(shape)}, "
             f"output_shape={shorten(output)}."
         )
-    if last := last_activation(model):
-        raise Mistake(
-            "`model` must return logits, to which an export applies softmax or sigmoid itself: "
-            f"take the last activation off. Received: {model.name}, which ends in {last}."
-        )
+    check_logits(model, "an export")
     try:
         numbers = np.array([mean, std], "float64")
         fits = numbers.shape == (2, shape[-1]) and np.all(np.isfinite(numbers))

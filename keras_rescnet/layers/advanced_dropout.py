@@ -61,7 +61,7 @@ class AdvancedDropout(keras.layers.Layer):
         super().__init__(**kwargs)
         check_count("reduction", reduction)
         check_positive("sigma", sigma)
-        self.reduction = reduction
+        self.reduction = int(reduction)
         self.mu = mu
         self.sigma = sigma
         self.seed = seed

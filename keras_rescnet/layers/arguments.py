@@ -1,6 +1,7 @@
 """Checks of what layers and builders of models are given."""
 
 import math
+import numbers
 
 import keras
 
@@ -62,6 +63,14 @@ def activation_of(name, value):
     )
 
 
+def hidden_activation_of(value, dtype):
+    """Returns the `hidden_activation` of a layer: of one that is a layer, a copy of its own."""
+    activation = activation_of("hidden_activation", value)
+    if isinstance(activation, keras.layers.Layer):
+        return type(activation).from_config({**activation.get_config(), "dtype": dtype})
+    return activation
+
+
 def initializer_of(name, value):
     """Returns the initializer that `keras.initializers.get` finds for an argument."""
     try:
@@ -89,5 +98,10 @@ def check_rank(layer, input_shape, rank, expected):
         )
 
 
+def is_integer(value):
+    """Returns whether a value is an integer, of Python or of numpy."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
 def _is_count(value):
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return is_integer(value) and value > 0

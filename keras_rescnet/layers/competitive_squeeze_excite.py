@@ -47,7 +47,7 @@ class CompetitiveSqueezeExcite(CalibrationLayer):
     def __init__(self, reduction: int = 16, **kwargs):
         super().__init__(**kwargs)
         check_count("reduction", reduction)
-        self.reduction = reduction
+        self.reduction = int(reduction)
 
     def build(self, residual_shape, identity_shape):
         """Makes the dense layers."""

@@ -46,7 +46,7 @@ class ConvolutionalBlockAttention(CalibrationLayer):
     def __init__(self, reduction: int = 16, **kwargs):
         super().__init__(**kwargs)
         check_count("reduction", reduction)
-        self.reduction = reduction
+        self.reduction = int(reduction)
 
     def build(self, input_shape):
         """Makes the dense layers, the convolution and its normalization."""

@@ -44,7 +44,7 @@ class CoordinateAttention(CalibrationLayer):
     def __init__(self, reduction: int = 32, **kwargs):
         super().__init__(**kwargs)
         check_count("reduction", reduction)
-        self.reduction = reduction
+        self.reduction = int(reduction)
 
     def build(self, input_shape):
         """Makes the dense layers and the normalization."""

@@ -52,7 +52,7 @@ class EfficientChannelAttention(CalibrationLayer):
                     "`kernel_size` must be odd, for the kernel to have a middle. "
                     f"Received: kernel_size={kernel_size}."
                 )
-        self.kernel_size = kernel_size
+        self.kernel_size = kernel_size and int(kernel_size)
 
     def build(self, input_shape):
         """Makes the kernel."""

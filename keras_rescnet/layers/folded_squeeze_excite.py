@@ -52,7 +52,7 @@ class FoldedSqueezeExcite(InnerImaging):
     def __init__(self, groups: int = 4, reduction: int = 16, filters: int | None = None, **kwargs):
         super().__init__((3, 3), reduction, filters, **kwargs)
         check_count("groups", groups)
-        self.groups = groups
+        self.groups = int(groups)
 
     def _picture_size(self, channels):
         if self.groups < 2 or channels % self.groups or channels // self.groups < 3:

@@ -58,7 +58,7 @@ class GatherExcite(CalibrationLayer):
                     "`extent` must be a power of 2 and above 1 with weights, which halve the map. "
                     f"Received: extent={extent}, weighted=True."
                 )
-        self.extent = extent
+        self.extent = extent and int(extent)
         self.weighted = weighted
 
     def build(self, input_shape):

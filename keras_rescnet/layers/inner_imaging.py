@@ -22,8 +22,8 @@ class InnerImaging(CalibrationLayer):
         check_count("reduction", reduction)
         if filters is not None:
             check_count("filters", filters)
-        self.reduction = reduction
-        self.filters = filters
+        self.reduction = int(reduction)
+        self.filters = filters and int(filters)
         self._kernel_size = kernel_size
 
     def build(self, residual_shape, identity_shape):

@@ -49,8 +49,8 @@ class MultiScaleRecalibration(CalibrationLayer):
         super().__init__(**kwargs)
         check_count("reduction", reduction)
         check_counts("scales", scales)
-        self.reduction = reduction
-        self.scales = tuple(scales)
+        self.reduction = int(reduction)
+        self.scales = tuple(map(int, scales))
 
     def build(self, input_shape):
         """Makes a dense layer per scale, the normalization and the gate."""

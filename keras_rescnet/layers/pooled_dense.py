@@ -56,8 +56,8 @@ class PooledDense(keras.layers.Layer):
         check_count("units", units)
         check_count("pool_size", pool_size)
         check_rate("dropout", dropout)
-        self.units = units
-        self.pool_size = pool_size
+        self.units = int(units)
+        self.pool_size = int(pool_size)
         self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
         self.kernel_initializer = initializer_of("kernel_initializer", kernel_initializer)
         self.bias_initializer = initializer_of("bias_initializer", bias_initializer)

@@ -10,9 +10,9 @@ from keras import ops
 from keras_rescnet.gaussian import cast, exp_tail, fused, normal_density, normal_tail
 from keras_rescnet.initializers import fan_in_uniform
 from keras_rescnet.layers.arguments import (
-    activation_of,
     check_count,
     check_positive,
+    hidden_activation_of,
     initializer_of,
 )
 from keras_rescnet.layers.images import check_images, statistics_dtype
@@ -84,8 +84,8 @@ class RCLayer(keras.layers.Layer):
         if reduction is not None:
             check_count("reduction", reduction)
         check_positive("epsilon", epsilon)
-        self.reduction = reduction
-        self.hidden_activation = activation_of("hidden_activation", hidden_activation)
+        self.reduction = reduction and int(reduction)
+        self.hidden_activation = hidden_activation_of(hidden_activation, statistics_dtype(self))
         if reduction is None and self.hidden_activation is not keras.activations.linear:
             raise Mistake(
                 "`hidden_activation` needs a hidden layer: give a `reduction`. "
@@ -130,6 +130,8 @@ class RCLayer(keras.layers.Layer):
             **{**fan_in_uniform(fan_in), **own},
         )
         dense.build((None, fan_in))
+        if isinstance(activation, keras.layers.Layer):
+            activation.build((None, 1, 1, units))
         return dense
 
     def call(self, inputs):

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_rescnet.initializers import small_normal
-from keras_rescnet.layers.arguments import check_rank
+from keras_rescnet.layers.arguments import check_rank, is_integer
 from keras_rescnet.layers.images import statistics_dtype
 from keras_rescnet.mistake import Mistake
 
@@ -39,7 +39,7 @@ class SelfAttention(keras.layers.Layer):
 
     def __init__(self, heads: int, **kwargs):
         super().__init__(**kwargs)
-        self.heads = heads
+        self.heads = int(heads) if is_integer(heads) else heads  # `build` checks it
 
     def build(self, input_shape):
         """Makes the two dense layers for the channels of `input_shape`."""
@@ -92,7 +92,7 @@ def split_heads(x, heads):
 
 def check_heads(heads, width):
     """Raises a `Mistake` unless `heads` is a positive integer that divides `width`."""
-    if not isinstance(heads, int) or isinstance(heads, bool) or heads < 1 or width % heads:
+    if not is_integer(heads) or heads < 1 or width % heads:
         raise Mistake(
             "`heads` must be a positive integer that divides the width. "
             f"Received: heads={heads!r}, width={width}."

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_rescnet.initializers import fan_in_uniform
-from keras_rescnet.layers.arguments import activation_of, check_count
+from keras_rescnet.layers.arguments import check_count, hidden_activation_of
 from keras_rescnet.layers.images import check_images, statistics_dtype
 
 
@@ -52,9 +52,9 @@ class SqueezeExcite(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         check_count("reduction", reduction)
-        self.reduction = reduction
+        self.reduction = int(reduction)
         self.use_bias = use_bias
-        self.hidden_activation = activation_of("hidden_activation", hidden_activation)
+        self.hidden_activation = hidden_activation_of(hidden_activation, statistics_dtype(self))
 
     def build(self, input_shape):
         """Makes the dense layers for the channels of `input_shape`."""
@@ -74,6 +74,8 @@ class SqueezeExcite(keras.layers.Layer):
             **fan_in_uniform(fan_in),
         )
         dense.build((None, fan_in))
+        if isinstance(activation, keras.layers.Layer):
+            activation.build((None, 1, 1, units))
         return dense
 
     def call(self, inputs):

@@ -60,7 +60,7 @@ class WhiteningConv2D(keras.layers.Layer):
         check_channels_last("WhiteningConv2D")
         check_count("kernel_size", kernel_size)
         check_positive("epsilon", epsilon)
-        self.kernel_size = kernel_size
+        self.kernel_size = int(kernel_size)
         self.epsilon = epsilon
 
     def build(self, input_shape):

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_rescnet.initializers import small_normal
-from keras_rescnet.layers.arguments import check_count
+from keras_rescnet.layers.arguments import check_count, is_integer
 from keras_rescnet.layers.self_attention import SelfAttention
 from keras_rescnet.mistake import Mistake
 
@@ -48,13 +48,13 @@ class WindowAttention(SelfAttention):
     def __init__(self, heads: int, window_size: int, shift: int = 0, **kwargs):
         super().__init__(heads, **kwargs)
         check_count("window_size", window_size)
-        if not isinstance(shift, int) or not 0 <= shift < window_size:
+        if not is_integer(shift) or not 0 <= shift < window_size:
             raise Mistake(
                 "`shift` must be at least 0 and less than `window_size`. "
                 f"Received: shift={shift!r}, window_size={window_size}."
             )
-        self.window_size = window_size
-        self.shift = shift
+        self.window_size = int(window_size)
+        self.shift = int(shift)
 
     def build(self, input_shape):
         """Makes the dense layers and the biases for a map of `input_shape`."""

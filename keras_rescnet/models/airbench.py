@@ -83,7 +83,7 @@ def Airbench94(
         x = activated(x, activation, f"stage{stage}_2_activation")
     x = layers.GlobalMaxPooling2D(name="pool")(x)
     logits = layers.Dense(
-        classes,
+        int(classes),
         use_bias=False,
         kernel_initializer=RandomNormal(stddev=1.0 / x.shape[-1]),
         dtype="float32",

@@ -87,6 +87,6 @@ def AlexNet(
     x = PooledDense(hidden, pool_size=6, dropout=0.5, **initializers, name="fc1")(x)
     x = activated(x, activation, "fc1_activation")
     x = layers.Dropout(0.5, name="fc1_dropout")(x)
-    x = layers.Dense(hidden, **fan_in_uniform(hidden), name="fc2")(x)
+    x = layers.Dense(int(hidden), **fan_in_uniform(hidden), name="fc2")(x)
     x = activated(x, activation, "fc2_activation")
     return keras.Model(inputs, logits(x, classes), name=name)

@@ -8,7 +8,13 @@ import keras
 from keras import layers
 
 from keras_rescnet.initializers import fan_in_uniform
-from keras_rescnet.layers.arguments import activation_of, check_count, check_rate, initializer_of
+from keras_rescnet.layers.arguments import (
+    activation_of,
+    check_count,
+    check_rate,
+    initializer_of,
+    is_integer,
+)
 from keras_rescnet.layers.batch_normalization import BatchNormalization
 from keras_rescnet.layers.images import check_channels_last
 from keras_rescnet.mistake import Mistake, shorten
@@ -32,7 +38,7 @@ def image_input(input_shape, at_least=1):
     least = (at_least, at_least, 1)
     fits = len(sizes) == 3 and sizes[2] is not None
     if not fits or not all(
-        size is None or (isinstance(size, int) and size >= limit)
+        size is None or (is_integer(size) and size >= limit)
         for size, limit in zip(sizes, least, strict=True)
     ):
         raise Mistake(
@@ -192,7 +198,7 @@ def logits(x, classes, logits_initializer=None):
     initializers = fan_in_uniform(x.shape[-1])
     if logits_initializer is not None:
         initializers = {"kernel_initializer": _clone("logits_initializer", logits_initializer)}
-    return layers.Dense(classes, dtype="float32", name="logits", **initializers)(x)
+    return layers.Dense(int(classes), dtype="float32", name="logits", **initializers)(x)
 
 
 def linear_rates(last, depth):

@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import keras
 
+from keras_rescnet.mistake import Mistake
+
 _PARTS = (keras.layers.Layer, keras.random.SeedGenerator, keras.optimizers.Optimizer)
 # Layers and operations that pass probabilities on as they are
 _PASSING = ("Identity", "Dropout", "Flatten", "Reshape", "Cast")
@@ -97,18 +99,39 @@ def _numbered(stem, number):
     return f"{stem}_{number}" if number else stem
 
 
-def last_activation(model):
-    """Returns "softmax" or "sigmoid" if a model ends in it, in a nested model too, else `None`."""
+def last_operation(model):
+    """Returns what computes a model's outputs, in a nested model too; `None` if it is not known.
+
+    Operations that pass on what they read are left out.
+    """
     # In the order of the graph: the last gives the output, the one before feeds it alone, ...
     sequential = isinstance(model, keras.Sequential)
     for operation in reversed(model.layers if sequential else getattr(model, "operations", [])):
         if isinstance(operation, keras.Model):
-            return last_activation(operation)
+            return last_operation(operation)
         kind = type(operation).__name__
-        activation = getattr(operation, "activation", None)
-        name = getattr(activation, "__name__", kind.lower())
-        if name in ("softmax", "sigmoid"):
-            return name
-        if kind not in _PASSING and not (kind == "Activation" and name == "linear"):
-            return None
+        linear = getattr(operation, "activation", None) is keras.activations.linear
+        if kind not in _PASSING and not (kind == "Activation" and linear):
+            return operation
     return None
+
+
+def activates_with(operation) -> str:
+    """Returns the name of the activation of an operation, or of what is nothing else."""
+    activation = getattr(operation, "activation", None)
+    return getattr(activation, "__name__", type(operation).__name__.lower())
+
+
+def last_activation(model):
+    """Returns "softmax" or "sigmoid" if a model ends in it, in a nested model too, else `None`."""
+    name = activates_with(last_operation(model))
+    return name if name in ("softmax", "sigmoid") else None
+
+
+def check_logits(model, what):
+    """Raises a `Mistake` if a model ends in softmax or sigmoid, which `what` applies itself."""
+    if last := last_activation(model):
+        raise Mistake(
+            f"`model` must return logits, to which {what} applies softmax or sigmoid itself: take "
+            f"the last activation off. Received: {model.name}, which ends in {last}."
+        )

@@ -8,7 +8,7 @@ from keras import layers
 
 from keras_rescnet.initializers import small_normal
 from keras_rescnet.layers import PatchMerging, WindowAttention
-from keras_rescnet.layers.arguments import check_count, check_counts
+from keras_rescnet.layers.arguments import check_count, check_counts, is_integer
 from keras_rescnet.mistake import Mistake
 from keras_rescnet.models.blocks import (
     Activation,
@@ -79,7 +79,7 @@ def Swin(
         )
     inputs, x = image_patches(input_shape, patch_size, width)
     x = layers.LayerNormalization(epsilon=1e-5, name="patch_norm")(x)
-    if not isinstance(window_size, int) or not 1 <= window_size <= min(x.shape[1:3]):
+    if not is_integer(window_size) or not 1 <= window_size <= min(x.shape[1:3]):
         raise Mistake(
             "`window_size` must be from 1 to the side of the first map, `input_shape` / "
             f"`patch_size`. Received: window_size={window_size!r}, a map of {_size(x)}."

@@ -29,9 +29,9 @@ def image_patches(input_shape, patch_size, width):
             f"Received: input_shape={tuple(input_shape)}, patch_size={patch_size}."
         )
     x = layers.Conv2D(
-        width,
-        patch_size,
-        strides=patch_size,
+        int(width),
+        int(patch_size),
+        strides=int(patch_size),
         **fan_in_uniform(patch_size**2 * inputs.shape[-1]),
         name="patch_embedding",
     )(inputs)

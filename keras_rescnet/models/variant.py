@@ -28,6 +28,10 @@ def variant(
     def decorate(documented):
         @functools.wraps(documented)
         def size(**options):
+            if unknown := [name for name in options if name not in signature.parameters]:
+                raise TypeError(
+                    f"{documented.__name__}() got an unexpected keyword argument {unknown[0]!r}"
+                )
             return build(**options)
 
         signature = inspect.signature(build).replace(return_annotation=keras.Model)

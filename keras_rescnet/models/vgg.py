@@ -87,7 +87,7 @@ def VGG(
     x = PooledDense(hidden, pool_size=7, **fan_in_uniform(7 * 7 * widths[-1]), name="fc1")(x)
     x = activated(x, activation, "fc1_activation")
     x = layers.Dropout(0.5, name="fc1_dropout")(x)
-    x = layers.Dense(hidden, **fan_in_uniform(hidden), name="fc2")(x)
+    x = layers.Dense(int(hidden), **fan_in_uniform(hidden), name="fc2")(x)
     x = activated(x, activation, "fc2_activation")
     x = layers.Dropout(0.5, name="fc2_dropout")(x)
     return keras.Model(inputs, logits(x, classes), name=name)

@@ -98,9 +98,7 @@ def make_plan(model: keras.Model, activation: Any, calibration: Any, where: Wher
                 plan.lines.append((address, f"{name} is replaced"))
             elif activation is not None and name:
                 plan.leave(address, f"{name} is not plain ReLU", chosen)
-            if calibration is None:
-                continue
-            found = _places(graph, operation, kind)
+            found = None if calibration is None else _places(graph, operation, kind)
             if isinstance(found, list) and chosen is not False:
                 plan.places[operation] = found
                 plan.lines += [(address, str(place)) for place in found]
@@ -108,7 +106,7 @@ def make_plan(model: keras.Model, activation: Any, calibration: Any, where: Wher
                 raise Mistake(f"{address} cannot be calibrated: {found}. Received: where={where}.")
             elif found:
                 plan.leave(address, str(found), chosen)
-            elif _hides_blocks(operation):
+            elif _hides_places(operation, activation, calibration):
                 plan.leave(address, "the layers inside of it are out of reach", None)
     _check(plan, model, activation, calibration, where)
     return plan
@@ -208,11 +206,16 @@ def _stays_last(graph: Graph, x: keras.KerasTensor) -> bool:
     return scales and alone and len(call.input_tensors) == 1 and len(call.arguments.args) > 0
 
 
-def _hides_blocks(operation: keras.Operation) -> bool:
-    """Returns whether a layer of another package than Keras and this one has layers inside."""
+def _hides_places(operation: keras.Operation, activation: Any, calibration: Any) -> bool:
+    """Returns whether a wrapper has a ReLU inside, or a layer of another package a ReLU or blocks.
+
+    Other layers of Keras and of this package are one place each, or none.
+    """
     if is_graph(operation) or not isinstance(operation, keras.Layer):
         return False
-    if type(operation).__module__.startswith(("keras.", "keras_rescnet.")):
-        return False
-    inner = operation._flatten_layers(include_self=False)
-    return len(set().union(*map(weighted_layers, inner))) > 1
+    own = type(operation).__module__.startswith(("keras.", "keras_rescnet."))
+    inner = list(operation._flatten_layers(include_self=False))
+    if activation is not None and any(activation_name(layer) == "relu" for layer in inner):
+        return isinstance(operation, keras.layers.Wrapper) or not own
+    blocks = calibration is not None and len(set().union(*map(weighted_layers, inner))) > 1
+    return blocks and not own

@@ -64,6 +64,7 @@ class Rebuild:
                     state: dict[str, Any] = {}
                     one.save_own_variables(state)
                     two.load_own_variables(state)
+                    two.trainable = one.trainable
             except ValueError as error:
                 raise _not_made_again(old, error) from None
 

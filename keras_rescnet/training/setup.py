@@ -10,7 +10,7 @@ import keras
 
 from keras_rescnet.mistake import Mistake, shorten
 from keras_rescnet.models.initial_weights import load_initial_weights
-from keras_rescnet.models.parts import last_activation, lasting_path, parts_of
+from keras_rescnet.models.parts import check_logits, lasting_path, parts_of
 from keras_rescnet.optimizers.scaled_optimizer import ScaledOptimizer
 from keras_rescnet.recipe import calling
 from keras_rescnet.training.freezing import freeze
@@ -149,12 +149,7 @@ def check_model(model, input_shape, classes):
             f"`model` must return a keras.Model with weights to train. Received: {model.name}, "
             "which has none."
         )
-    last = last_activation(model)
-    if last is not None:
-        raise Mistake(
-            "`model` must return logits, to which the run applies softmax or sigmoid itself: take "
-            f"the last activation off. Received: {model.name}, which ends in {last}."
-        )
+    check_logits(model, "the run")
 
 
 def _check_saved(model):

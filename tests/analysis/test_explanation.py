@@ -112,6 +112,19 @@ def with_softmax_operation(inner, head):
     return keras.Model(model.input, keras.ops.softmax(model.output))
 
 
+def with_softmax_before_a_linear_activation(inner, head):
+    return keras.Sequential([with_softmax_layer(inner, head), layers.Activation("linear")])
+
+
+def with_log_softmax(inner, head):
+    return keras.Sequential([flat(inner, head), layers.Activation("log_softmax")])
+
+
+def with_log_softmax_operation(inner, head):
+    model = flat(inner, head)
+    return keras.Model(model.input, keras.ops.log_softmax(model.output))
+
+
 @pytest.mark.parametrize(
     "build",
     [
@@ -121,6 +134,9 @@ def with_softmax_operation(inner, head):
         with_softmax,
         with_softmax_layer,
         with_softmax_operation,
+        with_softmax_before_a_linear_activation,
+        with_log_softmax,
+        with_log_softmax_operation,
     ],
 )
 def test_maps_of_nested_models_are_those_of_flat_ones(build):
@@ -174,6 +190,22 @@ def test_of_a_layer_that_is_called_twice_the_last_call_counts():
     np.testing.assert_allclose(found, kr.grad_cam(other, images, 1, "again"), atol=1e-7)
 
 
+def test_of_a_sum_that_is_an_operation_the_map_is_that_of_the_sum():
+    def block(add, activate):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((12, 12, 3))
+        x = layers.Conv2D(4, 3)(inputs)
+        inner = keras.Model(inputs, activate(add([x, layers.Conv2D(4, 1)(x)])), name="inner")
+        outer = keras.Input((12, 12, 3))
+        return flat(keras.Model(outer, inner(outer)), layers.Dense(4))
+
+    expected = kr.grad_cam(block(layers.Add(), layers.Activation(kr.gclu)), IMAGES, CLASSES)
+    model = block(lambda pair: pair[0] + pair[1], kr.gclu)
+    np.testing.assert_array_equal(kr.grad_cam(model, IMAGES, CLASSES), expected)
+    ((kind, address), _), *_ = explain(model, IMAGES)[0].maps.items()
+    assert kind == "Grad-CAM" and address.startswith("inner/gclu_operation")
+
+
 def test_explanations_are_the_maps_in_batches(resnet):
     found = explain(resnet, IMAGES, label=1, layer="stage2_block1_out", batch_size=2)
     assert [part.label for part in found] == [1, 1, 1]
@@ -203,9 +235,12 @@ def test_the_probability_is_what_a_model_with_a_sigmoid_returns(classes):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_a_subclassed_model_that_ends_in_softmax_is_refused():
-    """Its graph is not known: the softmax cannot be left out."""
+@pytest.mark.parametrize("kind", ["subclassed", "function"])
+def test_a_softmax_that_cannot_be_left_out_is_refused(kind):
+    """As that of a model whose graph is not known, or of a function of a user's own."""
     model = subclassed(backbone(), layers.Dense(4, activation="softmax"))
+    if kind == "function":
+        model = flat(backbone(), layers.Dense(4, activation=lambda x: keras.ops.softmax(x)))
     with pytest.raises(kr.Mistake, match="take its softmax off. Received: .*returns probabilities"):
         kr.grad_cam(model, IMAGES)
     known = flat(backbone(), layers.Dense(2, kernel_initializer="zeros"))

@@ -127,6 +127,18 @@ def test_responses_are_those_of_the_last_block_before_its_activation(build, name
     np.testing.assert_allclose(taken, x.mean(tuple(range(1, x.ndim - 1))), atol=1e-5)
 
 
+@pytest.mark.parametrize("activate", [keras.ops.relu, keras_rescnet.gclu, keras_rescnet.gelu])
+def test_of_a_sum_that_is_an_operation_the_branch_is_not_taken_alone(activate):
+    inputs = keras.Input((32, 32, 3))
+    x = layers.Conv2D(4, 3, name="shortcut")(inputs)
+    y = layers.Conv2D(4, 1, name="branch")(x)
+    end = layers.GlobalAveragePooling2D()(keras.ops.max_pool(activate(x + y), 2))
+    model = keras.Model(inputs, layers.Dense(10)(end))
+    taken = keras.ops.convert_to_numpy(responses.response_model(model)(IMAGES))
+    total = outputs(model, "shortcut") + outputs(model, "branch")
+    np.testing.assert_allclose(taken, total.mean((1, 2)), atol=1e-5)
+
+
 def pretrained():
     inputs = keras.Input((32, 32, 3))
     x = layers.Conv2D(4, 3, activation="relu", name="first")(inputs)

@@ -454,6 +454,13 @@ CALLS = {
     ),
     "evaluate a model without data": (lambda: kr.evaluate(MODEL), "dataset=None"),
     "evaluate a model on a name": (lambda: kr.evaluate(MODEL, "digits"), "dataset='digits'"),
+    "evaluate a model with a softmax": (
+        lambda: kr.evaluate(
+            keras.Sequential([MODEL, keras.layers.Softmax(), keras.layers.Identity()]),
+            kr.data.DIGITS,
+        ),
+        "take the last activation off. Received: .*, which ends in softmax",
+    ),
     "evaluate a folder on a name": (lambda: kr.evaluate("run", "digits"), "dataset='digits'"),
     "evaluate no folder": (lambda: kr.evaluate("no/such"), "no/such, which has no run.json"),
     "evaluate batches of none": (

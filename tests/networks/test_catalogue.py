@@ -120,7 +120,9 @@ def test_a_builder_explains_itself(name):
 def test_a_size_refuses_what_its_family_does_not_take():
     with pytest.raises(TypeError, match=r"CifarResNet8\(\) takes 0 positional arguments"):
         models.CifarResNet8(10)
-    with pytest.raises(TypeError, match="unexpected keyword argument 'activatoin'"):
+    with pytest.raises(
+        TypeError, match=r"CifarResNet8\(\) got an unexpected keyword argument 'activatoin'"
+    ):
         models.CifarResNet8(activatoin="relu")
 
 

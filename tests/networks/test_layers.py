@@ -1,5 +1,6 @@
 """One exam for every layer; the equations of each are tested elsewhere, against the reference."""
 
+import json
 import subprocess
 import sys
 
@@ -29,6 +30,10 @@ EXAM = {
     "rc_layer": (lambda **kw: layers.RCLayer(reduction=4, **kw), IMAGES),
     "rc_layer_2fc": (lambda **kw: layers.RCLayer(reduction=None, **kw), IMAGES),
     "rc_layer_gclu": (lambda **kw: layers.RCLayer(4, hidden_activation=gclu, **kw), IMAGES),
+    "rc_layer_prelu": (
+        lambda **kw: layers.RCLayer(4, hidden_activation=keras.layers.PReLU("ones"), **kw),
+        IMAGES,
+    ),
     "rc_layer_initialized": (
         lambda **kw: layers.RCLayer(
             4,
@@ -41,6 +46,10 @@ EXAM = {
     "squeeze_excite": (lambda **kw: layers.SqueezeExcite(reduction=4, **kw), IMAGES),
     "squeeze_excite_bias": (
         lambda **kw: layers.SqueezeExcite(4, use_bias=True, hidden_activation=gclu, **kw),
+        IMAGES,
+    ),
+    "squeeze_excite_acon": (
+        lambda **kw: layers.SqueezeExcite(4, hidden_activation=layers.ACON(), **kw),
         IMAGES,
     ),
     "efficient_channel_attention": (layers.EfficientChannelAttention, IMAGES),
@@ -311,3 +320,29 @@ def test_saved_model_in_a_fresh_process_without_this_package(tmp_path):
             np.testing.assert_allclose(
                 gradients[f"{name}_{number}"], by_input, rtol=1e-5, atol=1e-6, err_msg=name
             )
+
+
+def test_a_hidden_activation_that_is_a_layer_is_built_with_each_layer_of_its_own():
+    shared = keras.layers.PReLU()
+    made = [layers.RCLayer(4, hidden_activation=shared) for _ in range(2)]
+    for layer in made:
+        layer.build((None, 8, 8, 16))
+        assert layer.count_params() == (16 * 4 + 4) + 4 + 2 * (4 * 16 + 16)
+    assert made[0].hidden.activation is not made[1].hidden.activation
+    assert not shared.built
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda number: layers.RCLayer(number),
+        lambda number: layers.GatherExcite(extent=number),
+        lambda number: layers.MultiScaleRecalibration(number, scales=(number,)),
+        lambda number: layers.PooledDense(number, number),
+        lambda number: layers.WindowAttention(number, number, number - number),
+    ],
+)
+def test_counts_may_be_of_numpy(make):
+    config, expected = make(np.int64(4)).get_config(), make(4).get_config()
+    assert config == {**expected, "name": config["name"]}
+    json.dumps({key: value for key, value in config.items() if key != "dtype"})

@@ -522,3 +522,24 @@ def test_stochastic_depth_drops_whole_branches():
     assert np.all(y == y[:, :1, :1, :1])  # one draw per image
     assert abs(y.mean() - 1.0) < 0.08  # 4 standard deviations
     np.testing.assert_array_equal(layer(np.ones((1, 2, 2, 8), "float32"), training=False), 1.0)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda n: models.CifarResNet8(classes=n(4), input_shape=(n(32), n(32), n(3))),
+        lambda n: models.VGG((n(1), n(1)), widths=(n(4), n(6)), hidden=n(8), classes=n(4)),
+        lambda n: models.ViT(n(8), width=n(16), depth=n(1), heads=n(2), classes=n(4)),
+        lambda n: models.Swin(
+            n(8), width=n(8), depths=(n(1),), heads=(n(2),), window_size=n(2), classes=n(4)
+        ),
+        lambda n: models.Airbench94(widths=(n(4), n(6), n(8)), classes=n(4)),
+    ],
+)
+def test_sizes_may_be_of_numpy(make, tmp_path):
+    model = make(np.int64)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert [weight.shape for weight in again.weights] == [
+        weight.shape for weight in make(int).weights
+    ]

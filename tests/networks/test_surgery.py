@@ -218,6 +218,37 @@ def test_what_a_call_was_given_and_what_is_frozen_stay():
     } == {"add_calibration"}
 
 
+@keras.saving.register_keras_serializable()
+class Pair(layers.Layer):
+    """Layers that a user's layer hides."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.first, self.second = layers.Conv2D(8, 1, activation="relu"), layers.Conv2D(8, 1)
+
+    def build(self, shape):
+        self.first.build(shape)
+        self.second.build((*shape[:-1], 8))
+
+    def call(self, x):
+        return self.second(self.first(x))
+
+
+def test_parts_of_layers_stay_frozen_and_are_said_to_be_out_of_reach():
+    images = keras.Input((8, 8, 3))
+    x = Pair(name="pair")(conv(8, name="stem", activation="relu")(images))
+    x = layers.TimeDistributed(layers.Dense(4, activation="relu"), name="wrapper")(x)
+    model = keras.Model(images, x)
+    model.get_layer("pair").first.trainable = False
+    new = kr.calibrate(model, activation=kr.gclu)
+    assert not new.get_layer("pair").first.trainable
+    assert new.get_layer("pair").second.trainable
+    assert len(new.trainable_weights) == len(model.trainable_weights) == 6
+    report = kr.calibration_report(model, activation=kr.gclu)
+    for name in ("pair", "wrapper"):
+        assert re.search(f"{name} +left: the layers inside of it are out of reach", report)
+
+
 def test_adapted_statistics_of_a_normalization_are_carried():
     """They lie in weights and, once adapted, in tensors made from these."""
     normalization = layers.Normalization(name="normalization")

@@ -1,5 +1,6 @@
 """What TensorFlow's loops do beside their own work: casts, and what they compute again."""
 
+import math
 import pathlib
 import subprocess
 import sys
@@ -184,10 +185,10 @@ def test_a_network_keeps_no_more_for_gclu_than_for_relu(monkeypatch):
     assert relu <= bytes_kept(build(calibration=calibration), 8) < 1.05 * relu
 
 
-@pytest.mark.parametrize(
-    "function",
-    [kr.gclu, kr.gelu, kr.layers.RCLayer(reduction=4), kr.layers.SimAM(), kr.layers.ACON()],
-)
+FUNCTIONS = [kr.gclu, kr.gelu, kr.layers.RCLayer(reduction=4), kr.layers.SimAM(), kr.layers.ACON()]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
 def test_jacobians_of_an_eager_forward_pass(function):
     """Which TensorFlow computes in a graph; they are the gradients of every output."""
     x = tf.constant(X[:, :2, :2])
@@ -198,3 +199,48 @@ def test_jacobians_of_an_eager_forward_pass(function):
     jacobians = tape.batch_jacobian(y, x)
     for i, part in enumerate(parts):
         np.testing.assert_allclose(jacobians[:, i], tape.gradient(part, x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("where", ["eager", "graph", "function within"])
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_gradients_through_a_map(function, where):
+    """Where TensorFlow drops the written gradients and differentiates what is left."""
+
+    def alone(image):
+        return function(image[None])[0]
+
+    body = tf.function(alone, autograph=False) if where == "function within" else alone
+    mapped = partial(slope_of, partial(tf.vectorized_map, body))
+    found = (tf.function(mapped, autograph=False) if where == "graph" else mapped)(tf.constant(X))
+    np.testing.assert_allclose(found, slope_of(function, tf.constant(X)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("graph", [False, True])
+def test_gradients_through_a_map_in_half_precision(graph):
+    def halved(x):
+        return tf.cast(tf.vectorized_map(kr.gelu, tf.cast(x, tf.bfloat16)), tf.float32)
+
+    mapped = partial(slope_of, halved)
+    found = (tf.function(mapped, autograph=False) if graph else mapped)(tf.constant(X))
+    np.testing.assert_allclose(found, slope_of(kr.gelu, tf.constant(X)), rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("graph", ["of none", "of all", "of the function"])
+def test_gradients_of_a_penalty_on_a_jacobian(graph):
+    function = tf.function(kr.gelu, autograph=False) if graph == "of the function" else kr.gelu
+
+    def gradient(x):
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                y = function(x)
+            penalty = tf.reduce_sum(inner.batch_jacobian(y, x) ** 2)
+        return outer.gradient(penalty, x)
+
+    x = X[0, 0].astype("float64")
+    share = np.vectorize(math.erf)(x / np.sqrt(2)) / 2 + 0.5
+    density = np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
+    expected = 2 * (share + x * density) * (2 - x**2) * density  # 2 gelu' gelu''
+    found = (tf.function(gradient) if graph == "of all" else gradient)(tf.constant(X[0, 0]))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
