@@ -31,6 +31,7 @@ def main(arguments):
         None,
         "Images per step. Not given, it is 128, and 256 for the two networks on ImageNet.",
         1,
+        2**24,
         flag_values=values,
     )
     input_size = flags.DEFINE_integer(
@@ -38,6 +39,7 @@ def main(arguments):
         None,
         "Side of the images in pixels. Not given, it is each model's own.",
         1,
+        2**16,
         flag_values=values,
     )
     product = flags.DEFINE_integer(

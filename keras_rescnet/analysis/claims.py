@@ -6,8 +6,11 @@ import math
 import pathlib
 import statistics
 
+import numpy as np
+
 from keras_rescnet.analysis.records import group_runs, percentages, read_records
 from keras_rescnet.analysis.tables import find_tables, read_table
+from keras_rescnet.mistake import Mistake
 
 NOTE = """\
 Differences of test accuracy in points. The paper's are of the best epochs of one run each. Ours are
@@ -23,12 +26,6 @@ _TRICKS = (
     *("mixup", "cutmix", "batch256", "distributed"),
 )
 _NETWORKS = ("alexnet", "vgg16", "resnet8", "resnet32", "vit-tiny", "swin-tiny", "cait-xxs24")
-
-# Student's t for 95 %, of 1, 2, ... degrees of freedom; beyond, a normal distribution is near
-_T = (
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
-    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +130,8 @@ def render(results, recipes) -> str:
         recipes: Folder of recipe files, which are executed.
 
     Raises:
-        Mistake: if a folder is missing, or a file in it is not what it must be.
+        Mistake: if a folder is missing, a file in it is not what it must be, or no recipe is one
+            that a claim is about.
     """
     from keras_rescnet.recipe import execute
 
@@ -147,12 +145,21 @@ def render(results, recipes) -> str:
             found = execute(file)["recipes"]
             known |= {f"{file.stem}-{name}": recipe for name, recipe in found.items()}
     records = read_records(results)
-    return "\n\n".join([NOTE, *(_render(claim, known, records) for claim in CLAIMS)]) + "\n"
+    sections = [NOTE]
+    for claim in CLAIMS:
+        pairs = [pair for pair in claim.pairs if set(pair) <= set(known)]
+        if any(known[one].reference is not None for one, _ in pairs):
+            sections.append(_render(claim, pairs, known, records))
+    if len(sections) == 1:
+        raise Mistake(
+            "Claims are about the paper's tables, as the recipes of this package have them. "
+            f"Received: {recipes}, which has none of them."
+        )
+    return "\n\n".join(sections) + "\n"
 
 
-def _render(claim, recipes, records):
+def _render(claim, pairs, recipes, records):
     differences, rows, missing = [], [], 0
-    pairs = [pair for pair in claim.pairs if set(pair) <= set(recipes)]
     for one, other in pairs:
         paper = ""
         if recipes[one].reference is not None:
@@ -209,4 +216,15 @@ def _half_interval(ours, theirs):
     freedom = sum(parts) ** 2 / sum(
         part**2 / (len(values) - 1) for part, values in zip(parts, (ours, theirs), strict=True)
     )
-    return _T[min(int(freedom), len(_T)) - 1] * math.sqrt(sum(parts))
+    return _student(freedom) * math.sqrt(sum(parts))
+
+
+def _student(freedom):
+    """Returns the number of standard errors to either side within which t has 95 % of its weight.
+
+    With `t = sqrt(freedom) tan(a)` its density is that of `cos(a) ** (freedom - 1)`.
+    """
+    angles = np.pi / 2 * (1 - np.linspace(1.0, 0.0, 100_001) ** 3)  # closer where it is steep
+    heights = np.cos(angles) ** (freedom - 1)
+    weights = np.append(0.0, np.cumsum(np.diff(angles) * (heights[1:] + heights[:-1])))
+    return math.sqrt(freedom) * math.tan(np.interp(0.95 * weights[-1], weights, angles))

@@ -293,4 +293,6 @@ def write_csv(path, header, rows):
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
-    write(pathlib.Path(path).with_suffix(".csv"), text.getvalue())
+    # Names of runs may be no UTF-8
+    data = text.getvalue().encode(errors="backslashreplace")
+    write(pathlib.Path(path).with_suffix(".csv"), data)

@@ -1,5 +1,6 @@
 """What was run: one row per recipe, with accuracy, seeds, time, hardware and command."""
 
+import shlex
 import statistics
 
 from keras_rescnet.analysis.records import (
@@ -39,7 +40,7 @@ def render_summary(results) -> str:
 
 
 def _row(name, epochs, changes, runs):
-    options = [f"--set {change}" for change in changes]
+    options = [f"--set {shlex.quote(change)}" for change in changes]
     if any(text.startswith("epochs=") for text in runs[0]["overrides"]):
         options.insert(0, f"--set epochs={epochs}")
     words = ["python train.py --recipe", f"recipes/{_recipe(runs)}", *options]

@@ -24,7 +24,7 @@ def check_loss(recipe):
         )
     for name, weight in (recipe.class_weights or {}).items():
         number = isinstance(weight, numbers.Real) and not isinstance(weight, bool)
-        if not (isinstance(name, str) and number and 0 <= float(weight) < math.inf):
+        if not (isinstance(name, str) and number and 0 <= weight < math.inf):
             raise Mistake(
                 "`class_weights` must be a dict of names of classes to weights, at least 0. "
                 f"Received: class_weights={shorten(recipe.class_weights)}."

@@ -2,10 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from keras_rescnet.analysis import claims, marked
 from keras_rescnet.files import checksum
+from keras_rescnet.mistake import Mistake
 from support import ROOT
 
 
@@ -51,8 +54,8 @@ def test_the_paper_by_itself(tmp_path):
 @pytest.mark.parametrize(
     ("ours", "theirs", "expected"),
     [
-        # Welch's t-test by hand: s.e. 0.6455, 2.94 degrees of freedom, t = 4.303 at 2
-        ((91, 92, 93), (90, 90.5, 91), "+1.50 ± 2.78 | no difference is shown | 3, 3 | 200"),
+        # Welch's t-test by hand: s.e. 0.6455, 2.94 degrees of freedom, where SciPy has t = 3.2195
+        ((91, 92, 93), (90, 90.5, 91), "+1.50 ± 2.08 | no difference is shown | 3, 3 | 200"),
         # s.e. 0.7071, 8 degrees of freedom, t = 2.306
         ((91, 92, 93, 94, 95), (81, 82, 83, 84, 85), "+10.00 ± 2.31 | higher | 5, 5 | 200"),
         ((81, 82, 83, 84, 85), (91, 92, 93, 94, 95), "-10.00 ± 2.31 | lower | 5, 5 | 200"),
@@ -68,6 +71,25 @@ def test_differences_have_an_interval(ours, theirs, expected, tmp_path):
     row = f"| table5-cifar10-resnet8-gclu - table5-cifar10-resnet8-relu | +0.24 | {expected} |"
     assert row in text.splitlines()
     assert "Not run: 15 of 16 comparisons." in text
+
+
+@pytest.mark.parametrize("counts", [(2, 2), (2, 5), (3, 3), (10, 10), (40, 30)])
+def test_intervals_are_those_of_scipy(counts):
+    generator = np.random.default_rng(sum(counts))
+    for scale in (0.1, 1.0, 10.0):
+        ours = generator.normal(90.0, 1.0, counts[0]).tolist()
+        theirs = generator.normal(91.0, scale, counts[1]).tolist()
+        interval = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval(0.95)
+        expected = (interval.high - interval.low) / 2
+        assert claims._half_interval(ours, theirs) == pytest.approx(expected, rel=1e-5)
+
+
+def test_recipes_that_no_claim_is_about_are_refused(tmp_path):
+    text = (ROOT / "recipes" / "table4.py").read_text()
+    (tmp_path / "table_mine.py").write_text(text)
+    with pytest.raises(Mistake, match="are about the paper's tables.* Received: .*none") as caught:
+        claims.render(tmp_path, tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 def test_only_runs_of_one_length_are_compared(tmp_path):

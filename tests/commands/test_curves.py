@@ -1,6 +1,7 @@
 """`curves` and the pictures of runs."""
 
 import csv
+import os
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,13 @@ def test_curves_draw_runs_and_write_their_numbers(finished_run, tmp_path, capsys
     for row, logged in zip(ours, theirs, strict=True):
         numbers = {name: float(text) for name, text in logged.items()}
         assert {name: float(text) for name, text in row.items()} == numbers
+
+
+def test_curves_take_names_that_are_no_utf8(finished_run, tmp_path):
+    run = os.fsdecode(os.fsencode(tmp_path) + b"/lat\xe4")
+    shutil.copytree(finished_run, run)
+    run_command("curves", run, f"--output={tmp_path / 'one.svg'}")
+    assert {row["run"] for row in rows_of(tmp_path / "one.csv")} == {"lat\\udce4"}
 
 
 def test_curves_refuse_what_cannot_be_drawn(finished_run, tmp_path, capsys):

@@ -1,6 +1,7 @@
 """`report`: the README's tables are its output, and its numbers those of the records."""
 
 import json
+import shlex
 import statistics
 
 import pytest
@@ -91,9 +92,12 @@ def test_the_summary_has_a_row_per_recipe_with_time_hardware_and_command(folders
         write_record(results, "a/single.py", last, last, ["epochs=5"], 5, seed, hours=hours)
     write_record(results, "table9.py:svhn-small", 0.5, 0.6, ["batch_size=4"], hours=0.01)
     write_record(results, "table9.py:svhn-large", 0.55, 0.6, hours=0.01)
-    write_record(results, "b/a.py", 0.6, 0.6)
+    write_record(results, "b/a.py", 0.6, 0.6, ["class_weights={'8': 2.0}"])
     rows = render_summary(results).splitlines()[2:]
-    assert rows.pop(1).startswith("| a | 60.00 |")  # the most accurate first, by file
+    a = rows.pop(1)  # the most accurate first, by file
+    assert a.startswith("| a | 60.00 |")
+    words = shlex.split(a.partition("`")[2].partition("`")[0])  # as a shell reads them
+    assert words[-2:] == ["--set", "class_weights={'8': 2.0}"]
     assert rows.pop(1).startswith("| table9-svhn-large | 55.00 |")
     assert rows == [
         "| single | 92.00 ± 2.00 | 3 | 5 | 15 min | Some CPU, 2 CPUs | "

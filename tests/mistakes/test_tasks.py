@@ -42,6 +42,7 @@ RECIPES = {
     "a numbered weight": ({"class_weights": {0: 1.0}}, "names of classes to weights.*{0: 1.0}"),
     "a negative weight": ({"class_weights": {"a": -1}}, "at least 0. Received: class_weights={'a"),
     "an infinite weight": ({"class_weights": {"a": float("inf")}}, "at least 0. Received: cla"),
+    "a large weight": ({"class_weights": {"a": 10**400, "b": -1}}, "at least 0. Received: class_w"),
     "a wordy weight": ({"class_weights": {"a": "2"}}, "at least 0. Received: class_weights={'a'"),
 }
 
