@@ -3,6 +3,7 @@
 import typing
 
 from keras_rescnet.callbacks.run_facts import RunFacts
+from keras_rescnet.mistake import Mistake
 
 
 class Callback:
@@ -43,6 +44,13 @@ class Callback:
     def __init__(self):
         self.state: dict[str, typing.Any] = {}
         self.stop_training = False
+
+    def set_model(self, model):
+        """Refuses Keras's `fit`, which calls this first."""
+        raise Mistake(
+            "Callbacks of kr.callbacks are for kr.train; `fit` takes those of keras.callbacks. "
+            f"Received: {type(self).__name__}."
+        )
 
     def on_train_begin(self, run: RunFacts) -> None:
         """Called once in every start of the run, before its first step.

@@ -25,7 +25,8 @@ def image_folder(
     files without transparency cannot be read, nor BMP files of less than 8 bits. The first
     time it is loaded, every picture is decoded once: its mean and standard deviation are found,
     and what cannot be read is named and from then on left out. That is kept in the folder, in
-    `image_folder.json`, and used as long as the files stay the same.
+    `image_folder.json`, for the last sixteen divisions into training and test pictures, and used
+    as long as the files stay the same.
 
     Classes are the folders in `train` that are not hidden, with all folders inside of them, in
     alphabetical order, or in the order of a file `labels.txt`, if there is one: one folder's name

@@ -22,6 +22,9 @@ from keras_rescnet.mistake import Mistake
 LARGE = 2**24  # pixels from which on pictures are decoded one at a time, for the memory they take
 CHUNK = 2**14  # pixels that are counted at a time, as integers of 64 bits
 LEVELS = np.arange(256)
+DIVISIONS = (
+    16  # divisions into train and test to keep facts of, such as those of a cross-validation
+)
 
 _large_pictures = threading.Lock()
 
@@ -34,11 +37,13 @@ def folder_facts(listing, unreadable_share):
     """
     every = listing.files["train"] + listing.files["test"]
     digest = _digest(listing.root, every, len(listing.files["train"]))
-    facts = _stored_facts(listing.facts, digest)
+    kept = _stored_facts(listing.facts)
+    facts = next((each for each in kept if each["files"] == digest), None)
     if facts is None:
         facts = {**_look_through(listing, every), "files": digest}
         try:
-            write(listing.facts, json.dumps(facts, indent=1) + "\n")
+            stored = {**facts, "before": kept[: DIVISIONS - 1]}
+            write(listing.facts, json.dumps(stored, indent=1) + "\n")
         except OSError as error:
             say(f"{show(listing.facts)} cannot be written ({error.strerror}): not kept.")
     unreadable = facts["unreadable"]
@@ -62,13 +67,14 @@ def _digest(root, files, training_files):
     return digest.hexdigest()
 
 
-def _stored_facts(path, digest):
+def _stored_facts(path):
+    """Returns what is kept of some divisions, the newest first; none of a damaged file."""
     try:
-        facts = json.loads(path.read_text())
-        keys = {"mean", "std", "unreadable", "files"}
-        return facts if facts["files"] == digest and keys <= facts.keys() else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # missing, damaged or out of date: computed again
+        newest = json.loads(path.read_text())
+        kept = [newest, *newest.pop("before", [])]
+        return [facts for facts in kept if {"mean", "std", "unreadable", "files"} <= facts.keys()]
+    except (OSError, ValueError, AttributeError, TypeError):
+        return []
 
 
 def _look_through(listing, files):

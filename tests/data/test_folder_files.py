@@ -167,9 +167,17 @@ def test_pictures_of_one_color_are_refused(tmp_path):
         load(tmp_path)
 
 
+def test_facts_of_several_divisions_are_kept(tmp_path, capsys):
+    write(tmp_path)
+    shutil.rmtree(tmp_path / "val")
+    found = [load(tmp_path, validation_share=share).dataset.mean for share in (0.2, 0.5, 0.2, 0.5)]
+    assert found[:2] == found[2:] and found[0] != found[1]
+    assert capsys.readouterr().out.count("Looking through") == 2
+
+
 def test_damaged_facts_are_computed_again(tmp_path):
     write(tmp_path)
-    for text in ("[]", "{}", '{"files": 3}', "\x00"):
+    for text in ("[]", "{}", '{"files": 3}', '{"before": 3}', '{"before": [3]}', "\x00"):
         (tmp_path / "image_folder.json").write_text(text)
         assert len(load(tmp_path)) == 12
 

@@ -5,6 +5,8 @@ import functools
 import pathlib
 import sys
 
+import keras
+import numpy as np
 import pytest
 
 from keras_rescnet.callbacks import Callback, EarlyStopping, MLflowLogger, RunFacts, WandbLogger
@@ -101,3 +103,11 @@ def test_a_missing_extra(package, make, assert_refused, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     pattern = rf"needs {package}. Received: none installed. .* \"keras_rescnet\[{package}\]\""
     assert_refused(functools.partial(begin, make), pattern)
+
+
+def test_the_fit_of_keras(assert_refused):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    data = np.ones((2, 1))
+    pattern = "are for kr.train; `fit` takes those of keras.callbacks. Received: EarlyStopping"
+    assert_refused(lambda: model.fit(data, data, callbacks=[EarlyStopping()], verbose=0), pattern)
