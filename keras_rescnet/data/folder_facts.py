@@ -22,9 +22,8 @@ from keras_rescnet.mistake import Mistake
 LARGE = 2**24  # pixels from which on pictures are decoded one at a time, for the memory they take
 CHUNK = 2**14  # pixels that are counted at a time, as integers of 64 bits
 LEVELS = np.arange(256)
-DIVISIONS = (
-    16  # divisions into train and test to keep facts of, such as those of a cross-validation
-)
+# Divisions into train and test to keep facts of, such as those of a cross-validation
+DIVISIONS = 16
 
 _large_pictures = threading.Lock()
 

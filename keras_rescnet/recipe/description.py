@@ -126,26 +126,39 @@ def _describe_function(function, part):
         return _name(function)
     node = _node_of(code)
     if node is None:  # typed into a prompt that keeps no text
-        names = set(code.co_names)
+        described = {"function": _name(function), **_describe_code(code, part)}
+        names, imported = _names_in(code), {}
     else:
+        described = {"code": _text_of(node).splitlines()}
         names = {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+        imported = dict(_imported_within(node, function))
     uses = {
         name: part(function.__globals__[name])
         for name in sorted(names & set(function.__globals__) - {"__file__", "__name__"})
     }
-    if node is None:
-        constants = [_without_address(constant) for constant in code.co_consts]
-        described = {"function": _name(function), "code": _digest(code.co_code)}
-        return {**described, "constants": constants, "uses": uses}
-    uses |= {name: part(module) for name, module in _imported_within(node, function)}
+    uses |= {name: part(module) for name, module in imported.items()}
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
         try:
             uses[name] = part(cell.cell_contents)
         except ValueError:  # not assigned yet
             continue
     defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
-    described = {"code": _text_of(node).splitlines(), "uses": uses}
+    described["uses"] = uses
     return {**described, "defaults": part(defaults)} if defaults else described
+
+
+def _describe_code(code, part):
+    """Describes code without its text: bytes alone hold neither names nor numbers."""
+    constants = [
+        _describe_code(constant, part) if isinstance(constant, types.CodeType) else part(constant)
+        for constant in code.co_consts
+    ]
+    return {"code": _digest(code.co_code), "names": [*code.co_names], "constants": constants}
+
+
+def _names_in(code):
+    inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
+    return set(code.co_names).union(*map(_names_in, inner))
 
 
 def _describe_class(cls, part):
@@ -165,11 +178,8 @@ def _describe_instance(value, part):
     if hasattr(value, "get_config"):  # of Keras, which counts its names on
         config = value.get_config()
         owner = next(base for base in kind.__mro__ if "get_config" in vars(base))
-        if (
-            not installed
-            and isinstance(value, _WITHOUT_CONFIG)
-            and owner.__module__[:6] == "keras."
-        ):
+        of_keras = owner.__module__.startswith("keras.")
+        if of_keras and not installed and isinstance(value, _WITHOUT_CONFIG):
             config |= {k: v for k, v in vars(value).items() if k[0] != "_" and k not in config}
         state = part({k: v for k, v in config.items() if k != "name"})
     elif _repr_of(kind) is object.__repr__ and hasattr(value, "__dict__"):

@@ -4,6 +4,8 @@ import collections
 import hashlib
 import inspect
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import keras
 import numpy as np
@@ -64,7 +66,7 @@ def arguments_of(callback: keras.callbacks.Callback) -> dict[str, str]:
 
 
 def state_of(
-    callback: keras.callbacks.Callback, arguments: dict[str, str] | None = None
+    callback: keras.callbacks.Callback, arguments: Mapping[str, str] = MappingProxyType({})
 ) -> tuple[dict, list[str]]:
     """Returns what a callback keeps, and the names of its attributes that are no data.
 
@@ -80,7 +82,7 @@ def state_of(
     for name in _names(callback):
         value = getattr(callback, name, None)
         if is_data(value):
-            if (arguments or {}).get(name) != _digest(value):
+            if name not in arguments or arguments[name] != _digest(value):
                 kept[name] = value
         elif not inspect.isroutine(value) and not inspect.isclass(value):
             unknown.append(name)

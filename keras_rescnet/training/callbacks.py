@@ -69,7 +69,8 @@ class Callbacks:
         """
         packed = {}
         for name, callback in self._named.items():
-            for key, value in callback.state.items():
+            parts = callback.state if is_data(type(callback.state)()) else {"all": callback.state}
+            for key, value in parts.items():
                 if not is_data({key: value}):
                     raise Mistake(
                         "The `state` of a callback must hold numbers, strings, NumPy arrays, and "

@@ -1,5 +1,6 @@
 """Callbacks that are refused, of this package and of one's own."""
 
+import collections
 import dataclasses
 import functools
 import pathlib
@@ -33,6 +34,12 @@ class Forgetful(Callback):
 class Remembering(Callback):
     def on_epoch_end(self, row):
         self.state["folder"] = pathlib.Path("runs")
+
+
+class Counting(Callback):
+    def __init__(self):
+        super().__init__()
+        self.state = collections.defaultdict(int)
 
 
 class StoppingLogger(Callback):
@@ -73,6 +80,7 @@ REFUSED = {
     "Keras's": (lambda: build(lambda: [object()]), r"must return a list .* \[<object object"),
     "an error": (lambda: build(lambda: [1 / 0]), "`callbacks` failed in .*ZeroDivisionError"),
     "no super": (lambda: build(lambda: [Forgetful()]), r"super\(\).__init__\(\). Received: Forg"),
+    "kind of state": (lambda: an_epoch(Counting), "`state` of a .*Received: 'all': defaultdict"),
     "state": (lambda: an_epoch(Remembering), "`state` of a .* Received: 'folder': .*runs.*Remem"),
     "a stop": (lambda: an_epoch(StoppingLogger), "must have changes_training = True.*: StoppingL"),
     "a failure": (lambda: an_epoch(Failing), "`callbacks` failed in .*test_callbacks.py.*KeyError"),

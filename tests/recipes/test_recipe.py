@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import pathlib
 import sys
 from functools import partial
@@ -284,15 +285,34 @@ def test_a_recipe_is_another_one_with_another_number_in_a_loss(loss, tmp_path):
     assert digests[0] == digests[1] != digests[2]
 
 
-def test_functions_without_a_text_are_described_by_their_numbers():
+TYPED = [
+    "def loss(x):\n    return x * SCALE + {}",
+    "def loss(x):\n    return math.{}(x)",
+    "def loss(x):\n    return [(lambda y: y + {})(x)]",
+    "def made(margin):\n    return lambda x: x + margin\nloss = made({})",
+    "def loss(x, margin={}):\n    return x + margin",
+]
+
+
+@pytest.mark.parametrize("text", TYPED)
+def test_functions_without_a_text_are_described_by_what_they_do(text):
     """Those that are typed into a prompt."""
     described = []
-    for scale, number in ((1, 1), (1, 2), (2, 1), (1, 1)):
-        names = {"SCALE": scale}
-        exec(compile(f"def loss(x):\n    return x * SCALE + {number}", "<prompt>", "exec"), names)
+    for name in ("e", "pi", "e"):
+        names = {"SCALE": 2.0, "math": math, "e": math.e, "pi": math.pi}
+        filled = text.format(name if "math" in text else names[name])
+        exec(compile(filled, "<prompt>", "exec"), names)
         described.append(describe(names["loss"]))
-    assert described[0] == described[3]
-    assert described[0] not in described[1:3]
+    assert described[0] == described[2] != described[1]
+
+
+def test_functions_without_a_text_are_described_with_the_globals_they_use():
+    described = []
+    for scale in (1.0, 2.0):
+        names = {"SCALE": scale}
+        exec(compile("def loss(x):\n    return [SCALE * y for y in x]", "<prompt>", "exec"), names)
+        described.append(describe(names["loss"]))
+    assert described[0] != described[1]
 
 
 def test_an_address_is_no_part_of_a_description():
