@@ -112,8 +112,9 @@ def test_a_part_that_is_killed_has_failed(accelerator, tmp_path, monkeypatch):
 
 def test_a_part_ends_with_the_program(accelerator, tmp_path, monkeypatch):
     ended = "open(sys.argv[0] + '.ended', 'w')"
-    handler = f"import signal, sys; signal.signal(15, lambda *_: ({ended}, sys.exit(0)))"
-    (tmp_path / "stub.py").write_text(f"{handler}\nprint('{{}}', flush=True)\n" + STUB)
+    handler = f"import signal, sys, time; signal.signal(15, lambda *_: ({ended}, sys.exit(0)))"
+    # No more is printed: nobody reads it, and a closed pipe would end the part before the signal.
+    (tmp_path / "stub.py").write_text(f"{handler}\nprint('{{}}', flush=True)\ntime.sleep(60)\n")
     monkeypatch.setattr(accelerator, "HERE", tmp_path / "stub.py")
 
     def interrupt(_):
