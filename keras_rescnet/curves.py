@@ -22,8 +22,9 @@ def main(arguments):
     )
 
     def draw(workdirs):
+        from keras_rescnet.analysis.log import read_log
         from keras_rescnet.analysis.plots import SUFFIXES, import_pyplot, plot_curves
-        from keras_rescnet.analysis.runs import read_log, run_names
+        from keras_rescnet.analysis.runs import run_names
 
         if not workdirs:
             raise Mistake("Name at least one run's folder. Received: none.")

@@ -73,6 +73,14 @@ def write_folder(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         yield aside
 
 
+def is_file(path: str | os.PathLike) -> bool:
+    """Returns whether there is a file, also of a name that no file can have."""
+    try:
+        return pathlib.Path(path).is_file()
+    except (OSError, ValueError):  # a name that is too long
+        return False
+
+
 def sync_tree(path: str | os.PathLike) -> None:
     """Syncs a file, or a folder with all files and folders below it."""
     path = pathlib.Path(path)

@@ -60,7 +60,7 @@ def main(arguments):
         if unreadable:
             names = shorten(", ".join(map(str, unreadable)), str, 300)
             raise Mistake(
-                "A picture must be a JPEG, PNG, BMP or GIF file. Received: "
+                "A picture must be a JPEG, PNG, BMP, GIF or WebP file. Received: "
                 f"{len(unreadable)} of {len(pictures)} that cannot be read: {names}."
             )
 

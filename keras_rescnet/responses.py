@@ -86,13 +86,13 @@ def main(arguments):
         runs = dict(zip(run_names([run.workdir for run in found]), found, strict=True))
         with quiet_imports():
             from keras_rescnet import data
+            from keras_rescnet.analysis.model_file import load_model
             from keras_rescnet.analysis.responses import (
                 describe,
                 measure,
                 response_model,
                 responses,
             )
-            from keras_rescnet.analysis.runs import load_model
             from keras_rescnet.recipe import load_recipe
 
         chosen = None if path.value is None else load_recipe(path.value).dataset

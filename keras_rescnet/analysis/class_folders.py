@@ -31,6 +31,11 @@ def evaluate_folder(run, folder, split="test"):
     if (folder / "train").is_dir():
         dataset = data.image_folder(folder, size=run.dataset.image_shape[0])
         return evaluate(run.workdir, dataset, split=split)
+    if split != "test":
+        raise Mistake(
+            "`split` must be 'test' of a folder that has no folder train. "
+            f"Received: split={shorten(split)}, of {shorten(str(folder), str)}."
+        )
     return measure(run.model, _examples(run, folder), loss=run.loss, views=run.views)
 
 
@@ -38,8 +43,9 @@ def _examples(run, folder):
     if run.multi_label:
         raise Mistake(
             "A folder per class is for pictures of one class each; those with tags are measured "
-            "with a table: kr.evaluate(workdir, kr.data.image_table(table)). "
-            f"Received: {shorten(str(folder), str)} for {shorten(str(run.workdir), str)}."
+            "with a table: kr.evaluate(workdir, kr.data.image_table(table, "
+            f"size={run.dataset.image_shape[0]})). Received: {shorten(str(folder), str)} "
+            f"for {shorten(str(run.workdir), str)}."
         )
     dataset = run.dataset
     names = run.class_names or dataset.class_names or ()

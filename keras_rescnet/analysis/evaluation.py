@@ -103,16 +103,22 @@ def evaluate(
             f"The data must have {kind} per picture, as those that the run was trained on. "
             f"Received: {examples.dataset.name} with multi_label={not multi_label}."
         )
-    check_classes(examples, model, names)
+    check_fits(examples, model, names)
     return measure(model, examples, batch_size, loss, thresholds, views)
 
 
-def check_classes(examples, model, names=()):
-    """Checks that examples have the model's classes, in the order of `names` where it is known.
+def check_fits(examples, model, names=()):
+    """Checks that examples have the model's size, and its classes, in the order of known `names`.
 
     Raises:
         Mistake: if they have not.
     """
+    shape, size = getattr(model, "input_shape", None), examples.dataset.image_shape
+    if isinstance(shape, tuple) and len(shape) == 4 and not _is_of_shape(size, shape[1:]):
+        raise Mistake(
+            f"The data must have the model's images, of shape {shape[1:]}: an image_folder or an "
+            f"image_table has them with its `size`. Received: {examples.dataset.name} of {size}."
+        )
     given, known = examples.class_names, getattr(model, "output_shape", None)
     if known is not None:  # as of all but subclassed models: `measure` looks again
         _check_count(examples, known[-1])
@@ -128,6 +134,10 @@ def check_classes(examples, model, names=()):
             f"Received: {shorten(', '.join(given), str)}. A file labels.txt in the "
             "folder gives an order."
         )
+
+
+def _is_of_shape(size, shape):
+    return all(side in (None, given) for given, side in zip(size, shape, strict=True))
 
 
 def _check_count(examples, classes):

@@ -6,7 +6,8 @@ import pathlib
 import keras
 import numpy as np
 
-from keras_rescnet.analysis.runs import load_model, load_run
+from keras_rescnet.analysis.model_file import load_model
+from keras_rescnet.analysis.runs import load_run
 from keras_rescnet.data.normalization import scale_and_offset
 from keras_rescnet.mistake import Mistake, shorten
 

@@ -6,8 +6,8 @@ import pathlib
 
 import numpy as np
 
+from keras_rescnet.analysis.log import curve_metric, read_log
 from keras_rescnet.analysis.normality import gaussian_distance
-from keras_rescnet.analysis.runs import curve_metric, read_log
 from keras_rescnet.console import say
 from keras_rescnet.files import write, write_aside
 from keras_rescnet.mistake import Mistake

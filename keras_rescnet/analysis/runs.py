@@ -1,17 +1,17 @@
-"""Finished runs: their model, their data, their log, their names."""
+"""Finished runs: their model, their data, their names."""
 
 from __future__ import annotations
 
 import copy
-import csv
 import dataclasses
 import functools
 import json
 import math
 import pathlib
-import re
 from typing import TYPE_CHECKING
 
+from keras_rescnet.analysis.model_file import NotRegistered, load_model, scaled
+from keras_rescnet.files import is_file
 from keras_rescnet.mistake import Mistake, shorten
 
 if TYPE_CHECKING:
@@ -21,12 +21,6 @@ if TYPE_CHECKING:
 
     from keras_rescnet.data import Dataset, Examples
     from keras_rescnet.recipe import Recipe
-
-_LOGGED = ("epoch", "train_loss", "train_{}", "test_loss", "test_{}")
-
-
-class NotRegistered(Mistake):
-    """A `.keras` file has a function or class that Keras does not know."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -266,7 +260,7 @@ def load_run(workdir) -> FinishedRun:
     """
     folder = pathlib.Path(workdir)
     for name in ("run.json", "model.keras"):
-        if not _is_file(folder / name):
+        if not is_file(folder / name):
             raise Mistake(
                 "`workdir` must be the folder of a finished run. Received: "
                 f"{shorten(str(workdir), str)}, which has no {name}."
@@ -281,83 +275,6 @@ def load_run(workdir) -> FinishedRun:
             f"{shorten(str(folder / 'run.json'), str)}, which is not. Run the recipe again."
         )
     return FinishedRun(folder, facts)
-
-
-def load_model(file) -> keras.Model:
-    """Returns the model of a `.keras` file.
-
-    Raises:
-        Mistake: if there is none, or it cannot be loaded.
-    """
-    import keras
-
-    file = pathlib.Path(file)
-    if file.suffix != ".keras" or not _is_file(file):
-        raise Mistake(f"A model must be a .keras file. Received: {shorten(str(file), str)}.")
-    try:
-        model = keras.models.load_model(file, compile=False)
-    except Exception as error:  # whatever a damaged or foreign file makes Keras do
-        missing = re.search(r"Could not locate (class|function) '([^']+)'", str(error))
-        if missing:
-            kind, name = missing.groups()
-            raise NotRegistered(
-                "A .keras file must hold a model that Keras can load. Received: "
-                f"{shorten(str(file), str)}, which has a {kind} {shorten(name)} that Keras does "
-                "not know. From Python, load it with `custom_objects`, and give the model."
-            ) from error
-        message = shorten(" ".join(str(error).split()), str, 200)
-        raise Mistake(
-            "A .keras file must hold a model that Keras can load. Received: "
-            f"{shorten(str(file), str)} ({type(error).__name__}: {message})."
-        ) from error
-    if not isinstance(model, keras.Model):
-        raise Mistake(
-            "A .keras file must hold a model. Received: "
-            f"{shorten(str(file), str)}, which holds a {type(model).__name__}."
-        )
-    return model
-
-
-def scaled(model: keras.Model, temperature: float | None) -> keras.Model:
-    """Returns a model whose logits are divided by a temperature; `None` stands for 1."""
-    if temperature is None:
-        return model
-    import keras
-
-    divide = keras.layers.Rescaling(1.0 / temperature, dtype="float32", name="temperature")
-    return keras.Model(model.inputs[0], divide(model.outputs[0]), name=model.name)
-
-
-def read_log(workdir) -> list[dict[str, float | None]]:
-    """Returns the rows of a run's `log.csv`, with `None` where nothing was measured.
-
-    Raises:
-        Mistake: if there is none, or it is not as a run wrote it.
-    """
-    file = pathlib.Path(workdir) / "log.csv"
-    if not _is_file(file):
-        raise Mistake(
-            "A run's folder must hold a log.csv, which its first epoch writes. "
-            f"Received: {shorten(str(workdir), str)}, which has none."
-        )
-    try:
-        with open(file, encoding="utf-8", newline="") as lines:
-            rows = list(csv.DictReader(lines, strict=True))
-    except (OSError, UnicodeError, csv.Error) as error:
-        raise _damaged_log(file, str(error)) from error
-    logged = [name.format(curve_metric(rows)) for name in _LOGGED]
-    if not rows or not set(logged) <= set(rows[0]):
-        raise _damaged_log(file, f"it must have rows and the columns {', '.join(logged)}")
-    parsed = [_parse_row(row, number, file) for number, row in enumerate(rows, start=2)]
-    epochs = [row["epoch"] for row in parsed]
-    if epochs != sorted(set(epochs)):
-        raise _damaged_log(file, "its epochs must increase")
-    return parsed
-
-
-def curve_metric(rows) -> str:
-    """Returns the metric beside the loss that is drawn of a log: accuracy, or of tags F1."""
-    return "f1" if rows and "test_f1" in rows[0] else "accuracy"
 
 
 def run_names(workdirs) -> list[str]:
@@ -383,35 +300,6 @@ def _dataset_of_package(facts):
         ]:
             return dataset
     return None
-
-
-def _parse_row(row, number, file):
-    if None in row or None in row.values():
-        raise _damaged_log(file, f"line {number} has not as many cells as the first")
-    try:
-        parsed = {name: float(text) if text else None for name, text in row.items()}
-    except ValueError:
-        raise _damaged_log(file, f"line {number} must have numbers") from None
-    epoch = parsed["epoch"]
-    if epoch is None or not math.isfinite(epoch) or epoch < 1 or epoch != int(epoch):
-        raise _damaged_log(file, f"line {number} must have an epoch, 1 or more")
-    if any(value is not None and not math.isfinite(value) for value in parsed.values()):
-        raise _damaged_log(file, f"line {number} must have finite numbers")
-    return parsed
-
-
-def _damaged_log(file, reason):
-    return Mistake(
-        f"A log.csv must be as a run wrote it: {shorten(reason, str, 200)}. "
-        f"Received: {shorten(str(file), str)}."
-    )
-
-
-def _is_file(path):
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a name that is too long
-        return False
 
 
 def _is_as_written(facts):

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_rescnet import data
-from keras_rescnet.analysis.evaluation import Calibration, check_classes, predictions
+from keras_rescnet.analysis.evaluation import Calibration, check_fits, predictions
 from keras_rescnet.analysis.runs import load_run
 from keras_rescnet.augment.cores import map_images
 from keras_rescnet.ensemble.members import load_members, stacked
@@ -172,7 +172,7 @@ def measure(
             f"Received: {examples.dataset.name} with multi_label=True."
         )
     stack = stacked(models)
-    check_classes(examples, stack, first.class_names if first is not None else ())
+    check_fits(examples, stack, first.class_names if first is not None else ())
     conditions = [(CLEAN, 0, examples)]
     for corruption, severity in itertools.product(chosen, severities):
         corrupted = CorruptedExamples(examples, corruption, severity)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 
 import keras
 import numpy as np
 
 from keras_rescnet import data, export
-from keras_rescnet.analysis.evaluation import check_classes, predictions
-from keras_rescnet.analysis.runs import load_run, scaled
+from keras_rescnet.analysis.evaluation import check_fits, predictions
+from keras_rescnet.analysis.model_file import scaled
+from keras_rescnet.analysis.runs import load_run
 from keras_rescnet.mistake import Mistake, shorten
 from keras_rescnet.training import finished
 
@@ -30,7 +32,8 @@ def fit_temperature(
 
     Classes stay as they are, only how sure the model is changes. Of a finished run the temperature
     is kept in `run.json`, and its SavedModel is written again: from then on `kr.evaluate`,
-    `predict` and every export answer with it, while `model.keras` has the logits of the training.
+    `predict` and what is exported answer with it, while `model.keras` has the logits of the
+    training. ONNX and LiteRT files that are there already are named, to be exported again.
     Fit it on pictures that were neither trained on nor are measured on afterwards.
 
     Reference:
@@ -93,7 +96,7 @@ def fit_temperature(
             "A temperature is for pictures of one class each. "
             f"Received: {examples.dataset.name} with multi_label=True."
         )
-    check_classes(examples, model, names)
+    check_fits(examples, model, names)
     logits, labels = map(
         np.concatenate, zip(*predictions(model, examples, batch_size, views), strict=True)
     )
@@ -174,3 +177,10 @@ def _keep(run, temperature):
             crop_fraction=run.crop_fraction,
         )
     finished.note_checksums(run.workdir, temperature=temperature)
+    for name, form in (("model.onnx", "onnx"), ("model.tflite", "litert")):
+        if (run.workdir / name).is_file():
+            print(
+                f"{run.workdir / name} does not have the temperature: keras-rescnet export "
+                f"--workdir {shlex.quote(str(run.workdir))} --format {form} writes it again.",
+                flush=True,
+            )

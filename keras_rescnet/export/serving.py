@@ -38,9 +38,9 @@ def saved_model(
     - `serve(pixels)` takes pixels in [0, 255], `(N, H, W, C)` with any `N`, 0 included, of dtype
       uint8, int32, int64, float16, float32 or float64. Returns float32 probabilities
       `(N, classes)`. Pixels that are NaN give probabilities that are NaN.
-    - `prepare(encoded)` takes the bytes of a JPEG, PNG, BMP or GIF file, a scalar string. Returns
-      uint8 pixels `(H, W, C)`, as the pictures of the model's tests were prepared: the shorter
-      side is resized to `1 / crop_fraction` of the input's, and the middle is kept.
+    - `prepare(encoded)` takes the bytes of a JPEG, PNG, BMP, GIF or WebP file, a scalar string.
+      Returns uint8 pixels `(H, W, C)`, as the pictures of the model's tests were prepared: the
+      shorter side is resized to `1 / crop_fraction` of the input's, and the middle is kept.
     - `class_names()` returns the names of the classes; with `multi_label`, `thresholds()` returns
       the probabilities from which on to give each, float32.
     - The signature `serving_default` takes float32 pixels and returns probabilities and names.

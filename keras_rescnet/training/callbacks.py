@@ -69,14 +69,14 @@ class Callbacks:
         """
         packed = {}
         for name, callback in self._named.items():
-            parts = callback.state if is_data(type(callback.state)()) else {"all": callback.state}
-            for key, value in parts.items():
-                if not is_data({key: value}):
-                    raise Mistake(
-                        "The `state` of a callback must hold numbers, strings, NumPy arrays, and "
-                        "lists, tuples, sets and dicts of these. "
-                        f"Received: {shorten(key)}: {shorten(value)} of {name}."
-                    )
+            if not is_data(callback.state):
+                parts = callback.state.items() if isinstance(callback.state, dict) else ()
+                wrong = [f"{shorten(k)}: {shorten(v)}" for k, v in parts if not is_data({k: v})]
+                raise Mistake(
+                    "The `state` of a callback must be a dict of numbers, strings, NumPy arrays, "
+                    "and lists, tuples, sets and dicts of these. "
+                    f"Received: {[*wrong, shorten(callback.state)][0]} of {name}."
+                )
             stop = bool(callback.stop_training) or name == self._stopped_by
             state = {"state": callback.state, "stop_training": stop}
             packed[name] = pack(state, arrays, f"{_ARRAYS}{name}")

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 
 from keras_rescnet import export
+from keras_rescnet.analysis.model_file import scaled
 from keras_rescnet.analysis.plots import plot_run
-from keras_rescnet.analysis.runs import scaled
 from keras_rescnet.callbacks import RunFacts
 from keras_rescnet.console import counted, say
 from keras_rescnet.models.complexity import count_parameters

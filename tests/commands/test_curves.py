@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from keras_rescnet.analysis import plots
-from keras_rescnet.analysis.runs import read_log
+from keras_rescnet.analysis.log import read_log
 from support.commands import answer, run_command
 
 

@@ -13,7 +13,8 @@ import keras_rescnet as kr
 from keras_rescnet import data
 from keras_rescnet.analysis.class_folders import evaluate_folder
 from keras_rescnet.analysis.evaluation import Calibration, measure
-from keras_rescnet.analysis.runs import load_model, load_run
+from keras_rescnet.analysis.model_file import load_model
+from keras_rescnet.analysis.runs import load_run
 from keras_rescnet.analysis.served import find_pictures
 from keras_rescnet.data import ArrayExamples
 from support import noise, pictures
@@ -292,6 +293,21 @@ def test_data_of_other_classes_are_refused(folder_run, tmp_path, capsys):
     flags = [f"--workdir={folder_run / 'run'}", f"--folder={tmp_path}"]
     message = answer("evaluate", *flags, capsys=capsys)
     assert f"must have the model's 2 classes. Received: {tmp_path.name} with 3" in message
+
+
+def test_data_of_another_size_are_refused(folder_run):
+    folder = data.image_folder(folder_run / "pictures", size=40)
+    with pytest.raises(kr.Mistake, match=r"\(28, 28, 3\).*`size`. Received: pictures of \(40, 40"):
+        kr.evaluate(folder_run / "run", folder)
+
+
+def test_splits_of_a_folder_are_checked(folder_run, capsys):
+    flags = [f"--workdir={folder_run / 'run'}", "--split=all"]
+    message = answer("evaluate", *flags, f"--folder={folder_run / 'pictures'}", capsys=capsys)
+    assert "must be 'train' or 'test'. Received: split='all'" in message
+    flags = [f"--folder={folder_run / 'pictures' / 'val'}", flags[0], "--split=train"]
+    message = answer("evaluate", *flags, capsys=capsys)
+    assert "must be 'test' of a folder that has no folder train. Received: split='train'" in message
 
 
 def test_calibration_error():

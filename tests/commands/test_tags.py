@@ -188,7 +188,7 @@ def test_what_is_for_one_class_is_refused(tag_run, tmp_path, capsys):
     (tmp_path / "red").mkdir()
     Image.fromarray(IMAGES[0]).save(tmp_path / "red" / "1.png")
     message = answer("evaluate", f"--workdir={run}", f"--folder={tmp_path}", capsys=capsys)
-    assert "are measured with a table: kr.evaluate(workdir, kr.data.image_table(table))" in message
+    assert "a table: kr.evaluate(workdir, kr.data.image_table(table, size=32))" in message
     pictures.write(tmp_path / "folder", classes=("a", "b", "c", "d"))
     folder = kr.data.image_folder(tmp_path / "folder", size=32)
     with pytest.raises(kr.Mistake, match="must have any number of tags per picture.*label=False"):

@@ -60,7 +60,9 @@ def test_a_run_keeps_its_temperature_and_all_answers_follow(members, tmp_path, c
         mean=(0.1,) * 3, std=(0.9,) * 3, class_names=dataset.class_names,
     )  # fmt: skip
     before = kr.evaluate(run, held_out)
+    (run / "model.onnx").write_bytes(b"without a temperature")
     temperature = kr.ensemble.fit_temperature(run, held_out)
+    assert f"--workdir {run} --format onnx writes it again" in capsys.readouterr().out
     assert temperature == pytest.approx(best_temperature(logits, labels), rel=1e-4)
     assert not 0.9 < temperature < 1.1
     after = kr.evaluate(run, held_out)

@@ -80,7 +80,10 @@ REFUSED = {
     "Keras's": (lambda: build(lambda: [object()]), r"must return a list .* \[<object object"),
     "an error": (lambda: build(lambda: [1 / 0]), "`callbacks` failed in .*ZeroDivisionError"),
     "no super": (lambda: build(lambda: [Forgetful()]), r"super\(\).__init__\(\). Received: Forg"),
-    "kind of state": (lambda: an_epoch(Counting), "`state` of a .*Received: 'all': defaultdict"),
+    "kind of state": (
+        lambda: an_epoch(Counting),
+        "must be a dict .*Received: defaultdict.* of Counting",
+    ),
     "state": (lambda: an_epoch(Remembering), "`state` of a .* Received: 'folder': .*runs.*Remem"),
     "a stop": (lambda: an_epoch(StoppingLogger), "must have changes_training = True.*: StoppingL"),
     "a failure": (lambda: an_epoch(Failing), "`callbacks` failed in .*test_callbacks.py.*KeyError"),

@@ -464,8 +464,12 @@ CALLS = {
     "evaluate a folder on a name": (lambda: kr.evaluate("run", "digits"), "dataset='digits'"),
     "evaluate no folder": (lambda: kr.evaluate("no/such"), "no/such, which has no run.json"),
     "evaluate batches of none": (
-        lambda: kr.evaluate(MODEL, kr.data.DIGITS, batch_size=0),
+        lambda: kr.evaluate(kr.models.CifarResNet8(), kr.data.DIGITS, batch_size=0),
         "`batch_size` must be a positive integer. Received: batch_size=0",
+    ),
+    "evaluate images of another size": (
+        lambda: kr.evaluate(MODEL, kr.data.DIGITS),
+        r"of shape \(8, 8, 3\): .* Received: digits of \(32, 32, 3\)",
     ),
     "evaluate another split": (
         lambda: kr.evaluate(MODEL, noise.recipe.dataset, split="dev"),

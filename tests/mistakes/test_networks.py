@@ -253,6 +253,10 @@ OPTIMIZERS = {
     "a beta of 1": (lambda: optimizers.AdamW(beta_2=1.0), "Received: beta_2=1.0"),
     "a negative beta": (lambda: optimizers.AdamW(beta_1=-0.1), "Received: beta_1=-0.1"),
     "no steps": (lambda: optimizers.Muon(steps=0), "positive integer. Received: steps=0"),
+    "Muon without Nesterov": (
+        lambda: optimizers.Muon(nesterov=False),
+        "`nesterov=True` alone.*Received: nesterov=False",
+    ),
     "no epochs to decay": (lambda: schedules.cosine_decay(0, 0), "positive. Received: epochs=0"),
     "steps of 0 epochs": (lambda: schedules.step_decay(1, 9, every=0), "Received: every=0"),
 }
