@@ -97,7 +97,8 @@ def main(arguments):
 
 def _model_of(word, input_size):
     """Returns the model that a word names: a folder of a run, a .keras file or a builder."""
-    from keras_rescnet.analysis.runs import load_model, load_run
+    from keras_rescnet.analysis.model_file import load_model
+    from keras_rescnet.analysis.runs import load_run
     from keras_rescnet.models.catalogue import builders
 
     if pathlib.Path(word).is_dir():

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_rescnet.initializers import fan_in_uniform
 from keras_rescnet.layers.batch_normalization import BatchNormalization
+from keras_rescnet.layers.dense import Dense
 from keras_rescnet.layers.images import statistics_dtype
 
 
@@ -42,7 +43,7 @@ class CalibrationLayer(keras.layers.Layer):
 
     def _dense(self, units, fan_in, name, activation=None, use_bias=False):
         """Returns a dense layer that is built, with PyTorch's initial weights."""
-        dense = keras.layers.Dense(
+        dense = Dense(
             units,
             activation=activation,
             use_bias=use_bias,

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_rescnet.initializers import small_normal
 from keras_rescnet.layers.arguments import check_rank
+from keras_rescnet.layers.dense import Dense
 from keras_rescnet.mistake import Mistake
 
 
@@ -50,7 +51,7 @@ class PatchMerging(keras.layers.Layer):
             epsilon=self.epsilon, dtype=self.dtype_policy, name="norm"
         )
         self.norm.build((None, 4 * channels))
-        self.reduction = keras.layers.Dense(
+        self.reduction = Dense(
             2 * channels,
             use_bias=False,
             kernel_initializer=small_normal(),

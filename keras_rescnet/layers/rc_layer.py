@@ -15,6 +15,7 @@ from keras_rescnet.layers.arguments import (
     hidden_activation_of,
     initializer_of,
 )
+from keras_rescnet.layers.dense import Dense
 from keras_rescnet.layers.images import check_images, statistics_dtype
 from keras_rescnet.mistake import Mistake
 
@@ -122,7 +123,7 @@ class RCLayer(keras.layers.Layer):
         }
         # Cloned: an unseeded initializer would give the mean and the variance equal weights.
         own = {key: value.clone() for key, value in own.items() if value is not None}
-        dense = keras.layers.Dense(
+        dense = Dense(
             units,
             activation=activation,
             dtype=statistics_dtype(self),

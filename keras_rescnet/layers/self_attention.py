@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_rescnet.initializers import small_normal
 from keras_rescnet.layers.arguments import check_rank, is_integer
+from keras_rescnet.layers.dense import Dense
 from keras_rescnet.layers.images import statistics_dtype
 from keras_rescnet.mistake import Mistake
 
@@ -50,7 +51,7 @@ class SelfAttention(keras.layers.Layer):
         self.projection = self._dense(channels, channels, "projection")
 
     def _dense(self, units, fan_in, name, dtype=None):
-        dense = keras.layers.Dense(
+        dense = Dense(
             units, kernel_initializer=small_normal(), dtype=dtype or self.dtype_policy, name=name
         )
         dense.build((None, fan_in))
@@ -74,7 +75,12 @@ class SelfAttention(keras.layers.Layer):
         """Returns the weights `(..., heads, T, S)` that sum to 1 over the keys."""
         if scores.shape[-1] == 1:  # always 1, and `softmax` would warn
             return ops.exp(ops.log_softmax(scores, axis=-1))
-        return ops.softmax(scores, axis=-1)
+        shape = ops.shape(scores)
+        if len(shape) <= 4:
+            return ops.softmax(scores, axis=-1)
+        # On a CPU TensorFlow's softmax takes five axes, that of a `vectorized_map` among them
+        flat = ops.reshape(scores, (-1, *shape[-2:]))
+        return ops.reshape(ops.softmax(flat, axis=-1), shape)
 
     def compute_output_shape(self, input_shape):
         """Returns `input_shape`, for which Keras would else trace `call`."""

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_rescnet.initializers import fan_in_uniform
 from keras_rescnet.layers.arguments import check_count, hidden_activation_of
+from keras_rescnet.layers.dense import Dense
 from keras_rescnet.layers.images import check_images, statistics_dtype
 
 
@@ -65,7 +66,7 @@ class SqueezeExcite(keras.layers.Layer):
         self.gate = self._dense(channels, units, "gate", "sigmoid")
 
     def _dense(self, units, fan_in, name, activation):
-        dense = keras.layers.Dense(
+        dense = Dense(
             units,
             activation=activation,
             use_bias=self.use_bias,

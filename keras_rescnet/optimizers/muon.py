@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_rescnet.mistake import Mistake
+from keras_rescnet.mistake import Mistake, shorten
 from keras_rescnet.optimizers.scaled_optimizer import check_share
 from keras_rescnet.optimizers.sgd import SGD
 
@@ -18,7 +18,7 @@ class Muon(SGD):
     The kernel `(height, width, channels, filters)` of a convolution is a matrix of `filters`
     columns. It moves along the momentum whose singular values are all brought near 1, and keeps
     the norm that `filters` orthonormal columns have, since the normalization that follows undoes
-    any other:
+    any other; one that is 0 moves by the step alone:
 
         velocity = kernel_momentum * velocity + gradient
         step     = orthogonalized(gradient + kernel_momentum * velocity)
@@ -49,7 +49,7 @@ class Muon(SGD):
 
     Raises:
         ValueError: If a momentum is not at least 0 and below 1, `weight_decay` is negative, or
-            `steps` is not a positive integer.
+            `steps` is not a positive integer, or `nesterov` is not `True`.
 
     Example:
 
@@ -73,7 +73,11 @@ class Muon(SGD):
         check_share("kernel_momentum", kernel_momentum)
         if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
             raise Mistake(f"`steps` must be a positive integer. Received: steps={steps!r}.")
-        kwargs["nesterov"] = True
+        if kwargs.setdefault("nesterov", True) is not True:
+            raise Mistake(
+                "Muon is with `nesterov=True` alone; for other weights than kernels there is SGD. "
+                f"Received: nesterov={shorten(kwargs['nesterov'])}."
+            )
         super().__init__(learning_rate, momentum, weight_decay, **kwargs)
         self.kernel_momentum = kernel_momentum
         self.steps = steps
@@ -91,6 +95,7 @@ class Muon(SGD):
         matrix = ops.reshape(g + self.kernel_momentum * moved, (-1, filters))
         step = orthogonalized(matrix, self.steps)
         norm = ops.sqrt(ops.sum(ops.square(variable)))
+        norm = ops.where(norm > 0, norm, 1.0)
         rate = self.learning_rate_of(variable, learning_rate)
         kernel = variable * (filters**0.5 / norm) - rate * ops.reshape(step, variable.shape)
         self.assign(variable, kernel)

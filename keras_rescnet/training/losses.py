@@ -10,7 +10,8 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from keras_rescnet.analysis.runs import load_model, load_run
+from keras_rescnet.analysis.model_file import load_model
+from keras_rescnet.analysis.runs import load_run
 from keras_rescnet.losses import Distillation, categorical_crossentropy, per_example
 from keras_rescnet.mistake import Mistake, nearest, shorten
 from keras_rescnet.recipe import calling

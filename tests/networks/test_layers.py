@@ -270,6 +270,30 @@ def all_layers():
     return keras.Model(inputs, outputs), arrays
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of all that Keras does not quantize
+def test_a_quantized_model_is_loaded_again(tmp_path):
+    model, inputs = all_layers()
+    logits = keras.layers.Dense(2, name="logits")
+    model = keras.Model(model.input, [*model.output.values(), logits(model.output["acon"])])
+    model.quantize("int8")
+    assert logits.quantization_mode == "int8"
+    before = model(inputs)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    for old, new in zip(before, again(inputs), strict=True):
+        np.testing.assert_array_equal(new, old)
+
+
+def test_gates_are_not_quantized():
+    layer = layers.RCLayer(reduction=4)
+    x = np.random.default_rng(0).normal(size=(2, 5, 5, 16)).astype("float32")
+    model = keras.Sequential([keras.Input(x.shape[1:]), layer])
+    before = np.asarray(model(x))
+    with pytest.warns(UserWarning, match="not quantized, and stay as they are"):
+        model.quantize("int8")
+    np.testing.assert_array_equal(model(x), before)
+
+
 @pytest.mark.slow
 def test_a_keras_file_in_a_fresh_process(tmp_path):
     model, inputs = all_layers()

@@ -215,6 +215,13 @@ def test_gradients_through_a_map(function, where):
     np.testing.assert_allclose(found, slope_of(function, tf.constant(X)), rtol=1e-4, atol=1e-5)
 
 
+def test_windows_in_a_map():
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
+    layer = kr.layers.WindowAttention(1, window_size=4, shift=2)
+    mapped = tf.vectorized_map(lambda image: layer(image[None])[0], tf.constant(x))
+    np.testing.assert_allclose(mapped, layer(x), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("graph", [False, True])
 def test_gradients_through_a_map_in_half_precision(graph):
     def halved(x):

@@ -113,6 +113,15 @@ def test_self_attention_is_that_of_keras():
     np.testing.assert_allclose(ours(x), theirs(x, x), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("leading", [(2, 3), (2, 1, 3)])
+def test_self_attention_of_tokens_on_more_axes(leading):
+    """TensorFlow's own softmax takes five axes on a CPU."""
+    x = np.random.default_rng(0).normal(size=(*leading, 5, 12)).astype("float32")
+    layer = layers.SelfAttention(3)
+    expected = np.reshape(layer(x.reshape(6, 5, 12)), x.shape)
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_shifted_windows_do_not_see_across_the_seam():
     layer = layers.WindowAttention(1, window_size=4, shift=2)
     x = np.random.default_rng(0).normal(size=(1, 8, 8, 3)).astype("float32")

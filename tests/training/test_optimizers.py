@@ -365,6 +365,14 @@ def test_three_steps_of_muon_follow_the_original(golden):
             )
 
 
+def test_muon_moves_a_kernel_that_is_zero():
+    gradient = np.random.default_rng(0).normal(size=(3, 3, 8, 4)).astype("float32")
+    kernel = keras.Variable(np.zeros_like(gradient))
+    Muon(0.1).apply([gradient], [kernel])
+    step = np.linalg.svd(numpy_of(kernel).reshape(-1, 4), compute_uv=False)
+    assert np.all((step > 0.05) & (step < 0.15))  # singular values near the learning rate
+
+
 def test_muon_moves_kernels_of_depthwise_convolutions_as_sgd_does():
     """They are no matrix: a filter per channel, whose norms the next normalization undoes alone."""
     start, gradient = np.random.default_rng(0).normal(size=(2, 3, 3, 8, 1)).astype("float32")
