@@ -26,7 +26,7 @@ def network(input_shape, classes, weights="imagenet"):
     resnet = keras.applications.ResNet50(False, weights, input_tensor=blue_first, pooling="avg")
     resnet = kr.calibrate(resnet, calibration=partial(kr.layers.RCLayer, gated=True))
     head = keras.layers.Dense(classes, dtype="float32", name="logits")
-    return keras.Model(resnet.input, head(resnet.output))
+    return keras.Model(resnet.inputs[0], head(resnet.output))
 
 
 recipe = kr.Recipe(

@@ -5,7 +5,6 @@
 where the CSV file begins `path,tags,split`; a line of it reads `images/1.jpg,red|sandal,train`.
 """
 
-import pathlib
 import sys
 from functools import partial
 
@@ -31,8 +30,9 @@ def train(table, workdir, model=kr.models.CifarResNet32, size=64, **changes):
 def tags_of(picture, workdir):
     """Returns the tags whose probability is at least their threshold; needs no keras_rescnet."""
     served = tf.saved_model.load(f"{workdir}/saved_model")
-    (probabilities,) = served.serve(served.prepare(pathlib.Path(picture).read_bytes())[None])
-    return served.class_names()[probabilities >= served.thresholds()].numpy().astype(str).tolist()
+    (probabilities,) = served.serve(served.prepare(tf.io.read_file(str(picture)))[None])
+    given = probabilities.numpy() >= served.thresholds().numpy()
+    return [name.decode() for name in served.class_names().numpy()[given]]
 
 
 if __name__ == "__main__":

@@ -64,6 +64,7 @@ def test_fine_tune_recipe(pictures, tmp_path, capsys):
     assert "trainable of 27," in capsys.readouterr().out
     keras.utils.set_random_seed(recipe.seed)
     first = recipe.model(input_shape=(32, 32, 3), classes=2)
+    assert isinstance(first.input, keras.KerasTensor)  # of a list Keras warns at every call
     last = keras.models.load_model(tmp_path / "run" / "model.keras")
     moved = {
         ours.path.partition("_")[0]
@@ -121,6 +122,17 @@ def test_tags_from_csv(tmp_path):
     classes = kr.data.image_table(table, size=32)
     measured = kr.evaluate(tmp_path / "run", classes, loss=kr.losses.binary_crossentropy)
     assert measured["loss"] == pytest.approx(results["test_loss"], rel=1e-5)
+
+
+def test_tags_of_a_picture(tmp_path):
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
+    model.add(keras.layers.Dense(2, kernel_initializer="zeros"))  # sigmoid(0) = 1/2
+    options = {"mean": (0.5,) * 3, "std": (0.5,) * 3, "multi_label": True}
+    names = {"class_names": ("Schuh", "Tür"), "thresholds": (0.6, 0.4)}
+    kr.export.saved_model(model, tmp_path / "saved_model", **options, **names)
+    Image.fromarray(np.zeros((9, 9, 3), "uint8")).save(tmp_path / "picture.png")
+    found = load("tags_from_csv").tags_of(tmp_path / "picture.png", tmp_path)
+    assert found == ["Tür"]
 
 
 def test_resume_fit(tmp_path):
