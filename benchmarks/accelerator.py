@@ -12,7 +12,7 @@ of Tables 5 and 1 at full length, as long as time is left.
 
 Every part runs in a process of its own. Its figures are in the JSON file as soon as they are there;
 what fails is recorded with its last lines, what runs out of time as stopped, and the next call,
-with the same file, goes on with what has not ended well yet.
+with the same file, continues with what has not ended well yet.
 
 It needs this checkout (9 MB), Python 3.11, jax with its accelerator, keras and what that installs
 (2 MB); for the comparison torch 2.9 or newer, and torchvision for ResNet-50. A machine without a

@@ -210,7 +210,7 @@ def resident(arguments, builder, activation, precision, epochs, dataset="cifar10
 
 
 def trained(arguments, recipe):
-    """A run of `train.py`, which goes on where it was stopped."""
+    """A run of `train.py`, which continues where it was stopped."""
     folder = pathlib.Path(arguments.records).resolve()
     workdir = folder / "runs" / recipe.replace(".py:", "-").removesuffix(".py")
     folder.mkdir(parents=True, exist_ok=True)

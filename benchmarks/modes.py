@@ -87,7 +87,7 @@ def main():
                 f"{figures[f'{mode}: GCLU / GELU']:.2f}",
             )
         )
-    head = ("", *(f"{name}, ms" for name in ACTIVATIONS), "GCLU by ReLU", "GCLU by GELU")
+    head = ("", *(f"{name}, ms" for name in ACTIVATIONS), "GCLU / ReLU", "GCLU / GELU")
     publish(
         arguments.json,
         table(head, rows) + f"\n\nResNet-8, batches of 128, {arguments.rounds} rounds.",

@@ -131,7 +131,7 @@ def parser():
         **needed,
         help="images per second that one core prepares",
     )
-    add("--inside", **needed, help="GB/s of an all-reduce inside of a machine (bus bandwidth)")
+    add("--inside", **needed, help="GB/s of an all-reduce inside a machine (bus bandwidth)")
     add("--between", **needed, help="GB/s of one between machines, all network cards together")
     add("--cores", **needed, help="of the CPUs of a machine")
     # NCCL's constants for rings of large messages: src/graph/tuning.cc, hwLat, Ring, Simple

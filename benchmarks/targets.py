@@ -49,7 +49,7 @@ RC_FLOOR = (
     "`forward only` is what is left with a backward pass that does nothing. The backward pass has "
     "to read the response and its gradient, add up two products over every map, and read both "
     "again. Tried: one loop with three results (kept), three loops (faster alone, not in the "
-    "step), sums inside of XLA (far slower), by matrix product, by pooling, over slices, and a "
+    "step), sums inside XLA (far slower), by matrix product, by pooling, over slices, and a "
     "second loop that computes all again instead of writing it (no gain)."
 )
 BOTTLENECK_FLOOR = (
@@ -106,23 +106,23 @@ OPTIMIZER_FLOOR = (
 
 TARGETS = (
     Target(
-        "GCLU, forward + backward, by exact GELU", "activations", "GCLU / exact GELU", at_most=0.55
+        "GCLU / exact GELU, forward + backward", "activations", "GCLU / exact GELU", at_most=0.55
     ),
-    Target("... by GCLU left to autodiff", "activations", "GCLU / differentiated", at_most=0.4),
+    Target("... / GCLU left to autodiff", "activations", "GCLU / differentiated", at_most=0.4),
     *_in_both(
-        "step of ResNet-8: GCLU by ReLU",
+        "step of ResNet-8: GCLU / ReLU",
         "ResNet-8 + GCLU{half} / ResNet-8{half}",
         GCLU_FLOOR,
         at_most=1.08,
     ),
     *_in_both(
-        "step of ResCNet-32 by ResNet-32",
+        "step: ResCNet-32 / ResNet-32",
         "ResCNet-32{half} / ResNet-32{half}",
         RC_FLOOR,
         at_most=1.10,
     ),
     *_in_both(
-        "step of ResCNet-50 by ResNet-50, CIFAR",
+        "step: ResCNet-50 / ResNet-50, CIFAR",
         "ResCNet-50, CIFAR{half} / ResNet-50, CIFAR{half}",
         BOTTLENECK_FLOOR,
         at_most=1.06,
@@ -131,14 +131,14 @@ TARGETS = (
         target
         for network, (least, tried) in SPEEDS.items()
         for target in _in_both(
-            f"step, PyTorch's best by ours: {network}",
+            f"step, PyTorch's best / ours: {network}",
             f"PyTorch's best / {network}{{half}}",
             tried,
             at_least=least,
         )
     ),
     Target(
-        "step of ResNet-32, float32 by bfloat16",
+        "step of ResNet-32: float32 / bfloat16",
         "step",
         f"ResNet-32 / ResNet-32{HALF}",
         at_least=1.4,
@@ -147,7 +147,7 @@ TARGETS = (
     ),
     *(
         Target(
-            f"peak memory of {words} by ResNet-50, ReLU",
+            f"peak memory: {words} / ResNet-50, ReLU",
             "memory",
             f"{network} / ResNet-50, ReLU",
             at_most=bound,
@@ -160,7 +160,7 @@ TARGETS = (
         )
     ),
     Target(
-        "call of a SavedModel: GCLU by exact GELU",
+        "call of a SavedModel: GCLU / exact GELU",
         "modes",
         "SavedModel, per call: GCLU / GELU",
         at_most=1.0,
@@ -169,7 +169,7 @@ TARGETS = (
     ),
     *(
         Target(
-            f"`{command}`, PyTorch's best by ours: {network}",
+            f"`{command}`, PyTorch's best / ours: {network}",
             "inference",
             f"{command}, {network}: PyTorch's best / here",
             at_least=1.0,
@@ -182,20 +182,20 @@ TARGETS = (
         for command in ("evaluate", "predict")
         for network in ("ResNet-32", "ResNet-8 + GCLU")
     ),
-    Target("`train` by bare compiled steps", "trainer", "train / bare", at_most=1.03),
-    Target("`SGD` by Keras's, ResNet-50", "optimizers", "SGD by Keras's: ResNet-50", at_most=0.8),
+    Target("`train` / bare compiled steps", "trainer", "train / bare", at_most=1.03),
+    Target("`SGD` / Keras's, ResNet-50", "optimizers", "SGD by Keras's: ResNet-50", at_most=0.8),
     Target(
-        "`AdamW` by Keras's, ResNet-50", "optimizers", "AdamW by Keras's: ResNet-50", at_most=0.6
+        "`AdamW` / Keras's, ResNet-50", "optimizers", "AdamW by Keras's: ResNet-50", at_most=0.6
     ),
     Target(
-        "PyTorch's best by `SGD`, ResNet-50",
+        "PyTorch's best / `SGD`, ResNet-50",
         "optimizers",
         "PyTorch's best / SGD: ResNet-50",
         at_least=1.0,
         tried=OPTIMIZER_FLOOR,
     ),
     Target(
-        "PyTorch's best by `AdamW`, ResNet-50",
+        "PyTorch's best / `AdamW`, ResNet-50",
         "optimizers",
         "PyTorch's best / AdamW: ResNet-50",
         at_least=1.0,
@@ -223,7 +223,7 @@ TARGETS = (
         unit="images/s",
     ),
     Target(
-        "... by keras-cv's nearest",
+        "... / keras-cv's nearest",
         "pipeline",
         f"{TABLE_3}: ours / keras-cv (RandAugment)",
         at_least=5.0,
@@ -231,7 +231,7 @@ TARGETS = (
         "more often than it computes.",
     ),
     Target(
-        "224 px training chain by tf.image without antialiasing",
+        "224 px training chain / tf.image without antialiasing",
         "pipeline",
         f"{JPEG}: ours / tf.image, one by one, no antialiasing",
         at_least=1.0,

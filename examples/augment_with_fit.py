@@ -1,4 +1,4 @@
-"""Trains with plain `fit` on a `tf.data` pipeline of one's own, with transforms of `kr.augment`.
+"""Trains with plain `fit` on a `tf.data` pipeline of your own, with transforms of `kr.augment`.
 
     python examples/augment_with_fit.py
 

@@ -3,7 +3,7 @@
     pip install "ray[train]"
     python examples/ray_train.py RECIPE WORKDIR [WORKERS]
 
-WORKDIR must be a folder that all workers see: they go on from its last checkpoint.
+WORKDIR must be a folder that all workers see: they continue from its last checkpoint.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Trains Fashion-MNIST with Keras's `fit`, which goes on exactly where it was stopped.
+"""Trains Fashion-MNIST with Keras's `fit`, which continues exactly where it was stopped.
 
     python examples/resume_fit.py FOLDER
 

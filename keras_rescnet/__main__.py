@@ -16,7 +16,7 @@ COMMANDS = {
     "models": "lists every model with what it costs",
     "report": "puts results beside the paper's, in Markdown",
     "responses": "draws how Gaussian and how discriminative responses are",
-    "explain": "draws which places of pictures a model looks at",
+    "explain": "draws where in pictures a model looks",
     "noise": "measures what a step loses because all weights move at once",
     "precision": "says how many bits the sums of a network's layers need",
 }

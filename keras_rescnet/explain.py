@@ -4,8 +4,8 @@
     python -m keras_rescnet.explain --model runs/flowers --class daisy rose.jpg
     python -m keras_rescnet.explain --model mine.keras --recipe recipes/cifar10_resnet32.py a.png
 
-Words are picture files, folders (searched through) and patterns. Beside each picture, prepared as
-those of the run's test set were, stands where the evidence for a class is (Grad-CAM of the last
+Arguments are picture files, folders (searched through) and patterns. Beside each picture, prepared
+like those of the run's test set, it draws where the evidence for a class is (Grad-CAM of the last
 map, for the likeliest class), and where the last RC Layer strengthens responses, if the model has
 one. A CSV file of the same name holds the maps. `kr.grad_cam` and `kr.rc_maps` do the same in
 Python; docs/analysis.md says what the maps do not mean.
@@ -36,8 +36,8 @@ def main(arguments):
     recipe = flags.DEFINE_string(
         "recipe",
         None,
-        "Recipe, as FILE or FILE:NAME, as whose data a .keras file is given its pictures: "
-        "normalized likewise, and whole.",
+        "Recipe, as FILE or FILE:NAME: a .keras file gets whole pictures, normalized as the data "
+        "of this recipe.",
         flag_values=values,
     )
     pixels = flags.DEFINE_bool(

@@ -2,7 +2,7 @@
 
 Labels and logits are `(N, classes)`, float32: labels are one-hot or multi-hot, or shares of
 classes once they are mixed. Those below are a recipe's `loss` as they are, or with
-`functools.partial`; so is any function of one's own, and any `keras.losses.Loss`.
+`functools.partial`; so is any function of your own, and any `keras.losses.Loss`.
 """
 
 import functools
@@ -189,11 +189,11 @@ class Distillation:
 
     where `s` are the logits of the model and `t` those of the teacher, which is given the same
     augmented pictures, in inference mode. In tests the loss is `L(y, s)` alone, and so it is in a
-    model's own `fit`, where nothing asks the teacher: this is the loss of a recipe. The teacher's
+    model's own `fit`, where the teacher is not called: this is the loss of a recipe. The teacher's
     weights are not trained and not in checkpoints; the digest of a recipe has the checksum of its
     file.
 
-    A loss of one's own with an attribute `teacher` is called in the same way: in training as
+    A loss of your own with an attribute `teacher` is called in the same way: in training as
     `loss(labels, logits, teacher_logits)`, in tests as `loss(labels, logits)`.
 
     Reference:

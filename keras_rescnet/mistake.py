@@ -1,4 +1,4 @@
-"""What a user can put right."""
+"""What a user can fix."""
 
 import contextlib
 import difflib
@@ -11,10 +11,10 @@ class ProcessLost(ConnectionError):
 
 
 class Mistake(ValueError):
-    """A mistake in what was asked for: one line says what is wrong and what to do.
+    """A mistake of the user: one line says what is wrong and what to do.
 
-    Commands print the line and end with exit code 2. Every other exception is a defect of this
-    package or of what it calls, and keeps its traceback.
+    Commands print the line and end with exit code 2. Other exceptions keep their traceback: but for
+    those that a function documents and those of the user's own code, they are defects.
 
     Example:
 

@@ -62,7 +62,7 @@ def main(arguments):
     exact = flags.DEFINE_integer(
         "exact",
         0,
-        "Layers of at most so many weights are computed exactly, by one product per weight.",
+        "Layers of at most this many weights are computed exactly, by one product per weight.",
         0,
         flag_values=values,
     )

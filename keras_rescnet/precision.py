@@ -6,7 +6,7 @@
 
 For every convolution and dense layer the least mantissa of the accumulator, for an output
 (forward), for the gradient of an input (backward) and for that of a weight (gradient), in a single
-sum and in chunks. Words are models of this package, .keras files and folders of runs; without any,
+sum and in chunks. Arguments are models of this package, .keras files and run folders; without any,
 it is the three networks of the paper: ResNet-32 on CIFAR-10, ResNet-18 and AlexNet on ImageNet.
 The bits are computed here, from the paper's theorem as others have implemented it, and are not the
 paper's own.
@@ -108,7 +108,7 @@ def _model_of(word, input_size):
     known = builders()
     if word not in known:
         raise Mistake(
-            "A word must be a model of this package, a .keras file or the folder of a run. "
+            "An argument must be a model of this package, a .keras file or the folder of a run. "
             f"Received: {shorten(word)}. Nearest: {nearest(word, known)}."
         )
     shape = {} if input_size is None else {"input_shape": (input_size, input_size, 3)}

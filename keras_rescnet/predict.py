@@ -3,9 +3,9 @@
     python -m keras_rescnet.predict --workdir runs/flowers rose.jpg more_flowers/ 'x*.png'
     python -m keras_rescnet.predict --model copied/saved_model rose.jpg
 
-Words are picture files, folders (searched through) and patterns. A picture is prepared as those of
-the run's test set were. Prints the five likeliest classes of each, or the tags that it is given; a
-picture that cannot be read is named in the end, and the exit code is then 2.
+Arguments are picture files, folders (searched through) and patterns. A picture is prepared like
+those of the run's test set. Prints the five likeliest classes of each, or its tags; a picture that
+cannot be read is named at the end, and the exit code is then 2.
 
 A SavedModel is a program, and this command executes it: use only those that you trust.
 """

@@ -22,7 +22,7 @@ def import_with_keras(*modules):
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds Keras and the modules of this package as Python does, and makes their import go on.
+    """Finds Keras and the modules of this package as Python does, and makes their import continue.
 
     Once the outermost of them is imported, and Keras with it, all modules are. Not sooner: a
     module of this package may be what imports Keras, and be half done when Keras is imported.

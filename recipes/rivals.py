@@ -5,10 +5,10 @@
 Cost and score: docs/choosing.md has both; none of the 64 has been run at full length.
 
 The ResNets are trained as in table1.py, airbench94 as in cifar10_fast.py, with GELU. All
-calibrations with a reduction have 4 channels per hidden unit, and are else as their authors publish
-them; coordinate attention has 8 units at least. Nothing was tuned, for none of them.
+calibrations with a reduction have 4 channels per hidden unit, and are otherwise as their authors
+published them; coordinate attention has 8 units at least. Nothing was tuned for any of them.
 
-airbench94 takes 8 epochs, ResNet-8 is for a first look: `--set epochs=5 --set warmup_epochs=1`.
+airbench94 takes 9 epochs, ResNet-8 is for a first look: `--set epochs=5 --set warmup_epochs=1`.
 """
 
 import dataclasses

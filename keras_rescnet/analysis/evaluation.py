@@ -56,7 +56,7 @@ def evaluate(
         `macro_f1` (the mean over tags), `mean_average_precision`, and dicts by tag:
         `class_average_precision` (`None` for a tag without images), `class_f1`, and `thresholds`.
         All F1 are at a probability of 0.5, but `f1_at_thresholds` is at those that the run chose
-        on its training pictures.
+        on its training pictures; for a `keras.Model`, also 0.5.
 
     Raises:
         Mistake: if there is no finished run or no such data, or the model does not return logits of
@@ -158,7 +158,7 @@ def measure(
         examples: What `keras_rescnet.data.load` returns.
         batch_size: Images per step.
         loss: As the `loss` of a recipe.
-        thresholds: Probabilities from which on to give each tag, by name; 0.5 if `None`.
+        thresholds: Probabilities at or above which to assign each tag, by name; 0.5 if `None`.
         views: As the `test_views` of a recipe.
     """
     from keras_rescnet.losses import binary_crossentropy, categorical_crossentropy, per_example

@@ -77,7 +77,7 @@ class FinishedRun:
         dataset = _dataset_of_package(self.facts) if self.recipe is None else self.recipe.dataset
         if dataset is None:
             raise Mistake(
-                "A run that was started from Python on a dataset of one's own is measured from "
+                "A run that was started from Python on a dataset of your own is measured from "
                 "Python: kr.evaluate(workdir, dataset). "
                 f"Received: {shorten(str(self.workdir), str)}, of dataset "
                 f"{shorten(self._data.get('name'))}."
@@ -152,7 +152,7 @@ class FinishedRun:
 
     @functools.cached_property
     def thresholds(self) -> dict[str, float] | None:
-        """Probabilities from which on to give each tag, by name; `None` without tags.
+        """Probabilities at or above which to assign each tag, by name; `None` without tags.
 
         Raises:
             Mistake: if the run has none of its tags in its `results.json`.

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-THRESHOLD = 0.5  # probability from which on a tag is given, where nothing else was chosen
+THRESHOLD = 0.5  # probability at or above which a tag is assigned, where nothing else was chosen
 
 
 def sigmoid(logits) -> np.ndarray:
@@ -77,7 +77,7 @@ def average_precision(labels, scores) -> np.ndarray:
 
 
 def best_thresholds(labels, logits) -> np.ndarray:
-    """Returns the probabilities from which on to give each tag, so that its F1 is the highest.
+    """Returns the probabilities at or above which to assign each tag, for the highest F1 of each.
 
     A threshold lies in the middle between the probabilities of two pictures, or between the lowest
     one and 0. A tag that no picture has gets `THRESHOLD`.

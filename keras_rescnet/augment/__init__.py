@@ -45,7 +45,7 @@ class Transform(Protocol):
     A batch is `{"images": (N, H, W, C), "labels": (N, classes)}`: pixels in [0, 255], uint8 or
     floats, and one-hot labels, or shares of classes once they are mixed. A transform returns a
     batch of as many rows, and changes nothing but through what it returns. Batches are made
-    inside of `tf.data`, so it must be written in TensorFlow operations.
+    inside `tf.data`, so it must be written in TensorFlow operations.
 
     A plain function `transform(batch, seed)` is a transform too. Its `seed` is two integers,
     another pair in every step, for TensorFlow's stateless random numbers. As nothing is known of

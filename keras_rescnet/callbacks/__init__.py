@@ -1,8 +1,8 @@
-"""Callbacks of `kr.train`: what hears of a run after every epoch, and may end it.
+"""Callbacks of `kr.train`: what is called after every epoch, and may end the run.
 
 A recipe's `callbacks` makes them. `EarlyStopping` ends a run, `MLflowLogger` and `WandbLogger`
 send its log to MLflow and to Weights & Biases, and a class derived from `Callback` does what you
-write. They are part of the run: one that is stopped and goes on has the callbacks of a run that
+write. They are part of the run: one that is stopped and continues has the callbacks of a run that
 nothing had stopped.
 """
 

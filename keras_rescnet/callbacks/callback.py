@@ -7,10 +7,10 @@ from keras_rescnet.mistake import Mistake
 
 
 class Callback:
-    """Base of what hears of a run of `kr.train`, and may end it.
+    """Base class of callbacks of `kr.train`, which follow a run and may end it.
 
     Override the methods that matter. Whatever a callback must remember is put into `state`, which
-    every checkpoint holds, and which a run that goes on has back before `on_train_begin`. Of
+    every checkpoint holds, and which a run that continues has back before `on_train_begin`. Of
     several processes, the first one alone calls callbacks; what they decide holds for all.
 
     Attributes:

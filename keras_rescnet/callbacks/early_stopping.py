@@ -9,14 +9,14 @@ from keras_rescnet.mistake import Mistake, shorten
 
 
 class EarlyStopping(Callback):
-    """Ends a run when a number of its log has stopped to improve.
+    """Ends a run when a number of its log has stopped improving.
 
     Lower is better for columns whose name ends in `loss`, higher for all others. Epochs in which
     the number was not measured do not count. The weights are those of the last epoch; the
     checkpoint of the best epoch is kept beside it.
 
-    What a run was ended by is no test of it any more: of a run that ends by `test_loss` or
-    `test_accuracy` the test set chose the epoch. Let the recipe's `test_split` be a part of the
+    A number that ends a run no longer tests it: with `test_loss` or `test_accuracy`, the test
+    set has chosen the epoch. Let the recipe's `test_split` be a part of the
     training set, as `kr.data.image_folder` can take one, and evaluate on the test set at the end.
 
     Reference:

@@ -15,7 +15,7 @@ _MOST = 1000  # numbers that MLflow takes at once, and 100 parameters
 class MLflowLogger(Callback):
     """Writes the log of a run to an MLflow tracking store, every epoch once.
 
-    A run that was stopped goes on in the same MLflow run, and what the store has already is not
+    A run that was stopped continues in the same MLflow run, and what the store has already is not
     written again, wherever the run was killed. An epoch that cannot be written is written with the
     next. Parameters are the fields of the recipe, metrics the columns of the log by epoch.
 

@@ -15,7 +15,7 @@ class RunFacts:
         recipe: `Recipe.describe()`.
         epochs: Number of epochs, unless a callback ends the run before.
         columns: Names of the numbers in a row of the log.
-        history: The rows of the epochs that have ended, of a run that goes on.
+        history: The rows of the epochs that have ended, of a run that continues.
 
     Example:
 

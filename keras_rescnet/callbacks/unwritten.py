@@ -12,4 +12,4 @@ def say_unwritten(store: str, error: Exception) -> None:
         error: What it answered.
     """
     reason = shorten(" ".join(str(error).split()), str, 150)
-    say(f"{store} could not be written ({type(error).__name__}: {reason}). Training goes on.")
+    say(f"{store} could not be written ({type(error).__name__}: {reason}). Training continues.")

@@ -10,7 +10,7 @@ from keras_rescnet.mistake import Mistake
 class WandbLogger(Callback):
     """Writes the log of a run to Weights & Biases, every epoch once.
 
-    A run that was stopped goes on under the same id. What the server has, or with
+    A run that was stopped continues under the same id. What the server has, or with
     `WANDB_MODE=offline` the files, is not sent again, wherever the run was killed; what got lost is
     sent by the next start. The files lie in `wandb/` of the run's folder, in one folder for every
     start; `wandb sync` sends them.

@@ -57,7 +57,7 @@ def train_batches(
         shard_index: Which of them to return. Rows are as they are in the whole batch; other rows
             are not even read, unless the `reach` of a transform asks for them.
         parallel_calls: Batches made at the same time. By default as many as there are cores and
-            2 GiB hold, at least 2. It decides no number.
+            2 GiB hold, at least 2. It does not affect results.
 
     Returns:
         A `tf.data.Dataset` of `{"images", "labels"}`, float32: `(pixels / 255 - mean) / std`
@@ -172,7 +172,7 @@ def evaluation_batches(
         num_shards: Number of shards that the rows of every batch are divided into.
         shard_index: Which of them to return.
         parallel_calls: Batches made at the same time. By default as many as there are cores and
-            2 GiB hold, at least 2. It decides no number.
+            2 GiB hold, at least 2. It does not affect results.
 
     Returns:
         A `tf.data.Dataset` of `{"images", "labels", "weights"}`, float32, of shapes

@@ -14,7 +14,7 @@ class Examples(Protocol):
     """Labelled pictures that batches can be read from; subclassing is not needed.
 
     `ArrayExamples` holds pictures of one size in memory, `EncodedExamples` reads encoded ones
-    by index. A class of one's own needs a length, two attributes and `reader`, and is returned
+    by index. A class of your own needs a length, two attributes and `reader`, and is returned
     by the `read` of a `Dataset`.
 
     Attributes:
@@ -62,7 +62,7 @@ class Examples(Protocol):
     def reader(self, transforms: Sequence[Callable]) -> tuple[Callable, Sequence[Callable]]:
         """Returns what reads a batch, and the transforms that are left to apply to it.
 
-        The function is called as `read_batch(indices, rows)` inside of `tf.data`, with the
+        The function is called as `read_batch(indices, rows)` inside `tf.data`, with the
         positions of the examples, int64 `(n,)`, n known, and their `keras_rescnet.augment.Rows`. It
         returns `{"images": (n, H, W, C), "labels": (n, classes)}`, pixels in [0, 255] and one-hot.
 

@@ -18,7 +18,7 @@ def image_folder(
     validation_share: float | None = None,
     unreadable_share: float = 0.01,
 ) -> Dataset:
-    """A dataset of one's own pictures: `train/<class>/*` and `val/<class>/*`.
+    """A dataset of your own pictures: `train/<class>/*` and `val/<class>/*`.
 
     Grey, RGB, RGBA, palette and CMYK pictures of any size, in JPEG, PNG, BMP, GIF or WebP files
     with the suffix of one; transparency, animation and EXIF orientation are dropped. Animated WebP
@@ -28,7 +28,7 @@ def image_folder(
     `image_folder.json`, for the last sixteen divisions into training and test pictures, and used
     as long as the files stay the same.
 
-    Classes are the folders in `train` that are not hidden, with all folders inside of them, in
+    Classes are the folders in `train` that are not hidden, with all folders inside them, in
     alphabetical order, or in the order of a file `labels.txt`, if there is one: one folder's name
     per line. Instead of `val`, the second folder may be called `validation`, `valid` or, if there
     is none of these, `test`.

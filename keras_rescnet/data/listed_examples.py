@@ -73,7 +73,7 @@ def _bytes_of(file):
         raise Mistake(
             "A picture must stay where it was found, and readable. "
             f"Received: {show(file)}: {error.strerror}. Once it is there again, the same command "
-            "goes on where it was."
+            "continues where it was."
         ) from None
 
 

@@ -73,9 +73,9 @@ def resumable(
     is given as a function of the epoch, which takes its seeds from it. The first batch is read
     twice, to see whether it is the same.
 
-    To go on in the middle of an epoch, the batches before are made and dropped. It is `ExactResume`
-    that says which epoch is read: without it among the callbacks, `fit` reads that of epoch 0 over
-    and over.
+    To continue in the middle of an epoch, the batches before are made and dropped. It is
+    `ExactResume` that says which epoch is read: without it among the callbacks, `fit` reads that
+    of epoch 0 over and over.
 
     Args:
         batches: A `tf.data.Dataset` of the batches of one epoch, as `fit` takes them, or a

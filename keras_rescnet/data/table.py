@@ -27,7 +27,7 @@ def image_table(
     The table has a column `path`, and one of these two:
 
     - `label`: the class of the picture, one each;
-    - `tags`: any number of tags with `|` between, `red|shoe`, or none. The dataset is then
+    - `tags`: any number of tags, separated by `|`, as `red|shoe`, or none. The dataset is then
       `multi_label`: labels are 0 and 1 for every tag.
 
     A column `split` says which pictures are to train on, `train`, and which to test with, `test`

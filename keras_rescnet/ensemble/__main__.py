@@ -4,7 +4,7 @@
     python -m keras_rescnet.ensemble --recipe digits_gclu_resnet8 --workdir runs/five --corruptions
 
 Every member is a run of the recipe with a seed of its own, in a folder of its own. The same command
-again goes on where it was stopped, and measures again what is finished. Prints means over members
+again continues where it was stopped, and measures again what is finished. Prints means over members
 and over corruptions; ensemble.csv in the folder holds every number.
 
 A recipe is a Python program: run only recipes that you trust.

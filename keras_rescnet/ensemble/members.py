@@ -32,7 +32,7 @@ def train(
     """Trains a recipe several times, one run after the other, with a seed of its own each.
 
     Run `i` has the seed `recipe.seed + i` and lies in the folder `seed<seed>`, an ordinary run as
-    `kr.train` makes it. The same call goes on where it was stopped; with more members it trains
+    `kr.train` makes it. The same call continues where it was stopped; with more members it trains
     those that are missing.
 
     Reference:

@@ -53,7 +53,7 @@ def fit_temperature(
 
     Raises:
         Mistake: if there is no such run or data, or no temperature is best: the model classifies
-            all of the pictures rightly, or none better than by chance; and on JAX, if the run has
+            all of the pictures correctly, or no better than by chance; and on JAX, if the run has
             a SavedModel.
 
     Example:

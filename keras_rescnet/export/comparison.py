@@ -8,7 +8,7 @@ COUNT = 64
 def pictures_of(run, data_dir=None):
     """Returns uint8 pictures `(N, H, W, C)`: the first of a run's test set, 64 at most.
 
-    A run that was started from Python on a dataset of one's own has no test set that can be read
+    A run that was started from Python on a dataset of your own has no test set that can be read
     again; it gets pictures of noise.
 
     Args:

@@ -42,7 +42,7 @@ def saved_model(
       Returns uint8 pixels `(H, W, C)`, as the pictures of the model's tests were prepared: the
       shorter side is resized to `1 / crop_fraction` of the input's, and the middle is kept.
     - `class_names()` returns the names of the classes; with `multi_label`, `thresholds()` returns
-      the probabilities from which on to give each, float32.
+      the probabilities at or above which to assign each, float32.
     - The signature `serving_default` takes float32 pixels and returns probabilities and names.
 
     A SavedModel is a program: whoever loads one runs what it holds.
@@ -55,7 +55,8 @@ def saved_model(
         class_names: Names of the classes, in order; their numbers if there are none.
         crop_fraction: Share of a picture's shorter side that `prepare` keeps.
         multi_label: Whether a picture has any number of classes, its tags, instead of one.
-        thresholds: With `multi_label`, probabilities from which on to give each; 0.5 by default.
+        thresholds: With `multi_label`, probabilities at or above which to assign each; 0.5 by
+            default.
 
     Raises:
         Mistake: if an argument does not fit the model, the folder holds something else, or Keras
@@ -147,7 +148,7 @@ def _names(given):
 
 
 def _thresholds(thresholds, classes, multi_label):
-    """Returns the probabilities from which on to give each class."""
+    """Returns the probabilities at or above which to assign each class."""
     chosen = list(thresholds) or [0.5] * classes
     if len(thresholds) not in (0, classes if multi_label else 0) or not all(
         is_number(value) and 0 <= value <= 1 for value in chosen

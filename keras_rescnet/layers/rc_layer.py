@@ -34,7 +34,7 @@ class RCLayer(keras.layers.Layer):
 
     where `a = 1`, `Phi(-|z|) = min(Phi(z), 1 - Phi(z))` lies in (0, 1/2] and `f` is
     `hidden_activation`. With `reduction=None`, the paper's two-layer form, `h = avgpool(x)`.
-    With `gated=True`, which is not of the paper, `a` is a weight of each channel that starts at 0:
+    With `gated=True`, which is not in the paper, `a` is a weight of each channel that starts at 0:
     a layer put into a trained network changes nothing at first, to the bit. Nothing is averaged
     over the batch, so training and inference are the same. Statistics and gain are computed in
     float32 under every dtype policy (float64 under float64). The gradient is written out:

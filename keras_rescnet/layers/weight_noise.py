@@ -20,7 +20,7 @@ class WeightNoise(keras.layers.Wrapper):
 
         E_e[grad L(w + s e)] = grad E_e[L(w + s e)],
 
-    the exact one of linear and quadratic losses, and one that looks less at narrow dents of others.
+    which is exact for linear and quadratic losses, and for others smooths over narrow dents.
     With the recipe's `gradient_accumulation_steps=P` a step moves the weights by the mean gradient
     of a population of P networks, each of which sees its own part of the batch. Tests, checkpoints
     and exports have `w` itself.

@@ -27,7 +27,7 @@ class WhiteningConv2D(keras.layers.Layer):
     so that the outputs are uncorrelated and of equal size, and an activation that is small for
     negative numbers loses nothing. The bias is trained.
 
-    Until `adapt` is called the kernel is random, with PyTorch's default as the bias. A recipe calls
+    Until `adapt` is called, kernel and bias are random, PyTorch's default. A recipe calls
     it by its field `adapt`.
 
     Reference:

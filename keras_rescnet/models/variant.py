@@ -16,7 +16,7 @@ def variant(
     """Makes the decorated function a builder with some arguments given and other defaults.
 
     The function has a name and a docstring and nothing else. Its signature becomes the builder's,
-    with the new defaults and with `weights`, and its docstring goes on with its arguments.
+    with the new defaults and with `weights`, and its docstring continues with its arguments.
 
     Args:
         builder: A function that returns a `keras.Model`.

@@ -194,7 +194,7 @@ def _check_network(build, cards, weights, options):
 
 
 def _is_card(file):
-    """Returns whether there is a card, whole or damaged, and not a file of one's own."""
+    """Returns whether there is a card, whole or damaged, and not a file of your own."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

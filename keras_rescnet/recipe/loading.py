@@ -21,7 +21,7 @@ _ALIASES = {"lr": "learning_rate", "bs": "batch_size", "min_lr": "minimum_learni
 _ARGUMENTS = {"weight_decay": "optimizer", "wd": "optimizer", "momentum": "optimizer"}
 _ARGUMENTS |= {"activation": "model", "calibration": "model"}
 
-# The recipes that come with this package: inside of it in a wheel, beside it in a checkout
+# The recipes that come with this package: inside it in a wheel, beside it in a checkout
 _PACKAGE = pathlib.Path(__file__).parents[1]
 _SHIPPED = (_PACKAGE / "recipes", _PACKAGE.parent / "recipes")
 

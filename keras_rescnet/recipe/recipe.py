@@ -22,7 +22,7 @@ from keras_rescnet.schedules import cosine_decay
 if typing.TYPE_CHECKING:  # what reads recipes to list them need not wait for Keras
     import keras
 
-# Fields that decide no number of a run: they may change between a stop and what goes on from it.
+# Fields that do not affect results: they may change between a stop and the next start.
 # `evaluate_every` is none of them: it decides which epochs the log and the best epoch are made of.
 FREE_FIELDS = frozenset(
     {
@@ -61,7 +61,7 @@ _LARGEST = 2**31 - 1  # of what is counted: products of two still fit into 64 bi
 class Recipe:
     """Everything that decides a run: data, model, optimizer and numbers.
 
-    Model, optimizer and transforms are given as what makes them, not as what was made
+    Model, optimizer and transforms are given as functions that make them, not as objects
     (`partial(VGG16, activation=gclu)`, not a model), because seed, precision and devices must be
     set before anything is made.
 
@@ -113,19 +113,19 @@ class Recipe:
             and below 2**31. Defaults to 0.
         steps_per_epoch: Number of steps per epoch, for short runs. Defaults to `None`, all of the
             training set.
-        steps_per_execution: Number of steps between two looks at the loss and at signals; decides
-            no number. Defaults to `None`, as many as take about a second.
+        steps_per_execution: Number of steps between two checks of the loss and of signals;
+            does not affect results. Defaults to `None`, as many as take about a second.
         evaluate_every: Number of epochs from one evaluation to the next; the last epoch is always
             evaluated. Defaults to 1.
         test_views: Function from test images to pairs of a weight and images, whose logits are
             averaged in tests: `kr.views.mirrored`, ... Exports answer without it. Defaults to
             `None`, the images as they are.
         checkpoint_minutes: Largest number of minutes between two checkpoints, of which every
-            epoch ends with one anyway; decides no number. Defaults to 10.
+            epoch ends with one anyway; does not affect results. Defaults to 10.
         nan_policy: What a loss or weight that is not finite does to the run: `"stop"`, or
             `"rollback"`, which goes back to the last checkpoint, once, and on with another order
             of the images. Defaults to `"stop"`.
-        initial_weights: What to take weights from before training: the folder of a finished run,
+        initial_weights: Where to take weights from before training: the folder of a finished run,
             or a `.keras`, `.weights.h5`, `.npz`, `.safetensors` or `.pth` file, with Keras's or
             PyTorch's names. A last layer of other classes keeps its own. Defaults to `None`,
             random weights.
@@ -138,10 +138,11 @@ class Recipe:
             weights that follow from the data, as those of `WhiteningConv2D` and
             `keras.layers.Normalization`. Defaults to `None`.
         callbacks: Function without arguments that returns the list of callbacks of the run, which
-            hear of every epoch and may end the run: `kr.callbacks.EarlyStopping`, loggers, or your
-            own. Those that do not change the training decide no number. Defaults to `None`, none.
-        reference: The paper's top-1 accuracy in %, to report beside what was measured; decides no
-            number. Defaults to `None`.
+            follow the epochs and may end the run: `kr.callbacks.EarlyStopping`, loggers, or your
+            own. Those that do not change the training are not part of the digest. Defaults to
+            `None`, none.
+        reference: The paper's top-1 accuracy in %, to report beside what was measured; does not
+            affect results. Defaults to `None`.
         reference_top5: The paper's top-5 accuracy in %, likewise.
         reference_hours: The paper's hours of training, likewise.
         file: The file that `load_recipe` found the recipe in, which `load_recipe` sets.
@@ -349,7 +350,7 @@ class Recipe:
     def digest(self) -> str:
         """Returns 32 hexadecimal digits, the same for recipes that give the same numbers.
 
-        Fields that decide no number, such as `checkpoint_minutes`, are left out.
+        Fields that do not affect results, such as `checkpoint_minutes`, are left out.
 
         Example:
 

@@ -24,7 +24,7 @@ def calibrate(
     Every plain ReLU is replaced: as a layer, as an argument such as `Conv2D(activation="relu")`
     and as `keras.ops.relu(x)`, but not `ReLU(6)`, which may be part of a gate. A calibration ends
     every residual branch, before a dropout, stochastic depth or `LayerScale` at its end. Of a sum's
-    two inputs the branch is the one that more layers with weights lead to and not to the other.
+    two inputs, the branch is the one with more layers with weights that the other does not share.
 
     The model stays as it is and shares nothing with the new one. What the layers have learned goes
     from layer to layer; layers that are frozen stay so, and calibrations are not. A compiled model
@@ -40,17 +40,18 @@ def calibrate(
         calibration: What makes the layer, called with a `name`. Defaults to `None`, no
             calibration. `partial(kr.layers.RCLayer, gated=True)` starts as the identity, so that
             the new model gives what the old one gave, to the bit.
-        where: Which places. A list of names of layers, or a predicate of a layer, chooses the
+        where: What to change. A list of names of layers, or a predicate of a layer, chooses the
             activations to replace, whatever they are, and the sums to calibrate. Names of layers in
             nested models are as in `calibration_report`, `"outer/inner"`. In place of residual
             branches, `"concat"` calibrates the new maps of every concatenation, as for DenseNet,
-            and `"activation"` what activations of images read, as for VGG. Defaults to `None`.
+            and `"activation"` what activations of images read, as for VGG. Defaults to `None`:
+            every plain ReLU, and every residual branch.
 
     Returns:
         A functional `keras.Model`.
 
     Raises:
-        Mistake: If there is no place, a chosen place is none, or the model cannot be made again.
+        Mistake: If there is no place, a chosen one does not exist, or the model cannot be rebuilt.
 
     Example:
 

@@ -107,7 +107,7 @@ def make_plan(model: keras.Model, activation: Any, calibration: Any, where: Wher
             elif found:
                 plan.leave(address, str(found), chosen)
             elif _hides_places(operation, activation, calibration):
-                plan.leave(address, "the layers inside of it are out of reach", None)
+                plan.leave(address, "the layers inside it are out of reach", None)
     _check(plan, model, activation, calibration, where)
     return plan
 
@@ -151,7 +151,7 @@ def _places(graph: Graph, operation: keras.Operation, kind: str | None) -> list[
     elif kind == "activation" and _activates_maps(operation, call.outputs[0].shape):
         inside = not only_activates(operation) and not activates_last(operation)
         end = operation if activates_last(operation) else makers[0]
-        found = "its activation is inside of it" if inside else [Place(0, end)]
+        found = "its activation is inside it" if inside else [Place(0, end)]
     else:
         return None
     if others:

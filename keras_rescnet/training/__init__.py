@@ -21,29 +21,32 @@ def train(
 ) -> dict[str, Any]:
     """Trains what a recipe describes, in a folder of its own.
 
-    The same call on the same folder goes on where it stopped: whatever ended the run, on the same
+    The same call on the same folder continues where it stopped: whatever ended the run, on the same
     kind of CPU, with as many threads and with transforms of this package the result is the same
     to the last bit. On a finished run it returns the results.
 
-    Leaves in the folder: the recipe's file, `run.json`, `checkpoints/`, `log.csv`,
+    Leaves in the folder: the recipe's file, `run.json`, `checkpoints/`, `log.csv`, `tensorboard/`,
     `results.json`, `model.keras` (normalized images to logits) and `saved_model/` (pixels to
     probabilities; with Keras on TensorFlow). With `ema_momentum` these two hold the averaged
     weights.
 
-    Python's and NumPy's random numbers go on afterwards as if nothing had been trained.
+    Python's and NumPy's random numbers continue afterwards as if nothing had been trained.
 
     Args:
         recipe: What to train, as `load_recipe` returns it from a file.
         workdir: The run's folder.
-        data_dir: Where TensorFlow Datasets keeps its data; its own default if `None`.
+        data_dir: Where TensorFlow Datasets keeps its data, or the folder of an `image_folder()`;
+            their own defaults if `None`.
         devices: How many devices to use; `None` for all GPUs, or else the CPU.
-        timeout: Of several processes, seconds after which one that waits for the others gives up.
+        timeout: Seconds that one of several processes waits for the others before it gives up.
 
     Returns:
-        Losses and accuracies (in [0, 1]) on the test set after the last epoch, by name, the
-        same for the training set as seen in the last epoch, the best epoch's test accuracy, the
-        number of parameters, and the digest of the recipe. Of pictures with tags, F1 and mean
-        average precision in place of accuracies, and thresholds.
+        A dict of `epoch`, the last one; `train_loss`, `train_accuracy` and `train_top5_accuracy` of
+        its pictures as they were trained on; `test_loss`, `test_accuracy` and `test_top5_accuracy`
+        after it, and with `ema_momentum` the same as `test_ema_...`; `best_test_accuracy` and
+        `best_epoch`; `parameters`, their number; `recipe_digest`. Accuracies are in [0, 1]. For
+        pictures with tags there are `..._f1` and `..._mean_average_precision` in place of
+        accuracies, and `thresholds` by tag.
 
     Raises:
         Mistake: if something in the recipe or the call cannot be used.

@@ -3,7 +3,7 @@
     python train.py --recipe recipes/cifar10_gclu_vgg16.py
     python train.py --recipe recipes/table5.py:cifar10-vgg16-gclu --set epochs=30 --set seed=1
 
-The same command again goes on with a run that was stopped, and prints the results of a finished
+The same command again continues a run that was stopped, and prints the results of a finished
 one. KERAS_BACKEND=jax trains with JAX. TF_CPP_MIN_LOG_LEVEL=0 shows TensorFlow's own messages.
 
 A recipe is a Python program: run only recipes that you trust.
@@ -36,7 +36,7 @@ def main(arguments):
     folder = flags.DEFINE_string(
         "workdir",
         None,
-        "Folder of the run. One that is not there is made; a run that was stopped goes on in its "
+        "Folder of the run. One that is not there is made; a run that was stopped continues in its "
         "own. Not given, it is runs/<name of the recipe>.",
         flag_values=values,
     )
@@ -50,7 +50,7 @@ def main(arguments):
     processes = flags.DEFINE_integer(
         "processes",
         1,
-        "Starts so many processes of the run on this machine, which share its CPUs. One process "
+        "Starts this many processes of the run on this machine, which share its CPUs. One process "
         "uses all GPUs; launchers of other machines are in docs/multi_machine.md.",
         flag_values=values,
     )

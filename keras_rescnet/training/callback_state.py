@@ -49,7 +49,7 @@ _SET_BY_FIT = {"_model", "params", "csv_file", "writer", "monitor_op", "min_delt
 
 
 def has_state(callback: keras.callbacks.Callback) -> bool:
-    """Returns whether a callback may keep something that a `fit` that goes on must have."""
+    """Returns whether a callback may keep something that a `fit` that continues must have."""
     return _CHANGED.get(type(callback)) != ()
 
 

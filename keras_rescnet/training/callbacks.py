@@ -32,7 +32,7 @@ class Callbacks:
             alike[name] += 1
 
     def begin(self, run: RunFacts) -> None:
-        """Tells all callbacks that training begins; after `restore`, of a run that goes on."""
+        """Tells all callbacks that training begins; after `restore`, of a run that continues."""
         self._tell("on_train_begin", run)
 
     def end_epoch(self, row: dict) -> str | None:

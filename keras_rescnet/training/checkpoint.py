@@ -24,7 +24,7 @@ from keras_rescnet.training.variables import UNNAMED
 
 
 class Checkpoints:
-    """The checkpoints of a run, written by a thread while training goes on.
+    """The checkpoints of a run, written by a thread while training continues.
 
     Args:
         folder: Where they lie.
@@ -125,7 +125,7 @@ class Checkpoints:
         except OSError as error:
             say(
                 f"The checkpoint of step {step} could not be written ({error.strerror}). "
-                f"Training goes on; the last good one is untouched. Received: {self.folder}."
+                f"Training continues; the last good one is untouched. Received: {self.folder}."
             )
             return False
         newest = self._paths()[-2:]
@@ -185,6 +185,6 @@ def _digest(data):
 
 
 def _try(function, *arguments):
-    """Tidies up where that can be done: a run goes on in a folder that has become read-only."""
+    """Tidies up where that can be done: a run continues in a folder that has become read-only."""
     with contextlib.suppress(OSError):
         function(*arguments)

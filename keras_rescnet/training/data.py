@@ -133,7 +133,7 @@ class RunData:
         return batches.map(lambda batch: batch["images"])
 
     def facts(self):
-        """Returns what `run.json` keeps, and what a run that goes on must find again."""
+        """Returns what `run.json` keeps, and what a run that continues must find again."""
         return {
             "name": self.dataset.name,
             "image_shape": self.dataset.image_shape,

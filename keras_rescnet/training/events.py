@@ -53,5 +53,5 @@ class Events:
             yield
         except tf.errors.OpError as error:
             reason = str(error).splitlines()[0]
-            say(f"tensorboard/ could not be written ({reason}). Training goes on without it.")
+            say(f"tensorboard/ could not be written ({reason}). Training continues without it.")
             self._writer = None

@@ -26,7 +26,7 @@ from keras_rescnet.training.variables import named_variables, variables_of
 
 
 class ExactResume(keras.callbacks.Callback):
-    """Makes `fit` go on where it was stopped, as if it had never been.
+    """Resumes a `fit` that was stopped, as if it had never been interrupted.
 
     The same script, started again after the process was killed at any time, ends with the weights,
     the optimizer, the metrics and the history of a `fit` that nothing had stopped, bit for bit on
@@ -34,10 +34,10 @@ class ExactResume(keras.callbacks.Callback):
     the list of callbacks this one stands. One folder is for one `fit`; on a finished one the same
     script trains nothing, and returns its history.
 
-    A checkpoint is written before every epoch, within an epoch every so many minutes, and at the
+    A checkpoint is written before every epoch, every `checkpoint_minutes` within it, and at the
     end. Before the first step `fit` is refused, in one line, if it cannot be resumed exactly: its
     data are not the `batches` that this callback was given, it runs on several devices, or its
-    model is not built. One line also names what the other callbacks keep that is no data.
+    model is not built. One line also names attributes of other callbacks that cannot be saved.
 
     Args:
         workdir: Folder for the checkpoints; made if it does not exist.
@@ -178,7 +178,7 @@ class ExactResume(keras.callbacks.Callback):
             )
 
     def _check_found(self, state, arrays):
-        """Raises a `Mistake` if a checkpoint is of another `fit`; says where this one goes on."""
+        """Raises a `Mistake` if a checkpoint is of another `fit`; says where this one continues."""
         epochs = self.params["epochs"]
         begun = state.epoch + (state.batch > 0)
         if begun > epochs:

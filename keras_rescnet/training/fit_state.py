@@ -9,7 +9,7 @@ class FitState:
 
     Args:
         step: Number of steps done.
-        epoch: The epoch to go on in, counted from 0.
+        epoch: The epoch to continue in, counted from 0.
         batch: Number of its steps that are done.
         finished: Whether `fit` had reached its end.
         stopped: Whether a callback ended it before its last epoch.

@@ -22,7 +22,7 @@ def check_batch(recipe, replicas):
     parts = replicas * recipe.gradient_accumulation_steps
     if recipe.batch_size % parts:
         raise Mistake(
-            "`batch_size` must divide over devices and gradient_accumulation_steps. "
+            "`batch_size` must be divisible by devices times gradient_accumulation_steps. "
             f"Received: batch_size={recipe.batch_size}, devices={replicas}, "
             f"gradient_accumulation_steps={recipe.gradient_accumulation_steps}."
         )
@@ -63,7 +63,7 @@ def build_model(recipe, replicas, initialize=True):
     Args:
         recipe: The `Recipe`, with a dataset whose facts are known.
         replicas: Number of devices that share a batch.
-        initialize: Whether to load `initial_weights`, which a run that goes on has no need of.
+        initialize: Whether to load `initial_weights`, which a run that continues has no need of.
 
     Raises:
         Mistake: if the model cannot be built, or does not give logits of the dataset's classes.

@@ -54,7 +54,7 @@ class StopRequest:
             KeyboardInterrupt: After SIGINT.
             SystemExit: With 143 after SIGTERM, 129 after SIGHUP.
         """
-        say(f"{message} The same command goes on from there.")
+        say(f"{message} The same command continues from there.")
         if self.requested == signal.SIGINT:
             raise KeyboardInterrupt
         raise SystemExit(128 + (self.requested or signal.SIGTERM))

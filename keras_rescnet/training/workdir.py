@@ -320,7 +320,7 @@ class WorkDir:
         except OSError as error:
             if name not in self._unwritten:  # once, until it can be written again
                 say(
-                    f"{name} could not be written ({error.strerror}). Training goes on. "
+                    f"{name} could not be written ({error.strerror}). Training continues. "
                     f"Received: {self.path}."
                 )
             self._unwritten.add(name)

@@ -167,9 +167,7 @@ def test_the_page_has_the_figures_that_were_measured():
     page, measured = (
         (ROOT / "docs" / name).read_text() for name in ("imagenet.md", "performance.md")
     )
-    (step,) = re.findall(
-        r"\| step of ResCNet-50 by ResNet-50, CIFAR \|[^|]*\| ([\d.]+) x", measured
-    )
+    (step,) = re.findall(r"\| step: ResCNet-50 / ResNet-50, CIFAR \|[^|]*\| ([\d.]+) x", measured)
     (images,) = re.findall(r"\| JPEG to 224 x 224: crop, flip \| ours \|[^|]*\| (\d+) \|", measured)
     assert f"--step-ratio {step} --images-per-core {images} " in page
     assert f"| {images} images/s | `benchmarks/pipeline.py`" in page

@@ -387,7 +387,7 @@ def test_the_command_compares_on_pixels_of_the_test_set(folder_run, handed, caps
 
 @pytest.fixture
 def python_run(finished_run, tmp_path):
-    """A finished run that was started from Python on a dataset of one's own."""
+    """A finished run that was started from Python on a dataset of your own."""
     run = shutil.copytree(finished_run, tmp_path / "run")
     (run / "recipe.py").unlink()
     return run

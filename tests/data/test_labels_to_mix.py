@@ -41,7 +41,7 @@ def test_numbers_of_classes_are_refused_in_a_graph(transform, labels):
 
 
 def test_numbers_of_classes_are_refused_in_the_pipeline():
-    """Where a transform of one's own has made them."""
+    """Where a transform of your own has made them."""
     images = np.zeros((4, 4, 4, 3), "uint8")
     examples = data.ArrayExamples(tiny(), images, np.arange(4) % 2, ["even", "odd"])
 

@@ -11,7 +11,7 @@ from support.stopping import stopping_after
 
 @pytest.fixture(scope="session")
 def members(tmp_path_factory):
-    """The folders of two runs on noise; the training of the first was stopped and went on.
+    """The folders of two runs on noise; the training of the first was stopped and continued.
 
     For reading only.
     """

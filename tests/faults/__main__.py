@@ -34,7 +34,7 @@ def main():
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--minutes", type=float, help="how long to go on; 10 without --kills")
+    parser.add_argument("--minutes", type=float, help="how long to continue; 10 without --kills")
     parser.add_argument("--kills", type=int, help="how many of `fit` or `train`, then it ends")
     parser.add_argument("--of", choices=KINDS, help="one kind alone")
     parser.add_argument("--seed", type=int, default=0, help="seed of what is done when")

@@ -85,7 +85,7 @@ def killed_train(folder: pathlib.Path, generator: random.Random, kills: int = 10
 
 
 def broken_file(folder: pathlib.Path, generator: random.Random) -> int:
-    """A run of which any file is damaged after a kill goes on, or is finished again."""
+    """A run of which any file is damaged after a kill continues, or is finished again."""
     seconds = whole_run(victims.train, folder / "train")
     parts = _new(folder / "parts")
     process = start(victims.train, parts)
@@ -134,7 +134,7 @@ def full_disk(folder: pathlib.Path, generator: random.Random) -> int:
 
 
 def lost_process(folder: pathlib.Path, generator: random.Random) -> int:
-    """Of two processes one is killed or stopped: the other ends, and both go on from there."""
+    """Of two processes one is killed or stopped: the other ends, and both continue from there."""
     seconds = whole_pair(folder / "pair")
     parts = _new(folder / "parts")
     address = free_addresses()

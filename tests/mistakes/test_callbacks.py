@@ -1,4 +1,4 @@
-"""Callbacks that are refused, of this package and of one's own."""
+"""Callbacks that are refused, of this package and of your own."""
 
 import collections
 import dataclasses

@@ -234,7 +234,7 @@ CASES = {
     "evaluate: hostile config": (["evaluate", "--workdir=hostile_config"], "that Keras can load"),
     "evaluate: recipe fails": (["evaluate", "--workdir=broken_recipe"], "recipe.py:1: Zero"),
     "evaluate: no recipe": (["evaluate", "--workdir=no_recipe"], "must assign `recipe"),
-    "evaluate: data of one's own": (["evaluate", "--workdir=mine"], r"kr.evaluate\(workdir, data"),
+    "evaluate: data of your own": (["evaluate", "--workdir=mine"], r"kr.evaluate\(workdir, data"),
     "evaluate: split": (["evaluate", RUN, "--split=dev"], "'test'.*Received: split='dev'"),
     "evaluate: no such folder": (["evaluate", RUN, "--folder=no"], "Received: no "),
     "evaluate: folder is a file": (["evaluate", RUN, "--folder=mine.py"], "Received: mine.py "),

@@ -42,7 +42,7 @@ def shared_activation(x):
 
 
 class Block(layers.Layer):
-    """A residual block inside of a layer."""
+    """A residual block inside a layer."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -163,7 +163,7 @@ refused = {
     ),
     "blocks in a layer": (
         calibrate(network(lambda x: Block(name="block")(x), "hidden"), calibration=RC),
-        "hidden has no residual branch.*block is left: the layers inside of it are out of reach",
+        "hidden has no residual branch.*block is left: the layers inside it are out of reach",
     ),
     "two branches": (
         calibrate(

@@ -135,7 +135,7 @@ def test_the_outline_of_a_model_leaves_the_session_alone():
         assert last.dtype_policy.name == "mixed_float16"
     finally:
         keras.config.set_dtype_policy("float32")
-    assert names != [last.name]  # the session that counts names went on
+    assert names != [last.name]  # the session that counts names continued
     with keras.StatelessScope():
         pass  # where Keras draws the weights that it has put off: there must be none
 

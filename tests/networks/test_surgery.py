@@ -246,7 +246,7 @@ def test_parts_of_layers_stay_frozen_and_are_said_to_be_out_of_reach():
     assert len(new.trainable_weights) == len(model.trainable_weights) == 6
     report = kr.calibration_report(model, activation=kr.gclu)
     for name in ("pair", "wrapper"):
-        assert re.search(f"{name} +left: the layers inside of it are out of reach", report)
+        assert re.search(f"{name} +left: the layers inside it are out of reach", report)
 
 
 def test_adapted_statistics_of_a_normalization_are_carried():

@@ -1,4 +1,4 @@
-"""recipes/methods.py: every method trains on the digits, and a run that is killed goes on."""
+"""recipes/methods.py: every method trains on the digits, and a run that is killed continues."""
 
 import dataclasses
 import pathlib

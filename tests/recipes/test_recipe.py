@@ -185,7 +185,7 @@ DIGESTS = {
 
 @pytest.mark.parametrize("name", DIGESTS)
 def test_recipes_keep_the_digests_of_earlier_versions(name):
-    """Those of commit 22f96ac: runs of before a field was added go on."""
+    """Those of commit 22f96ac: runs of before a field was added continue."""
     assert load_recipe(name).digest() == DIGESTS[name]
 
 

@@ -1,4 +1,4 @@
-"""Callbacks of a run: what they hear, how they end it, and that a run goes on with them."""
+"""Callbacks of a run: what they hear, how they end it, and that a run continues with them."""
 
 import dataclasses
 import json

@@ -91,7 +91,7 @@ def test_a_signal_saves_and_says_how_to_go_on(number, code, undisturbed, tmp_pat
     process.send_signal(number)
     output, error = process.communicate()
     assert process.returncode == code, error
-    assert "The same command goes on from there." in output and "Traceback" not in error
+    assert "The same command continues from there." in output and "Traceback" not in error
     output, _ = launch(tmp_path / "run", "--set=steps_per_execution=1").communicate()
     assert "Goes on after step" in output
     assert contents(tmp_path / "run") == contents(undisturbed)
@@ -151,7 +151,7 @@ def test_checkpoints_know_their_recipe_when_run_json_is_lost(stopped, tmp_path):
     other = dataclasses.replace(of_12_epochs(), seed=5)
     with pytest.raises(Mistake, match="holds checkpoints of another recipe.*Received: "):
         keras_rescnet.train(other, run)
-    with WorkDir(run, of_12_epochs()):  # the right one goes on
+    with WorkDir(run, of_12_epochs()):  # the right one continues
         pass
 
 
@@ -235,7 +235,7 @@ def test_a_loss_that_explodes_leaves_the_last_good_checkpoint(tmp_path, capsys):
     state, arrays = Checkpoints(tmp_path / "checkpoints").last()
     assert state.step == 10
     assert all(np.all(np.isfinite(array)) for array in arrays.values())
-    with WorkDir(tmp_path, dataclasses.replace(recipe, nan_policy="rollback")):  # goes on
+    with WorkDir(tmp_path, dataclasses.replace(recipe, nan_policy="rollback")):  # continues
         assert "Goes on with nan_policy='rollback'; it was 'stop'." in capsys.readouterr().out
 
 

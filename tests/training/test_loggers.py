@@ -95,7 +95,7 @@ def test_a_run_ends_although_weights_and_biases_is_away(tmp_path, capsys):
     logger.on_train_end({"best_test_accuracy": 0.5})
     assert capsys.readouterr().out == (
         "Weights & Biases could not be written (ConnectionError: the server is away). "
-        "Training goes on.\n"
+        "Training continues.\n"
     )
 
 

@@ -24,7 +24,7 @@ NOTHING = {"loss": 0.0, "accuracy": 0.0}
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Time that goes on when a test says so."""
+    """Time that continues when a test says so."""
     now = [100.0]
 
     def go(seconds):
@@ -168,7 +168,7 @@ def test_a_signal_is_noted_and_ends_the_run_when_it_is_saved(number, capsys):
     assert signal.getsignal(number) == before
     if CODES[number]:
         assert caught.value.code == CODES[number]
-    assert "The same command goes on from there." in capsys.readouterr().out
+    assert "The same command continues from there." in capsys.readouterr().out
 
 
 def test_under_nohup_a_closed_terminal_stops_nothing():

@@ -451,7 +451,7 @@ def test_a_workdir_that_goes_away_stops_nothing(change, recipe, workdir, capsys)
         folder.note_progress(5, 1.0)
         folder.write_log([{"epoch": 1, "test_accuracy": None}])
         output = capsys.readouterr().out
-        assert "run.json could not be written (N" in output and "Training goes on" in output
+        assert "run.json could not be written (N" in output and "Training continues" in output
         with pytest.raises(Mistake, match="model.keras could not be written.*The run is saved"):
             with folder.write_aside("model.keras") as path:
                 path.write_text("model")
@@ -515,7 +515,7 @@ def test_a_loss_that_comes_or_goes_is_another_recipe(tmp_path):
         folder = tmp_path / str(before is focal)
         with WorkDir(folder, before):
             pass
-        with WorkDir(folder, before):  # the same goes on
+        with WorkDir(folder, before):  # the same continues
             pass
         with pytest.raises(ValueError, match=message):
             WorkDir(folder, now)

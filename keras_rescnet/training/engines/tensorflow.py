@@ -278,7 +278,7 @@ def _replicas_without_autotune():
     """Has the datasets that TensorFlow itself puts before every replica not tuned either.
 
     There is no public way to give them options. Should the private function go, a run on several
-    devices ends here, and one on a single device goes on.
+    devices ends here, and one on a single device continues.
     """
     from tensorflow.python.data.ops import multi_device_iterator_ops
 

@@ -12,7 +12,7 @@ _UNTOLD = ("Graph execution error", "Detected at node", "<stack traces", "File "
 
 LOST = (
     "Another process of this run is gone, or did not answer in time ({}). Start all of them again: "
-    "they go on from the last checkpoint."
+    "they continue from the last checkpoint."
 )
 
 
