@@ -121,6 +121,11 @@ _MILLS = (
 )
 
 
+def tensor(x):
+    """Returns `x` as a tensor, a variable too: on TensorFlow written gradients take none."""
+    return ops.copy(x) if hasattr(x, "assign") else ops.convert_to_tensor(x)
+
+
 def widened(x):
     """Returns a tensor of half precision in float32, and any other as it is."""
     half = keras.backend.standardize_dtype(x.dtype) in ("float16", "bfloat16")

@@ -6,7 +6,15 @@ from functools import partial
 import keras
 from keras import ops
 
-from keras_rescnet.gaussian import cast, exp_tail, fused, normal_density, normal_tail, widened
+from keras_rescnet.gaussian import (
+    cast,
+    exp_tail,
+    fused,
+    normal_density,
+    normal_tail,
+    tensor,
+    widened,
+)
 from keras_rescnet.mistake import Mistake
 
 
@@ -160,7 +168,7 @@ class SelfGated(keras.Operation):
 
 def _applied(public, function, x):
     symbolic = isinstance(x, keras.KerasTensor)
-    x = x if symbolic else ops.convert_to_tensor(x)
+    x = x if symbolic else tensor(x)
     dtype = keras.backend.standardize_dtype(x.dtype)
     if "float" not in dtype:
         raise Mistake(

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_rescnet.gaussian import cast, fused
 from keras_rescnet.layers.arguments import check_rank, initializer_of
-from keras_rescnet.layers.images import statistics_dtype
+from keras_rescnet.layers.images import as_floats, statistics_dtype
 
 
 @keras.saving.register_keras_serializable(package="keras_rescnet")
@@ -55,6 +55,7 @@ class ACON(keras.layers.Layer):
     def build(self, input_shape):
         """Makes three weights per channel."""
         check_rank(self, input_shape, None, "tensors of shape (..., C)")
+        self.input_spec = keras.layers.InputSpec(axes={-1: input_shape[-1]})
         initializers = {
             "p1": self.kernel_initializer,
             "p2": self.kernel_initializer,
@@ -75,7 +76,7 @@ class ACON(keras.layers.Layer):
         """Returns the activated inputs."""
         # Reshaped, they are tensors: a function with a gradient of its own takes no variables
         weights = (ops.reshape(weight, (-1,)) for weight in (self.p1, self.p2, self.beta))
-        return _activate(inputs, *weights)
+        return _activate(as_floats(self, inputs), *weights)
 
     def compute_output_shape(self, input_shape):
         """Returns `input_shape`, for which Keras would else trace `call`."""

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_rescnet.layers.arguments import check_count, check_positive, check_rank
-from keras_rescnet.layers.images import statistics_dtype
+from keras_rescnet.layers.images import as_floats, statistics_dtype
 
 
 @keras.saving.register_keras_serializable(package="keras_rescnet")
@@ -88,6 +88,7 @@ class AdvancedDropout(keras.layers.Layer):
 
     def call(self, inputs, training=False):
         """Returns the features, in training with their random factors."""
+        inputs = as_floats(self, inputs)
         if not training:
             return inputs
         x = ops.cast(inputs, statistics_dtype(self))

@@ -6,7 +6,7 @@ from keras import ops
 from keras_rescnet.initializers import fan_in_uniform
 from keras_rescnet.layers.batch_normalization import BatchNormalization
 from keras_rescnet.layers.dense import Dense
-from keras_rescnet.layers.images import statistics_dtype
+from keras_rescnet.layers.images import as_floats, statistics_dtype
 
 
 class CalibrationLayer(keras.layers.Layer):
@@ -33,6 +33,7 @@ class CalibrationLayer(keras.layers.Layer):
 
     def _scaled(self, images, gate):
         """Returns the images times a gate, in the dtype of the images."""
+        images = as_floats(self, images)
         return images * ops.cast(gate, images.dtype)
 
     def _weight(self, shape, initializer, name):

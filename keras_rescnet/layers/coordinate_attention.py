@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_rescnet.layers.arguments import check_count
 from keras_rescnet.layers.calibration_layer import CalibrationLayer
-from keras_rescnet.layers.images import check_images
+from keras_rescnet.layers.images import as_floats, check_images
 
 
 @keras.saving.register_keras_serializable(package="keras_rescnet")
@@ -58,6 +58,7 @@ class CoordinateAttention(CalibrationLayer):
 
     def call(self, inputs, training=None):
         """Returns `inputs` scaled by both gates."""
+        inputs = as_floats(self, inputs)
         height = ops.shape(inputs)[1]
         wide = ops.cast(inputs, self.hidden.compute_dtype)
         rows = ops.mean(wide, axis=2, keepdims=True)

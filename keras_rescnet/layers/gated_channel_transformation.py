@@ -48,6 +48,7 @@ class GatedChannelTransformation(CalibrationLayer):
     def build(self, input_shape):
         """Makes the three weights of every channel."""
         check_images(self, input_shape, 1)
+        self.input_spec = keras.layers.InputSpec(axes={-1: input_shape[-1]})
         shape = (input_shape[-1],)
         self.alpha = self._weight(shape, "ones", "alpha")
         self.gamma = self._weight(shape, "zeros", "gamma")

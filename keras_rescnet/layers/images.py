@@ -1,13 +1,22 @@
-"""What layers ask of images, and the dtype of their statistics."""
+"""What layers ask of images, and the dtypes of these and of their statistics."""
 
 import keras
+from keras import ops
 
+from keras_rescnet.gaussian import tensor
 from keras_rescnet.mistake import Mistake
 
 
 def statistics_dtype(layer):
     """float32, however narrow the policy of `layer`; float64 under float64."""
     return "float64" if layer.compute_dtype == "float64" else "float32"
+
+
+def as_floats(layer, inputs):
+    """Returns inputs as a tensor; whole numbers, which Keras leaves, in the dtype of `layer`."""
+    inputs = tensor(inputs)
+    floating = keras.backend.is_float_dtype(keras.backend.standardize_dtype(inputs.dtype))
+    return inputs if floating else ops.cast(inputs, layer.compute_dtype)
 
 
 def check_channels_last(name):

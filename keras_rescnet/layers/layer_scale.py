@@ -35,6 +35,7 @@ class LayerScale(keras.layers.Layer):
     def build(self, input_shape):
         """Makes one scale per channel."""
         check_rank(self, input_shape, None, "inputs of shape (..., C)")
+        self.input_spec = keras.layers.InputSpec(axes={-1: input_shape[-1]})
         self.scale = self.add_weight(
             shape=(input_shape[-1],),
             initializer=keras.initializers.Constant(self.initial_value),

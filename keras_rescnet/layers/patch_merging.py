@@ -6,6 +6,7 @@ from keras import ops
 from keras_rescnet.initializers import small_normal
 from keras_rescnet.layers.arguments import check_rank
 from keras_rescnet.layers.dense import Dense
+from keras_rescnet.layers.images import as_floats, check_channels_last
 from keras_rescnet.mistake import Mistake
 
 
@@ -40,6 +41,7 @@ class PatchMerging(keras.layers.Layer):
 
     def build(self, input_shape):
         """Makes the normalization and the dense layer for the channels of `input_shape`."""
+        check_channels_last("PatchMerging")
         if len(input_shape) != 4 or any(size is not None and size % 2 for size in input_shape[1:3]):
             raise Mistake(
                 "PatchMerging expects maps of shape (N, H, W, C) with even H and W. "
@@ -62,6 +64,7 @@ class PatchMerging(keras.layers.Layer):
 
     def call(self, inputs):
         """Returns the merged map."""
+        inputs = as_floats(self, inputs)
         corners = [inputs[:, i::2, j::2] for j in (0, 1) for i in (0, 1)]
         return self.reduction(self.norm(ops.concatenate(corners, axis=-1)))
 

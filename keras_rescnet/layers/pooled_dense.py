@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_rescnet.layers.arguments import check_count, check_rate, initializer_of
+from keras_rescnet.layers.images import check_channels_last
 from keras_rescnet.mistake import Mistake
 
 
@@ -64,12 +65,14 @@ class PooledDense(keras.layers.Layer):
 
     def build(self, input_shape):
         """Makes kernel and bias for the channels of `input_shape`."""
+        check_channels_last("PooledDense")
         if len(input_shape) != 4 or None in input_shape[1:]:
             raise Mistake(
                 "PooledDense expects maps of shape (N, H, W, C) with known H, W and C. "
                 f"Received: input_shape={tuple(input_shape)}."
             )
         _, height, width, channels = input_shape
+        self.input_spec = keras.layers.InputSpec(shape=(None, height, width, channels))
         self.pooling = np.kron(
             _pooling_matrix(self.pool_size, height), _pooling_matrix(self.pool_size, width)
         )

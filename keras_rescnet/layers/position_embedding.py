@@ -3,6 +3,7 @@
 import keras
 
 from keras_rescnet.initializers import small_normal
+from keras_rescnet.layers.images import as_floats
 from keras_rescnet.mistake import Mistake
 
 
@@ -43,13 +44,14 @@ class PositionEmbedding(keras.layers.Layer):
                 "PositionEmbedding expects tokens of shape (N, T, C) with known T and C. "
                 f"Received: input_shape={tuple(input_shape)}."
             )
+        self.input_spec = keras.layers.InputSpec(shape=(None, *input_shape[1:]))
         self.embedding = self.add_weight(
             shape=(1, *input_shape[1:]), initializer=small_normal(), name="embedding"
         )
 
     def call(self, inputs):
         """Returns `inputs` plus the embedding."""
-        return inputs + self.embedding
+        return as_floats(self, inputs) + self.embedding
 
     def compute_output_shape(self, input_shape):
         """Returns `input_shape`; from a trace of `call` Keras would take float32 for any policy."""

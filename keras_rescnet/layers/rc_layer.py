@@ -16,7 +16,7 @@ from keras_rescnet.layers.arguments import (
     initializer_of,
 )
 from keras_rescnet.layers.dense import Dense
-from keras_rescnet.layers.images import check_images, statistics_dtype
+from keras_rescnet.layers.images import as_floats, check_images, statistics_dtype
 from keras_rescnet.mistake import Mistake
 
 
@@ -137,6 +137,7 @@ class RCLayer(keras.layers.Layer):
 
     def call(self, inputs):
         """Returns `inputs` with every response calibrated."""
+        inputs = as_floats(self, inputs)
         gate = [ops.reshape(self.gate, (1, 1, 1, -1))] if self.gated else []
         return _calibrate(inputs, *self._statistics(inputs), *gate)
 
@@ -150,7 +151,8 @@ class RCLayer(keras.layers.Layer):
         hidden = ops.mean(ops.cast(inputs, statistics_dtype(self)), axis=(1, 2), keepdims=True)
         if self.reduction is not None:
             hidden = self.hidden(hidden)
-        stddev = ops.exp(0.5 * self.log_variance(hidden)) + self.epsilon
+        # Above 40 every gain is 1/2 to the last digit; where `exp` overflows gradients were NaN
+        stddev = ops.exp(ops.minimum(0.5 * self.log_variance(hidden), 40.0)) + self.epsilon
         return self.mean(hidden), stddev
 
     def compute_output_shape(self, input_shape):

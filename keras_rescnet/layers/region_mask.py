@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_rescnet.layers.arguments import check_not_negative
-from keras_rescnet.layers.images import check_images, statistics_dtype
+from keras_rescnet.layers.images import as_floats, check_images, statistics_dtype
 from keras_rescnet.mistake import Mistake
 
 
@@ -54,6 +54,7 @@ class RegionMask(keras.layers.Layer):
                 "RegionMask expects maps of shape (N, H, W, C) with known H and W. "
                 f"Received: input_shape={tuple(input_shape)}."
             )
+        self.input_spec = keras.layers.InputSpec(shape=(None, *input_shape[1:]))
         self.logits = self.add_weight(
             (*input_shape[1:3], 1),
             initializer=keras.initializers.Constant(2.0),
@@ -64,6 +65,7 @@ class RegionMask(keras.layers.Layer):
 
     def call(self, inputs, training=False):
         """Returns the map times its mask; adds the loss in training."""
+        inputs = as_floats(self, inputs)
         mask = ops.sigmoid(self.logits)
         if training:
             self.add_loss(self.regularization * ops.mean(mask))

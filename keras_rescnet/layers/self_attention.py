@@ -75,12 +75,7 @@ class SelfAttention(keras.layers.Layer):
         """Returns the weights `(..., heads, T, S)` that sum to 1 over the keys."""
         if scores.shape[-1] == 1:  # always 1, and `softmax` would warn
             return ops.exp(ops.log_softmax(scores, axis=-1))
-        shape = ops.shape(scores)
-        if len(shape) <= 4:
-            return ops.softmax(scores, axis=-1)
-        # On a CPU TensorFlow's softmax takes five axes, that of a `vectorized_map` among them
-        flat = ops.reshape(scores, (-1, *shape[-2:]))
-        return ops.reshape(ops.softmax(flat, axis=-1), shape)
+        return softmax(scores, axis=-1)
 
     def compute_output_shape(self, input_shape):
         """Returns `input_shape`, for which Keras would else trace `call`."""
@@ -89,6 +84,16 @@ class SelfAttention(keras.layers.Layer):
     def get_config(self):
         """Returns the arguments that make this layer again."""
         return {**super().get_config(), "heads": self.heads}
+
+
+def softmax(scores, axis):
+    """Returns `ops.softmax` over one of the last two axes."""
+    shape = ops.shape(scores)
+    if len(shape) <= 4:
+        return ops.softmax(scores, axis=axis)
+    # On a CPU TensorFlow's softmax takes five axes, that of a `vectorized_map` among them
+    flat = ops.reshape(scores, (-1, *shape[-2:]))
+    return ops.reshape(ops.softmax(flat, axis=axis), shape)
 
 
 def split_heads(x, heads):

@@ -6,7 +6,7 @@ from keras import ops
 from keras_rescnet.gaussian import cast, fused
 from keras_rescnet.layers.arguments import check_positive
 from keras_rescnet.layers.calibration_layer import CalibrationLayer
-from keras_rescnet.layers.images import check_images
+from keras_rescnet.layers.images import as_floats, check_images
 
 
 @keras.saving.register_keras_serializable(package="keras_rescnet")
@@ -51,6 +51,7 @@ class SimAM(CalibrationLayer):
 
     def call(self, inputs):
         """Returns `inputs` with every response scaled by its gate."""
+        inputs = as_floats(self, inputs)
         mean, variance = self._moments(inputs)
         return _calibrate(inputs, mean, 0.25 / (variance + self.regularization))
 

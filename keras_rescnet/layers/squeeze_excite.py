@@ -9,7 +9,7 @@ from keras import ops
 from keras_rescnet.initializers import fan_in_uniform
 from keras_rescnet.layers.arguments import check_count, hidden_activation_of
 from keras_rescnet.layers.dense import Dense
-from keras_rescnet.layers.images import check_images, statistics_dtype
+from keras_rescnet.layers.images import as_floats, check_images, statistics_dtype
 
 
 @keras.saving.register_keras_serializable(package="keras_rescnet")
@@ -81,6 +81,7 @@ class SqueezeExcite(keras.layers.Layer):
 
     def call(self, inputs):
         """Returns `inputs` with every channel scaled by its gate."""
+        inputs = as_floats(self, inputs)
         average = ops.mean(ops.cast(inputs, statistics_dtype(self)), axis=(1, 2), keepdims=True)
         return inputs * ops.cast(self.gate(self.hidden(average)), inputs.dtype)
 

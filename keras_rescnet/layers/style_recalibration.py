@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_rescnet.layers.arguments import check_positive
 from keras_rescnet.layers.calibration_layer import CalibrationLayer
-from keras_rescnet.layers.images import check_images
+from keras_rescnet.layers.images import as_floats, check_images
 
 
 @keras.saving.register_keras_serializable(package="keras_rescnet")
@@ -48,12 +48,14 @@ class StyleRecalibration(CalibrationLayer):
     def build(self, input_shape):
         """Makes the weights of the statistics and the normalization."""
         check_images(self, input_shape, 1)
+        self.input_spec = keras.layers.InputSpec(axes={-1: input_shape[-1]})
         channels = input_shape[-1]
         self.kernel = self._weight((2, channels), "zeros", "kernel")
         self.normalization = self._normalization(channels)
 
     def call(self, inputs, training=None):
         """Returns `inputs` with every channel scaled by its gate."""
+        inputs = as_floats(self, inputs)
         mean, variance = self._moments(inputs)
         style = self.kernel[0] * mean + self.kernel[1] * ops.sqrt(variance + self.epsilon)
         return self._scaled(inputs, ops.sigmoid(self.normalization(style, training=training)))

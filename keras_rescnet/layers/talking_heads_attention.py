@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_rescnet.layers.images import statistics_dtype
-from keras_rescnet.layers.self_attention import SelfAttention
+from keras_rescnet.layers.self_attention import SelfAttention, softmax
 
 
 @keras.saving.register_keras_serializable(package="keras_rescnet")
@@ -26,7 +26,7 @@ class TalkingHeadsAttention(SelfAttention):
         heads: Number of heads; divides `C`.
         **kwargs: Base layer arguments, such as `name` and `dtype`.
 
-    Input shape: `(N, T, C)`. Output shape: the same.
+    Input shape: `(..., T, C)`. Output shape: the same.
 
     Example:
 
@@ -45,5 +45,5 @@ class TalkingHeadsAttention(SelfAttention):
     def attention_weights(self, scores):
         """Returns the mixed weights, whose sums over the keys are free."""
         scores = self.mix_scores(ops.moveaxis(scores, -3, -1))  # heads last
-        weights = ops.softmax(scores, axis=-2)
+        weights = softmax(scores, axis=-2)
         return ops.moveaxis(self.mix_weights(weights), -1, -3)

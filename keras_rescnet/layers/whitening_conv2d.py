@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_rescnet.initializers import fan_in_uniform
 from keras_rescnet.layers.arguments import check_count, check_positive, check_rank
-from keras_rescnet.layers.images import check_channels_last
+from keras_rescnet.layers.images import as_floats, check_channels_last
 from keras_rescnet.mistake import Mistake, shorten
 
 
@@ -80,7 +80,7 @@ class WhiteningConv2D(keras.layers.Layer):
 
     def call(self, inputs):
         """Returns the whitened patches of `inputs`."""
-        return ops.conv(inputs, self.kernel, padding="valid") + self.bias
+        return ops.conv(as_floats(self, inputs), self.kernel, padding="valid") + self.bias
 
     def adapt(self, images: np.ndarray | Iterable[Any]) -> None:
         """Computes the kernel.

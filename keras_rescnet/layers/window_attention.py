@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_rescnet.initializers import small_normal
 from keras_rescnet.layers.arguments import check_count, is_integer
+from keras_rescnet.layers.images import check_channels_last
 from keras_rescnet.layers.self_attention import SelfAttention
 from keras_rescnet.mistake import Mistake
 
@@ -58,6 +59,7 @@ class WindowAttention(SelfAttention):
 
     def build(self, input_shape):
         """Makes the dense layers and the biases for a map of `input_shape`."""
+        check_channels_last("WindowAttention")
         size = self.window_size
         if len(input_shape) != 4 or any(not s or s % size for s in input_shape[1:3]):
             raise Mistake(
@@ -66,6 +68,7 @@ class WindowAttention(SelfAttention):
                 f"window_size={size}."
             )
         super().build(input_shape)
+        self.input_spec = keras.layers.InputSpec(shape=(None, *input_shape[1:]))  # of the mask
         self.relative_position_bias = self.add_weight(
             shape=((2 * size - 1) ** 2, self.heads),
             initializer=small_normal(),

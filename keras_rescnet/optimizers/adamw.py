@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from keras_rescnet.mistake import Mistake
 from keras_rescnet.optimizers.scaled_optimizer import ScaledOptimizer, check_decay, check_share
 
 
@@ -32,8 +33,8 @@ class AdamW(ScaledOptimizer):
         **kwargs: What every Keras optimizer takes, such as `global_clipnorm` and `use_ema`.
 
     Raises:
-        ValueError: If `beta_1` or `beta_2` is not at least 0 and below 1, or `weight_decay` is
-            negative.
+        Mistake: If `beta_1` or `beta_2` is not at least 0 and below 1, `weight_decay` is negative,
+            or `epsilon` is 0 in the dtype of a weight.
 
     Example:
 
@@ -66,6 +67,13 @@ class AdamW(ScaledOptimizer):
         if self.built:
             return
         super().build(variables)
+        for variable in variables:
+            if variable.dtype == "float16" and self.epsilon <= 2.0**-25:  # which is 0 there
+                raise Mistake(
+                    "`epsilon` must be at least 6e-8 for weights in float16. Better keep them in "
+                    'float32: keras.config.set_dtype_policy("mixed_float16"). '
+                    f"Received: epsilon={self.epsilon}, weight {variable.path!r}."
+                )
         self.first_moments, self.second_moments = self.add_optimizer_variables(
             variables, ["first_moment", "second_moment"]
         )

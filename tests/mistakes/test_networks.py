@@ -252,6 +252,10 @@ OPTIMIZERS = {
     "decay of text": (lambda: optimizers.AdamW(weight_decay="5e-4"), "weight_decay='5e-4'"),
     "a beta of 1": (lambda: optimizers.AdamW(beta_2=1.0), "Received: beta_2=1.0"),
     "a negative beta": (lambda: optimizers.AdamW(beta_1=-0.1), "Received: beta_1=-0.1"),
+    "an epsilon that is 0 in float16": (
+        lambda: optimizers.AdamW().build([keras.Variable([1.0], dtype="float16", name="half")]),
+        "at least 6e-8 .*mixed_float16.*Received: epsilon=1e-08, weight 'half'",
+    ),
     "no steps": (lambda: optimizers.Muon(steps=0), "positive integer. Received: steps=0"),
     "Muon without Nesterov": (
         lambda: optimizers.Muon(nesterov=False),
@@ -268,7 +272,22 @@ def test_the_answer_is_one_line(name, assert_refused):
     assert_refused(*TABLE[name])
 
 
-@pytest.mark.parametrize("make", [resnet, vit, lambda: layers.RCLayer(4).build((2, 8, 8, 16))])
+@pytest.mark.parametrize(
+    "make",
+    [
+        resnet,
+        vit,
+        *(
+            lambda layer=layer: layer.build((2, 8, 8, 16))
+            for layer in (
+                layers.RCLayer(4),
+                layers.PooledDense(2, 2),
+                layers.PatchMerging(),
+                layers.WindowAttention(4, 4),
+            )
+        ),
+    ],
+)
 def test_channels_first_is_refused(make, assert_refused):
     keras.config.set_image_data_format("channels_first")
     try:

@@ -370,3 +370,59 @@ def test_counts_may_be_of_numpy(make):
     config, expected = make(np.int64(4)).get_config(), make(4).get_config()
     assert config == {**expected, "name": config["name"]}
     json.dumps({key: value for key, value in config.items() if key != "dtype"})
+
+
+TAKES_WHOLE_NUMBERS = {
+    name: case for name, case in EXAM.items() if not isinstance(case[0](), layers.GCLU)
+}
+
+
+@pytest.mark.parametrize("make, x", TAKES_WHOLE_NUMBERS.values(), ids=TAKES_WHOLE_NUMBERS.keys())
+def test_whole_numbers_are_taken_as_floats(make, x):
+    layer = make()
+    whole = [np.round(3 * x).astype("int32") for x in inputs_of(x)]
+    expected = layer(*(x.astype("float32") for x in whole))
+    y = layer(*whole)
+    assert keras.backend.standardize_dtype(y.dtype) == "float32"
+    np.testing.assert_allclose(y, expected, rtol=1e-6, atol=1e-6)
+
+
+@exam
+def test_variables_are_taken_as_tensors(make, x):
+    layer = make()
+    expected = layer(*inputs_of(x))
+    y = layer(*(keras.Variable(x) for x in inputs_of(x)))
+    np.testing.assert_array_equal(y, expected)
+
+
+@pytest.mark.parametrize(
+    "make, shape",
+    [
+        (lambda: layers.WindowAttention(3, 4, 2), (1, 4, 8, 12)),
+        (lambda: PooledDense(4, 10), (1, 4, 8, 12)),
+        (layers.RegionMask, (1, 1, 1, 12)),
+        (layers.LayerScale, (1, 8, 4, 1)),
+        (layers.ACON, (1, 8, 4, 1)),
+        (layers.GatedChannelTransformation, (1, 8, 4, 1)),
+        (layers.StyleRecalibration, (1, 8, 4, 1)),
+    ],
+)
+def test_a_built_layer_refuses_another_shape(make, shape):
+    layer = make()
+    layer(MAPS)
+    with pytest.raises(ValueError, match="incompatible with the layer"):
+        layer(np.zeros(shape, "float32"))
+
+
+def test_position_embeddings_refuse_another_length():
+    layer = layers.PositionEmbedding()
+    layer(TOKENS)
+    with pytest.raises(ValueError, match="incompatible with the layer"):
+        layer(TOKENS[:, :1])
+
+
+def test_talking_heads_on_more_axes():
+    x = np.random.default_rng(3).normal(size=(2, 3, 2, 5, 12)).astype("float32")
+    layer = layers.TalkingHeadsAttention(3)
+    expected = np.asarray(layer(x.reshape(-1, 5, 12))).reshape(x.shape)
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-5, atol=1e-6)

@@ -113,6 +113,21 @@ def test_gated_layers_are_saved(tmp_path):
     assert restored.get_layer("gated").gated
 
 
+@pytest.mark.parametrize("log_variance", [100.0, 200.0, 1e4])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_every_response_is_typical_of_a_huge_variance(log_variance, compiled):
+    """`Phi(-0)` is 1/2, also where `exp` of the log variance is infinite in float32."""
+    layer = layers.RCLayer(reduction=4)
+    layer.build(IMAGES.shape)
+    layer.log_variance.bias.assign(np.full(16, log_variance))
+    ones = np.ones(IMAGES.shape, "float32")
+    y, by_x, by_weights = pull_back_layer(layer, IMAGES, ones, compiled=compiled)
+    np.testing.assert_array_equal(y, 1.5 * IMAGES)
+    np.testing.assert_allclose(by_x, 1.5 * ones, rtol=1e-6)
+    for gradient in by_weights:
+        np.testing.assert_allclose(gradient, 0.0, atol=1e-12)
+
+
 @tensorflow_only
 @pytest.mark.parametrize("gated", [False, True])
 def test_rc_layer_second_derivative(gated):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import keras_rescnet as kr
-from support.gradients import double_precision, hessian_product, pull_back
+from support.gradients import double_precision, hessian_product, pull_back, pull_back_layer
 
 X = np.concatenate([np.linspace(-40.0, 40.0, 801), [-6.5, -1e-3, 1e-3]])
 
@@ -101,6 +101,33 @@ def test_gelu_and_its_slope_are_pytorchs(compiled, golden):
         y, slope = pull_back(kr.gelu, x, upstream, compiled=compiled)
     np.testing.assert_allclose(y, arrays["y_gelu"][near], rtol=1e-9, atol=2e-15)
     np.testing.assert_allclose(slope, arrays["dy_gelu"][near], rtol=1e-9, atol=2e-15)
+
+
+class Weighted(keras.layers.Layer):
+    """Multiplies by a function of its weights."""
+
+    def __init__(self, function, **kwargs):
+        super().__init__(**kwargs)
+        self.function = function
+
+    def build(self, input_shape):
+        self.weight = self.add_weight(input_shape[-1:], initializer="ones", name="weight")
+
+    def call(self, inputs):
+        return inputs * self.function(self.weight)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("function", [kr.gclu, kr.gclu_sigmoid, kr.gclu_tanh, *FORMS])
+def test_weights_of_a_layer_are_taken(function, policy):
+    layer = Weighted(function, dtype=policy)
+    x = np.array([[1.0, 2.0]], "float32")
+    y, by_x, (by_weight,) = pull_back_layer(layer, x, np.ones_like(x))
+    one = keras.ops.ones(1, layer.compute_dtype)
+    value, slope = pull_back(function, one, one)
+    np.testing.assert_array_equal(y, value * x.astype(y.dtype))
+    np.testing.assert_array_equal(by_x, np.array([[value[0]] * 2], "float32"))
+    np.testing.assert_array_equal(by_weight, (slope * x.astype(y.dtype))[0].astype("float32"))
 
 
 @functions
