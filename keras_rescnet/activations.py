@@ -47,14 +47,15 @@ def gclu(x, approximate=None):
 
     Args:
         x: Tensor of any shape, of a floating dtype.
-        approximate: `None` for the exact form, `"sigmoid"` or `"tanh"`. Where Keras takes an
-            activation, write `gclu`, `gclu_sigmoid` or `gclu_tanh`, which it can store.
+        approximate: `None` for the exact form, `"sigmoid"` or `"tanh"`. Defaults to `None`. Where
+            Keras takes an activation, write `gclu`, `gclu_sigmoid` or `gclu_tanh`, which it can
+            store.
 
     Returns:
         A tensor of the shape and dtype of `x`.
 
     Raises:
-        ValueError: If `approximate` is none of these, or `x` is not of a floating dtype.
+        Mistake: If `approximate` is none of these, or `x` is not of a floating dtype.
 
     Example:
 
@@ -83,6 +84,9 @@ def gclu_sigmoid(x):
     Returns:
         A tensor of the shape and dtype of `x`.
 
+    Raises:
+        Mistake: If `x` is not of a floating dtype.
+
     Example:
 
     >>> dense = keras.layers.Dense(8, activation=kr.gclu_sigmoid)
@@ -102,6 +106,9 @@ def gclu_tanh(x):
     Returns:
         A tensor of the shape and dtype of `x`.
 
+    Raises:
+        Mistake: If `x` is not of a floating dtype.
+
     Example:
 
     >>> dense = keras.layers.Dense(8, activation=kr.gclu_tanh)
@@ -112,7 +119,7 @@ def gclu_tanh(x):
 
 
 def check_approximate(approximate):
-    """Raises a `ValueError` unless `approximate` names a form of GCLU."""
+    """Raises a `Mistake` unless `approximate` names a form of GCLU."""
     if approximate not in (None, "sigmoid", "tanh"):
         raise Mistake(
             '`approximate` must be None, "sigmoid" or "tanh". '

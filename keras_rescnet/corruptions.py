@@ -38,6 +38,12 @@ def gaussian_noise(image: Any, severity: int, seed: Any) -> Any:
         severity: From 1 to 5.
         seed: Two integers.
 
+    Returns:
+        The corrupted image, a tensor `(H, W, C)`, uint8.
+
+    Raises:
+        Mistake: If `severity` is not an integer from 1 to 5.
+
     Example:
 
     >>> grey = np.full((32, 32, 3), 128, "uint8")
@@ -57,6 +63,12 @@ def shot_noise(image: Any, severity: int, seed: Any) -> Any:
         image: uint8 `(H, W, C)`.
         severity: From 1 to 5.
         seed: Two integers.
+
+    Returns:
+        The corrupted image, a tensor `(H, W, C)`, uint8.
+
+    Raises:
+        Mistake: If `severity` is not an integer from 1 to 5.
 
     Example:
 
@@ -78,6 +90,12 @@ def impulse_noise(image: Any, severity: int, seed: Any) -> Any:
         severity: From 1 to 5.
         seed: Two integers.
 
+    Returns:
+        The corrupted image, a tensor `(H, W, C)`, uint8.
+
+    Raises:
+        Mistake: If `severity` is not an integer from 1 to 5.
+
     Example:
 
     >>> grey = np.full((32, 32, 3), 128, "uint8")
@@ -98,7 +116,13 @@ def gaussian_blur(image: Any, severity: int, seed: Any = None) -> Any:
     Args:
         image: uint8 `(H, W, C)`.
         severity: From 1 to 5.
-        seed: Not used.
+        seed: Not used. Defaults to `None`.
+
+    Returns:
+        The corrupted image, a tensor `(H, W, C)`, uint8.
+
+    Raises:
+        Mistake: If `severity` is not an integer from 1 to 5.
 
     Example:
 
@@ -118,7 +142,13 @@ def brightness(image: Any, severity: int, seed: Any = None) -> Any:
     Args:
         image: uint8 `(H, W, C)`, of 1 or 3 channels.
         severity: From 1 to 5.
-        seed: Not used.
+        seed: Not used. Defaults to `None`.
+
+    Returns:
+        The corrupted image, a tensor `(H, W, C)`, uint8.
+
+    Raises:
+        Mistake: If `severity` is not an integer from 1 to 5.
 
     Example:
 
@@ -139,7 +169,13 @@ def contrast(image: Any, severity: int, seed: Any = None) -> Any:
     Args:
         image: uint8 `(H, W, C)`.
         severity: From 1 to 5.
-        seed: Not used.
+        seed: Not used. Defaults to `None`.
+
+    Returns:
+        The corrupted image, a tensor `(H, W, C)`, uint8.
+
+    Raises:
+        Mistake: If `severity` is not an integer from 1 to 5.
 
     Example:
 
@@ -159,7 +195,13 @@ def pixelate(image: Any, severity: int, seed: Any = None) -> Any:
     Args:
         image: uint8 `(H, W, C)`.
         severity: From 1 to 5.
-        seed: Not used.
+        seed: Not used. Defaults to `None`.
+
+    Returns:
+        The corrupted image, a tensor `(H, W, C)`, uint8.
+
+    Raises:
+        Mistake: If `severity` is not an integer from 1 to 5.
 
     Example:
 
@@ -184,7 +226,13 @@ def jpeg_compression(image: Any, severity: int, seed: Any = None) -> Any:
     Args:
         image: uint8 `(H, W, C)`, of 1 or 3 channels.
         severity: From 1 to 5.
-        seed: Not used.
+        seed: Not used. Defaults to `None`.
+
+    Returns:
+        The corrupted image, a tensor `(H, W, C)`, uint8.
+
+    Raises:
+        Mistake: If `severity` is not an integer from 1 to 5.
 
     Example:
 

@@ -53,6 +53,11 @@ def categorical_crossentropy(labels, logits, *, label_smoothing=0.0, class_weigh
     Returns:
         `(N,)`.
 
+    Raises:
+        Mistake: If labels and logits differ in rank or in their number of classes,
+            `label_smoothing` is not at least 0 and below 1, or `class_weights` are not one number
+            per class.
+
     Example:
 
     >>> labels = np.eye(2, dtype="float32")
@@ -89,6 +94,10 @@ def binary_crossentropy(labels, logits, *, label_smoothing=0.0, class_weights=No
 
     Returns:
         `(N,)`.
+
+    Raises:
+        Mistake: If labels and logits differ in rank or in their number of tags, `label_smoothing`
+            is not at least 0 and below 1, or `class_weights` are not one number per tag.
 
     Example:
 
@@ -127,6 +136,10 @@ def categorical_focal_crossentropy(labels, logits, *, gamma=2.0, class_weights=N
     Returns:
         `(N,)`.
 
+    Raises:
+        Mistake: If labels and logits differ in rank or in their number of classes, `gamma` is not a
+            number of at least 0, or `class_weights` are not one number per class.
+
     Example:
 
     >>> labels = np.eye(2, dtype="float32")
@@ -163,6 +176,10 @@ def binary_focal_crossentropy(labels, logits, *, gamma=2.0, class_weights=None):
 
     Returns:
         `(N,)`.
+
+    Raises:
+        Mistake: If labels and logits differ in rank or in their number of tags, `gamma` is not a
+            number of at least 0, or `class_weights` are not one number per tag.
 
     Example:
 
@@ -206,6 +223,11 @@ class Distillation:
         temperature: `T`. Defaults to 2.
         alpha: Share of the teacher, from 0 to 1. Defaults to 0.5.
         loss: `L`, the loss of the labels. Defaults to `categorical_crossentropy`.
+
+    Raises:
+        Mistake: If `teacher` is neither a path nor a function, `temperature` is not a positive
+            number, or `alpha` is not a number from 0 to 1; when called, if `loss` takes
+            probabilities.
 
     Example:
 

@@ -26,8 +26,11 @@ def cosine_decay(epoch: float, epochs: float) -> float:
         epoch: Epochs since the warm-up, counted from 0.
         epochs: How many there are.
 
+    Returns:
+        A float, 1 at epoch 0 and 0 at `epochs`.
+
     Raises:
-        ValueError: If `epochs` is not positive.
+        Mistake: If `epochs` is not positive.
 
     Example:
 
@@ -47,8 +50,11 @@ def linear_decay(epoch: float, epochs: float) -> float:
         epoch: Epochs since the warm-up, counted from 0; with `schedule_per_step`, fractions too.
         epochs: How many there are.
 
+    Returns:
+        A float, 1 at epoch 0 and 0 at `epochs`.
+
     Raises:
-        ValueError: If `epochs` is not positive.
+        Mistake: If `epochs` is not positive.
 
     Example:
 
@@ -70,8 +76,11 @@ def step_decay(epoch: float, epochs: float, *, every: int, factor: float = 0.1) 
         every: Epochs per step.
         factor: Of every step. Defaults to 0.1.
 
+    Returns:
+        A float, 1 in the first `every` epochs.
+
     Raises:
-        ValueError: If `every` is not positive.
+        Mistake: If `every` is not positive.
 
     Example:
 
@@ -96,6 +105,9 @@ def learning_rate_at(epoch: float, recipe: "Recipe") -> float:
         epoch: The epoch; with `schedule_per_step`, a fraction too.
         recipe: A `Recipe`: its `epochs`, `warmup_epochs`, `learning_rate`,
             `minimum_learning_rate` and `decay` count.
+
+    Returns:
+        The learning rate, a float, before the multipliers of single weights.
 
     Example:
 
@@ -127,6 +139,9 @@ def learning_rate_at_step(step: int, steps_per_epoch: int, recipe: "Recipe") -> 
         step: The step.
         steps_per_epoch: Steps per epoch.
         recipe: A `Recipe`.
+
+    Returns:
+        The learning rate, a float, before the multipliers of single weights.
 
     Example:
 

@@ -41,7 +41,7 @@ def gelu(x):
         A tensor of the shape and dtype of `x`.
 
     Raises:
-        ValueError: If `x` is not of a floating dtype.
+        Mistake: If `x` is not of a floating dtype.
 
     Example:
 
@@ -72,7 +72,7 @@ def golu(x):
         A tensor of the shape and dtype of `x`.
 
     Raises:
-        ValueError: If `x` is not of a floating dtype.
+        Mistake: If `x` is not of a floating dtype.
 
     Example:
 
@@ -103,7 +103,7 @@ def telu(x):
         A tensor of the shape and dtype of `x`.
 
     Raises:
-        ValueError: If `x` is not of a floating dtype.
+        Mistake: If `x` is not of a floating dtype.
 
     Example:
 
@@ -135,7 +135,7 @@ def serf(x):
         A tensor of the shape and dtype of `x`.
 
     Raises:
-        ValueError: If `x` is not of a floating dtype.
+        Mistake: If `x` is not of a floating dtype.
 
     Example:
 

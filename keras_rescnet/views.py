@@ -24,6 +24,9 @@ def mirrored(images: Any) -> list[tuple[float, Any]]:
     Args:
         images: `(N, H, W, C)`.
 
+    Returns:
+        A list of two pairs of a weight and images, of the shape and dtype of `images`.
+
     Example:
 
     >>> images = np.array([1.0, 2.0]).reshape(1, 1, 2, 1)
@@ -45,6 +48,9 @@ def mirrored_and_shifted(images: Any) -> list[tuple[float, Any]]:
 
     Args:
         images: `(N, H, W, C)`, of at least 2 x 2 pixels.
+
+    Returns:
+        A list of six pairs of a weight and images, of the shape and dtype of `images`.
 
     Example:
 
@@ -70,6 +76,13 @@ def averaged(predict: Callable[[Any], Any], images: Any, views: Views | None) ->
         predict: Function from images to logits.
         images: `(N, H, W, C)`.
         views: `mirrored`, another function like it, or `None` for the images as they are.
+
+    Returns:
+        A tensor of the shape and dtype of what `predict` returns, `(N, classes)`.
+
+    Raises:
+        Mistake: If `views` is not a function, or what it returns is not pairs of a weight and
+            images whose weights add up to 1.
 
     Example:
 

@@ -38,10 +38,10 @@ def evaluate(
         run: The folder of a finished run, or a `keras.Model` from normalized images to logits. A
             folder that has a `recipe.py` is trusted: the recipe is executed.
         dataset: What to measure on; that of the run by default. Needed with a model.
-        split: `"test"` or `"train"`.
+        split: `"test"` or `"train"`. Defaults to `"test"`.
         data_dir: Where TensorFlow Datasets keeps its data, or the folder of an `image_folder()`.
             That of the run by default, unless `dataset` has a place of its own.
-        batch_size: Images per step.
+        batch_size: Images per step. Defaults to 128.
         loss: The loss to report, as the `loss` of a recipe. That of the run by default, or
             cross-entropy.
         views: Function of `kr.views` over whose views of an image the logits are averaged. That of

@@ -19,6 +19,10 @@ class AlternatingFlip:
     Reference:
         Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", 2024, "Alternating flip".
 
+    Raises:
+        Mistake: When called, if the batch is not one of `train_batches`, whose epoch is known, or
+            not as `Transform` describes it.
+
     Example:
 
     >>> examples = kr.data.load(kr.data.DIGITS, "train")

@@ -29,6 +29,11 @@ class AutoAugment:
         value_range: Smallest and largest value of the images. Defaults to (0, 255), the range
             that `train_batches` works in.
 
+    Raises:
+        Mistake: If there is no such `policy`, or `value_range` is not two rising numbers; when
+            called, if the batch or the seed is not as `Transform` describes it, images do not have
+            3 channels, or they are evidently not in `value_range`.
+
     Example:
 
     >>> images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype("uint8")

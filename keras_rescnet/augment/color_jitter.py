@@ -29,6 +29,11 @@ class ColorJitter:
         value_range: Smallest and largest value of the images. Defaults to (0, 255), the range
             that `train_batches` works in.
 
+    Raises:
+        Mistake: If a strength is negative, all are 0, `hue` is above 0.5, or `value_range` is not
+            two rising numbers; when called, if the batch or the seed is not as `Transform`
+            describes it, images do not have 3 channels, or they are evidently not in `value_range`.
+
     Example:
 
     >>> jitter = kr.augment.ColorJitter(brightness=0.4, value_range=(0, 1))

@@ -24,6 +24,10 @@ class CutMix:
     Args:
         alpha: Both parameters of the Beta distribution. Defaults to 1, a uniform `lam`.
 
+    Raises:
+        Mistake: If `alpha` is not a positive number; when called, if the batch or the seed is not
+            as `Transform` describes it, or labels are not one-hot or multi-hot.
+
     Example:
 
     >>> images = np.stack([np.zeros((8, 8, 3)), np.ones((8, 8, 3))])

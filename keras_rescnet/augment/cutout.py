@@ -20,6 +20,10 @@ class Cutout:
     Args:
         length: Side of the square in pixels, at least 2.
 
+    Raises:
+        Mistake: If `length` is not an integer of at least 2; when called, if the batch or the seed
+            is not as `Transform` describes it.
+
     Example:
 
     >>> batch = {"images": np.full((4, 32, 32, 3), 255, "uint8"), "labels": np.eye(4)}

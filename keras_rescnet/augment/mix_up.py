@@ -23,6 +23,10 @@ class MixUp:
     Args:
         alpha: Both parameters of the Beta distribution. Defaults to 1, a uniform `lam`.
 
+    Raises:
+        Mistake: If `alpha` is not a positive number; when called, if the batch or the seed is not
+            as `Transform` describes it, or labels are not one-hot or multi-hot.
+
     Example:
 
     >>> batch = {"images": np.zeros((2, 8, 8, 3)), "labels": np.eye(2)}

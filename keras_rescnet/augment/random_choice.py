@@ -18,6 +18,10 @@ class RandomChoice:
         transforms: List of transforms: those of `keras_rescnet.augment` or functions of a batch
             and a seed.
 
+    Raises:
+        Mistake: If `transforms` is not a list of at least one transform; Keras layers and classes
+            are none. When called, if the batch or the seed is not as `Transform` describes it.
+
     Example:
 
     >>> choice = kr.augment.RandomChoice([kr.augment.MixUp(), kr.augment.CutMix()])

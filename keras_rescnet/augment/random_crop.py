@@ -18,6 +18,11 @@ class RandomCrop:
         padding_mode: `"constant"`, which adds zeros, or `"reflect"`, which mirrors the image
             without repeating its border. Defaults to `"constant"`.
 
+    Raises:
+        Mistake: If `padding` is not a positive integer, or `padding_mode` is another; when called,
+            if the batch or the seed is not as `Transform` describes it, or `"reflect"` is to add as
+            many pixels as a side has.
+
     Example:
 
     >>> batch = {"images": np.ones((4, 32, 32, 3), "uint8"), "labels": np.eye(4)}

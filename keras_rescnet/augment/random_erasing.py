@@ -33,6 +33,12 @@ class RandomErasing:
         value_range: Smallest and largest value of the images. Defaults to (0, 255), the range
             that `train_batches` works in.
 
+    Raises:
+        Mistake: If `probability`, `scale`, `ratio`, `value` or `value_range` is out of its range;
+            when called, if the batch or the seed is not as `Transform` describes it, `value` is
+            neither one number nor one per channel, or it is not 0 and images are evidently not in
+            [0, 255], where that is their `value_range`.
+
     Example:
 
     >>> erase = kr.augment.RandomErasing(probability=1.0, value=128)

@@ -12,6 +12,10 @@ class RandomFlip:
     Args:
         probability: Share of images that are mirrored. Defaults to 0.5.
 
+    Raises:
+        Mistake: If `probability` is not in [0, 1]; when called, if the batch or the seed is not as
+            `Transform` describes it.
+
     Example:
 
     >>> images = np.arange(4 * 2 * 3 * 1).reshape(4, 2, 3, 1)

@@ -34,6 +34,11 @@ class RandomResizedCrop:
         value_range: Smallest and largest value of the images. Defaults to (0, 255), the range
             that `train_batches` works in.
 
+    Raises:
+        Mistake: If `size`, `scale`, `ratio` or `value_range` is out of its range; when called, if
+            the batch or the seed is not as `Transform` describes it, or images are evidently not in
+            `value_range`.
+
     Example:
 
     >>> batch = {"images": np.zeros((4, 60, 80, 3), "uint8"), "labels": np.eye(4)}

@@ -21,11 +21,12 @@ class Rows:
     Args:
         batch_size: Number of images in the whole batch.
         seed: Two integers, int32 or int64 `(2,)`.
-        positions: Positions of these rows in the whole batch, int `(n,)`; `None` for all.
+        positions: Positions of these rows in the whole batch, int `(n,)`; `None` for all. Defaults
+            to `None`.
         examples: Indices of these rows among the training examples, int64 `(n,)`; `None` outside of
-            `train_batches`.
-        epoch: The epoch, counted from 0, likewise.
-        run_seed: The seed of `train_batches`, the same in all epochs, likewise.
+            `train_batches`. Defaults to `None`.
+        epoch: The epoch, counted from 0, likewise. Defaults to `None`.
+        run_seed: The seed of `train_batches`, the same in all epochs, likewise. Defaults to `None`.
 
     Example:
 
@@ -56,6 +57,9 @@ class Rows:
             maxval: Upper bound, excluded. Defaults to 1; integers need one.
             dtype: Dtype of the numbers. Defaults to float32.
             axis: Axis of the rows. Defaults to 0.
+
+        Returns:
+            A tensor of `shape` and `dtype`, uniform in [`minval`, `maxval`).
         """
         options = {"seed": self.seed, "minval": minval, "maxval": maxval, "dtype": dtype}
         if self.positions is None:

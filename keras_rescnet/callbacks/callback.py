@@ -21,6 +21,9 @@ class Callback:
         stop_training: `True` ends the run after this epoch, or if that was not tested
             (`evaluate_every`), after the next one that is.
 
+    Raises:
+        Mistake: If it is given to Keras's `fit`, which calls `set_model`.
+
     Example:
 
     >>> class StopAt(kr.callbacks.Callback):

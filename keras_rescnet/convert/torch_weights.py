@@ -36,7 +36,8 @@ def load_torch_weights(model: keras.Model, state_dict: Mapping[str, Any]) -> Non
             the prefixes of `DataParallel` and `torch.compile`, are taken too.
 
     Raises:
-        ValueError: If names or shapes do not fit. No weight is changed then.
+        Mistake: If `model` is not one of `keras_rescnet.models`, `state_dict` is not a mapping of
+            names to arrays of numbers, or names or shapes do not fit. No weight is changed then.
 
     Example:
 

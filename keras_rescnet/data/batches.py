@@ -50,12 +50,12 @@ def train_batches(
         stop: Step to stop before.
         steps_per_epoch: Steps that an epoch is cut short to. Defaults to
             `len(examples) // batch_size`.
-        as_tuples: Whether to return `(images, labels)`, as `keras.Model.fit` takes them, instead
-            of dicts.
-        num_shards: Number of shards that the rows of every batch are divided into, for example
-            one per process.
+        as_tuples: Whether to return `(images, labels)`, as `keras.Model.fit` takes them, instead of
+            dicts. Defaults to `False`.
+        num_shards: Number of shards that the rows of every batch are divided into, for example one
+            per process. Defaults to 1.
         shard_index: Which of them to return. Rows are as they are in the whole batch; other rows
-            are not even read, unless the `reach` of a transform asks for them.
+            are not even read, unless the `reach` of a transform asks for them. Defaults to 0.
         parallel_calls: Batches made at the same time. By default as many as there are cores and
             2 GiB hold, at least 2. It does not affect results.
 
@@ -168,9 +168,9 @@ def evaluation_batches(
         batch_size: Images per batch; the last batch is filled up with copies of the first
             example whose weight is 0.
         as_tuples: Whether to return `(images, labels)`, as `keras.Model.evaluate` takes them,
-            instead of dicts; the last batch is then not filled up but shorter.
-        num_shards: Number of shards that the rows of every batch are divided into.
-        shard_index: Which of them to return.
+            instead of dicts; the last batch is then not filled up but shorter. Defaults to `False`.
+        num_shards: Number of shards that the rows of every batch are divided into. Defaults to 1.
+        shard_index: Which of them to return. Defaults to 0.
         parallel_calls: Batches made at the same time. By default as many as there are cores and
             2 GiB hold, at least 2. It does not affect results.
 
@@ -178,6 +178,12 @@ def evaluation_batches(
         A `tf.data.Dataset` of `{"images", "labels", "weights"}`, float32, of shapes
         `(batch_size, H, W, C)`, `(batch_size, classes)` and `(batch_size,)`; of a shard, its
         rows.
+
+    Raises:
+        Mistake: If `examples` is not what `load` returns, is empty, or lacks a mean, a standard
+            deviation or classes; `batch_size` or `parallel_calls` is not a positive integer; shards
+            do not divide a batch or have no such index; or what is read has other shapes than the
+            dataset says.
 
     Example:
 

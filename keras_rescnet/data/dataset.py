@@ -33,11 +33,12 @@ class Dataset:
         mean: Mean of each channel over the training pixels divided by 255; `None` if `read`
             computes it.
         std: Standard deviation of the same.
-        class_names: Name of each class; `None` where the source knows them.
-        multi_label: Whether a picture has any number of classes, its tags, instead of one.
+        class_names: Name of each class; `None` where the source knows them. Defaults to `None`.
+        multi_label: Whether a picture has any number of classes, its tags, instead of one. Defaults
+            to `False`.
         train_split: What `"train"` is called at the source; with TFDS also a part or a sum of
-            splits, `"train[:90%]"` or `"train+extra"`.
-        test_split: What `"test"` is called at the source.
+            splits, `"train[:90%]"` or `"train+extra"`. Defaults to `"train"`.
+        test_split: What `"test"` is called at the source. Defaults to `"test"`.
 
     Raises:
         Mistake: if a field is not what it should be, for example a mean of pixels that are not
@@ -143,6 +144,12 @@ class Dataset:
         Args:
             pixels: Array `(..., C)` in [0, 255].
 
+        Returns:
+            An array of the shape of `pixels`, float32.
+
+        Raises:
+            Mistake: If mean, standard deviation or classes are not known yet.
+
         Example:
 
         >>> kr.data.CIFAR10.normalize(np.full((1, 32, 32, 3), 255)).max(axis=(0, 1, 2)).round(3)
@@ -157,6 +164,12 @@ class Dataset:
 
         Args:
             images: Array `(..., C)`.
+
+        Returns:
+            An array of the shape of `images`, float64.
+
+        Raises:
+            Mistake: If mean, standard deviation or classes are not known yet.
 
         Example:
 

@@ -35,10 +35,11 @@ def image_folder(
 
     Args:
         path: The folder. A `data_dir` that it is loaded with (`--data_dir`) takes its place.
+            Defaults to `None`, which needs a `data_dir`.
         size: Side of the square images a model is given. Defaults to 224.
-        validation_share: For folders without `val`: share of the pictures of each class in
-            `train`, or in the folder itself, that are taken to test with. Which ones depends on
-            their names alone.
+        validation_share: For folders without `val`: share of the pictures of each class in `train`,
+            or in the folder itself, that are taken to test with. Which ones depends on their names
+            alone. Defaults to `None`: there must be a `val`.
         unreadable_share: Share of the pictures that may be unreadable. Defaults to 0.01.
 
     Returns:

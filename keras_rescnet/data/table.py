@@ -43,8 +43,9 @@ def image_table(
             by default, else the current one.
         size: Side of the square images a model is given. Defaults to 224.
         validation_share: For tables without `split`: share of the pictures, of each class where
-            there are classes, that are taken to test with. Which ones depends on their paths
-            alone, but that one picture of every tag is always left to train on.
+            there are classes, that are taken to test with. Which ones depends on their paths alone,
+            but that one picture of every tag is always left to train on. Defaults to `None`: there
+            must be a `split`.
         unreadable_share: Share of the pictures that may be unreadable. Defaults to 0.01.
 
     Returns:

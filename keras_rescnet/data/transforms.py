@@ -54,6 +54,13 @@ def stateful_transforms(transforms: Sequence[Callable]) -> list[keras.layers.Lay
     They draw from a generator of their own, in whatever order parallel calls reach it, and it
     is not part of a checkpoint: a run that uses one is not reproducible to the bit.
 
+    Args:
+        transforms: List of transforms, as `train_batches` takes it.
+
+    Returns:
+        A list of layers, in the order of `transforms`; empty if all draw from the seed they are
+        given.
+
     Example:
 
     >>> transforms = [kr.augment.RandomFlip(), keras.layers.RandomBrightness(0.2)]

@@ -39,6 +39,7 @@ def concatenate(
             activation, or folders of finished runs. The weights of their features are the
             members', not copies.
         input_shape: Shape of the images, which must be that of the members. A recipe gives it.
+            Defaults to `None`, that of the members.
         classes: Number of classes. Defaults to `None`, those of the members.
 
     Returns:

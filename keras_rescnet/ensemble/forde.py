@@ -187,6 +187,9 @@ def principal_components(
     Returns:
         The `basis` of `FoRDE`: float64 `(D,)`, falling, and `(D, D)`, an eigenvector per column.
 
+    Raises:
+        Mistake: If the set is not there and cannot be downloaded.
+
     Example:
 
     >>> def read(dataset, split, data_dir):

@@ -163,7 +163,12 @@ def mean(
 
     Args:
         members: Models from normalized images to logits, or folders of finished runs.
-        multi_label: Whether a picture has any number of classes, its tags, instead of one.
+        multi_label: Whether a picture has any number of classes, its tags, instead of one. Defaults
+            to `False`.
+
+    Returns:
+        A functional `keras.Model` from images, as the members take them, to logits `(N, classes)`,
+        float32 where the members compute in half precision.
 
     Raises:
         Mistake: if they take other images or know other classes than the first, runs have tags

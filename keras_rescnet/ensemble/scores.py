@@ -115,10 +115,11 @@ def measure(
         members: Models from normalized images to logits, or folders of finished runs.
         dataset: What to measure on. That of the first run by default; needed with models.
         corruptions: Functions of `kr.corruptions`: the pictures are also measured corrupted.
+            Defaults to `()`, none.
         severities: Severities of the corruptions. Defaults to all, 1 to 5.
-        split: `"test"` or `"train"`.
-        data_dir: Where the data are, as of `kr.evaluate` with the first run.
-        batch_size: Images per step.
+        split: `"test"` or `"train"`. Defaults to `"test"`.
+        data_dir: Where the data are, as of `kr.evaluate` with the first run. Defaults to `None`.
+        batch_size: Images per step. Defaults to 128.
         views: As of `kr.evaluate`. That of the first run's recipe by default.
 
     Returns:
@@ -211,6 +212,9 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
     Args:
         rows: What `measure` returns.
+
+    Returns:
+        Lines of text: a head, and for each severity one of the members and one of their ensemble.
 
     Example:
 

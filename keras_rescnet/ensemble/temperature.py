@@ -43,9 +43,9 @@ def fit_temperature(
         run: The folder of a finished run, or a model from normalized images to logits, such as
             `kr.ensemble.mean` returns.
         dataset: The pictures held out.
-        split: Which of its splits, `"test"` or `"train"`.
-        data_dir: Where the data are, as of `kr.evaluate`.
-        batch_size: Images per step.
+        split: Which of its splits, `"test"` or `"train"`. Defaults to `"test"`.
+        data_dir: Where the data are, as of `kr.evaluate`. Defaults to `None`.
+        batch_size: Images per step. Defaults to 128.
         views: As of `kr.evaluate`. That of the run's recipe by default.
 
     Returns:

@@ -39,14 +39,15 @@ def onnx(
         std: Standard deviation of each channel, likewise.
         pictures: Pixels in [0, 255], `(N, H, W, C)`, to compare with the model on.
         multi_label: Whether a picture has any number of classes, so that probabilities are the
-            sigmoid of the logits, not their softmax.
+            sigmoid of the logits, not their softmax. Defaults to `False`.
 
     Returns:
-        The largest difference between a probability of the model and of the file.
+        The largest difference between a probability of the model and of the file, a float.
 
     Raises:
-        Mistake: if a package of the extra `onnx` is missing, an argument does not fit the model,
-            the format lacks an operation of it, or the difference exceeds 1e-4.
+        Mistake: If a package of the extra `onnx` is missing, an argument does not fit the model,
+            the format lacks an operation of it, the difference exceeds 1e-4, or Keras does not run
+            on TensorFlow.
 
     Example:
 
@@ -89,7 +90,23 @@ def litert(
 ) -> float:
     """Writes a LiteRT (.tflite) file that maps float32 pixels to probabilities, and checks it.
 
-    Arguments, result and errors are those of `onnx`; the extra is `litert`.
+    A model in half precision is written and compared in float32, as by `onnx`.
+
+    Args:
+        model: As for `onnx`.
+        path: As for `onnx`.
+        mean: As for `onnx`.
+        std: As for `onnx`.
+        pictures: As for `onnx`.
+        multi_label: As for `onnx`.
+
+    Returns:
+        The largest difference between a probability of the model and of the file, a float.
+
+    Raises:
+        Mistake: If the package of the extra `litert` is missing, an argument does not fit the
+            model, LiteRT lacks an operation of it, the difference exceeds 1e-4, or Keras does not
+            run on TensorFlow.
 
     Example:
 

@@ -52,9 +52,11 @@ def saved_model(
         path: The folder to write. A SavedModel that is there is replaced, a link is not followed.
         mean: Mean of each channel, of pixels divided by 255.
         std: Standard deviation of each channel, likewise.
-        class_names: Names of the classes, in order; their numbers if there are none.
-        crop_fraction: Share of a picture's shorter side that `prepare` keeps.
-        multi_label: Whether a picture has any number of classes, its tags, instead of one.
+        class_names: Names of the classes, in order; their numbers if there are none. Defaults to
+            `()`.
+        crop_fraction: Share of a picture's shorter side that `prepare` keeps. Defaults to 1.
+        multi_label: Whether a picture has any number of classes, its tags, instead of one. Defaults
+            to `False`.
         thresholds: With `multi_label`, probabilities at or above which to assign each; 0.5 by
             default.
 

@@ -30,6 +30,10 @@ class ACON(keras.layers.Layer):
 
     Input shape: any, with the channels last. Output shape: the same.
 
+    Raises:
+        Mistake: If an initializer is not known to Keras, or inputs have no known number of
+            channels.
+
     Example:
 
     >>> layer = kr.layers.ACON()

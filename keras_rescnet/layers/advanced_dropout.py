@@ -41,6 +41,10 @@ class AdvancedDropout(keras.layers.Layer):
 
     Input shape: `(N, C)` with a known C. Output shape: the same.
 
+    Raises:
+        Mistake: If `reduction` is not a positive integer, `sigma` is not a positive number, or
+            inputs are not `(N, C)` with a known C.
+
     Example:
 
     >>> layer = kr.layers.AdvancedDropout(seed=0)

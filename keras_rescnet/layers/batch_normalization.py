@@ -34,6 +34,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     Input shape: any, with the channels on `axis`. Output shape: the same.
 
+    Raises:
+        Mistake: If `renorm` is true, or when called, if `mask` does not have one dimension less
+            than `inputs`.
+
     Example:
 
     >>> layer = kr.layers.BatchNormalization()

@@ -24,6 +24,10 @@ class ClassAttention(SelfAttention):
 
     Input shape: `(N, T, C)`. Output shape: `(N, 1, C)`.
 
+    Raises:
+        Mistake: If inputs are not `(N, T, C)` with a known C, or `heads` is not a positive integer
+            that divides it.
+
     Example:
 
     >>> tokens = keras.Input((197, 192))

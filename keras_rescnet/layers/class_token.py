@@ -21,6 +21,9 @@ class ClassToken(keras.layers.Layer):
 
     Input shape: `(N, T, C)`, read for `N` and `C` alone. Output shape: `(N, 1, C)`.
 
+    Raises:
+        Mistake: If inputs are not `(N, T, C)` with a known C.
+
     Example:
 
     >>> patches = keras.Input((196, 192))

@@ -35,6 +35,11 @@ class CompetitiveSqueezeExcite(CalibrationLayer):
 
     Output shape: that of `residual`.
 
+    Raises:
+        Mistake: If `reduction` is not a positive integer, the branches are not images
+            `(N, H, W, C)` of one shape with a known `C >= reduction`, or Keras is set to channels
+            first.
+
     Example:
 
     >>> model = kr.models.CifarResNet8(

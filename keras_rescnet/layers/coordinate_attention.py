@@ -32,6 +32,10 @@ class CoordinateAttention(CalibrationLayer):
     Input shape: `(N, H, W, C)`, channels last; `N`, `H` and `W` may be unknown. Output shape: the
     same.
 
+    Raises:
+        Mistake: If `reduction` is not a positive integer, images are not `(N, H, W, C)` with a
+            known C, or Keras is set to channels first.
+
     Example:
 
     >>> layer = kr.layers.CoordinateAttention()

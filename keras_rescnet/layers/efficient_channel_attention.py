@@ -34,6 +34,10 @@ class EfficientChannelAttention(CalibrationLayer):
     Input shape: `(N, H, W, C)`, channels last; `N`, `H` and `W` may be unknown. Output shape: the
     same.
 
+    Raises:
+        Mistake: If `kernel_size` is not `None` or a positive odd integer, images are not
+            `(N, H, W, C)` with a known C, or Keras is set to channels first.
+
     Example:
 
     >>> layer = kr.layers.EfficientChannelAttention()

@@ -41,6 +41,11 @@ class FoldedSqueezeExcite(InnerImaging):
 
     Output shape: that of `residual`.
 
+    Raises:
+        Mistake: If `reduction` or `filters` is not a positive integer, `groups` does not divide C
+            into at least 2 groups of at least 3, the branches are not images `(N, H, W, C)` of one
+            shape with a known `C >= reduction`, or Keras is set to channels first.
+
     Example:
 
     >>> model = kr.models.CifarResNet8(calibration=kr.layers.FoldedSqueezeExcite)

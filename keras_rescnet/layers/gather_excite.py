@@ -39,6 +39,11 @@ class GatherExcite(CalibrationLayer):
     Input shape: `(N, H, W, C)`, channels last; `N`, `H` and `W` may be unknown, but not `H` and `W`
     with weights and no `extent`. Output shape: the same.
 
+    Raises:
+        Mistake: If `extent` is not a positive integer, or with weights not a power of 2 above 1,
+            images are not `(N, H, W, C)` with a known C (and known H and W for weights without an
+            `extent`), or Keras is set to channels first.
+
     Example:
 
     >>> x = np.ones((1, 4, 4, 2), "float32")

@@ -33,6 +33,11 @@ class GaussianContextTransformer(CalibrationLayer):
     Input shape: `(N, H, W, C)`, channels last; `N`, `H` and `W` may be unknown. Output shape: the
     same.
 
+    Raises:
+        Mistake: If `standard_deviation` is not `None` or a positive number, `epsilon` is not a
+            positive number, images are not `(N, H, W, C)` with a known C, or Keras is set to
+            channels first.
+
     Example:
 
     >>> layer = kr.layers.GaussianContextTransformer()

@@ -14,10 +14,15 @@ class GCLU(keras.layers.Layer):
     See `keras_rescnet.gclu` for the slope, the approximations and the precision.
 
     Args:
-        approximate: `None` for the exact form, `"sigmoid"` (Eq. 7) or `"tanh"` (Eq. 8).
+        approximate: `None` for the exact form, `"sigmoid"` (Eq. 7) or `"tanh"` (Eq. 8). Defaults to
+            `None`.
         **kwargs: Base layer arguments, such as `name` and `dtype`.
 
     Input shape: any. Output shape: the same.
+
+    Raises:
+        Mistake: If `approximate` is none of these, or when called, if inputs are not of a floating
+            dtype.
 
     Example:
 

@@ -20,6 +20,9 @@ class LayerScale(keras.layers.Layer):
 
     Input shape: `(..., C)`. Output shape: the same.
 
+    Raises:
+        Mistake: If inputs have no known number of channels.
+
     Example:
 
     >>> layer = kr.layers.LayerScale(initial_value=0.5)

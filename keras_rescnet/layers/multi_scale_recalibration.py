@@ -36,6 +36,11 @@ class MultiScaleRecalibration(CalibrationLayer):
     Input shape: `(N, H, W, C)`, channels last, `C >= reduction`; `N`, `H` and `W` may be
     unknown. Output shape: the same.
 
+    Raises:
+        Mistake: If `reduction` is not a positive integer, `scales` is not a tuple of positive
+            integers, images are not `(N, H, W, C)` with a known `C >= reduction`, or Keras is set
+            to channels first.
+
     Example:
 
     >>> layer = kr.layers.MultiScaleRecalibration(scales=(1, 2))

@@ -38,6 +38,11 @@ class PairViewSqueezeExcite(InnerImaging):
 
     Output shape: that of `residual`.
 
+    Raises:
+        Mistake: If `kernel_width` is not 1 or 2, `reduction` or `filters` is not a positive
+            integer, the branches are not images `(N, H, W, C)` of one shape with a known
+            `C >= reduction`, or Keras is set to channels first.
+
     Example:
 
     >>> model = kr.models.CifarResNet8(calibration=kr.layers.PairViewSqueezeExcite)

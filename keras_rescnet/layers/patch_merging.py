@@ -28,6 +28,9 @@ class PatchMerging(keras.layers.Layer):
 
     Input shape: `(N, H, W, C)` with even `H` and `W`. Output shape: `(N, H / 2, W / 2, 2 C)`.
 
+    Raises:
+        Mistake: If inputs are not `(N, H, W, C)` with a known C, or H or W is odd.
+
     Example:
 
     >>> images = keras.Input((56, 56, 96))

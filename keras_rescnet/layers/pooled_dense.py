@@ -28,11 +28,16 @@ class PooledDense(keras.layers.Layer):
         units: Width of the output.
         pool_size: P, the side of the pooled map.
         dropout: Fraction of the pooled features that training drops. Defaults to 0.
-        kernel_initializer: Of the kernel `(P, P, C, units)`.
+        kernel_initializer: Of the kernel `(P, P, C, units)`. Defaults to `"glorot_uniform"`.
         bias_initializer: Of the bias `(units,)`. Defaults to `"zeros"`.
         **kwargs: Base layer arguments, such as `name` and `dtype`.
 
     Input shape: `(N, H, W, C)` with known H, W and C. Output shape: `(N, units)`.
+
+    Raises:
+        Mistake: If `units` or `pool_size` is not a positive integer, `dropout` is not at least 0
+            and below 1, an initializer is not known to Keras, or inputs are not `(N, H, W, C)` with
+            known H, W and C.
 
     Example:
 

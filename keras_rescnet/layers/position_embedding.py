@@ -23,6 +23,9 @@ class PositionEmbedding(keras.layers.Layer):
 
     Input shape: `(N, T, C)` with known `T` and `C`. Output shape: the same.
 
+    Raises:
+        Mistake: If inputs are not `(N, T, C)` with known T and C.
+
     Example:
 
     >>> tokens = keras.Input((197, 192))

@@ -60,6 +60,12 @@ class RCLayer(keras.layers.Layer):
     Input shape: `(N, H, W, C)`, channels last, `C >= reduction`; `N`, `H` and `W` may be
     unknown. Output shape: the same.
 
+    Raises:
+        Mistake: If `reduction` is not a positive integer, `epsilon` is not positive, Keras knows no
+            such activation or initializer, `hidden_activation` is given without a `reduction`,
+            images are not `(N, H, W, C)` with a known `C >= reduction`, or Keras is set to channels
+            first.
+
     Example:
 
     >>> images = keras.Input((None, None, 3))

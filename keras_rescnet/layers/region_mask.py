@@ -33,6 +33,10 @@ class RegionMask(keras.layers.Layer):
 
     Input shape: `(N, H, W, C)`, channels last, with known H, W and C. Output shape: the same.
 
+    Raises:
+        Mistake: If `regularization` is not a number of at least 0, images are not `(N, H, W, C)`
+            with known H, W and C, or Keras is set to channels first.
+
     Example:
 
     >>> layer = kr.layers.RegionMask(regularization=0.1)

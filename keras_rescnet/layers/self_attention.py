@@ -31,6 +31,9 @@ class SelfAttention(keras.layers.Layer):
 
     Input shape: `(..., T, C)`. Output shape: the same.
 
+    Raises:
+        Mistake: If C is not known, or `heads` is not a positive integer that divides it.
+
     Example:
 
     >>> tokens = keras.Input((197, 192))

@@ -32,6 +32,10 @@ class SimAM(CalibrationLayer):
     Input shape: `(N, H, W, C)`, channels last; `N`, `H` and `W` may be unknown. Output shape: the
     same.
 
+    Raises:
+        Mistake: If `regularization` is not a positive number, images are not `(N, H, W, C)` with a
+            known C, or Keras is set to channels first.
+
     Example:
 
     >>> x = np.array([-1.0, 0.0, 1.0], "float32").reshape(1, 1, 3, 1)

@@ -34,6 +34,10 @@ class SqueezeExcite(keras.layers.Layer):
     Input shape: `(N, H, W, C)`, channels last, `C >= reduction`; `N`, `H` and `W` may be
     unknown. Output shape: the same.
 
+    Raises:
+        Mistake: If `reduction` is not a positive integer, Keras knows no such activation, images
+            are not `(N, H, W, C)` with a known `C >= reduction`, or Keras is set to channels first.
+
     Example:
 
     >>> images = keras.Input((None, None, 64))

@@ -28,6 +28,9 @@ class TalkingHeadsAttention(SelfAttention):
 
     Input shape: `(..., T, C)`. Output shape: the same.
 
+    Raises:
+        Mistake: If C is not known, or `heads` is not a positive integer that divides it.
+
     Example:
 
     >>> tokens = keras.Input((196, 192))

@@ -44,6 +44,9 @@ class WeightNoise(keras.layers.Wrapper):
     Shapes and dtypes of inputs and outputs are those of the wrapped layer. The noise is drawn in
     the dtype of the weights.
 
+    Raises:
+        Mistake: If `layer` is not a layer or a model, or `noise` is not a number of at least 0.
+
     Example:
 
     >>> ones = keras.initializers.Ones()

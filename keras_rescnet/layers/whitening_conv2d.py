@@ -43,7 +43,8 @@ class WhiteningConv2D(keras.layers.Layer):
     Output shape: `(N, H - kernel_size + 1, W - kernel_size + 1, 2 kernel_size^2 C)`.
 
     Raises:
-        ValueError: If an argument is not positive, or inputs are not images.
+        Mistake: If `kernel_size` is not a positive integer, `epsilon` is not a positive number,
+            images are not `(N, H, W, C)` with a known C, or Keras is set to channels first.
 
     Example:
 
@@ -88,6 +89,9 @@ class WhiteningConv2D(keras.layers.Layer):
         Args:
             images: An array `(N, H, W, C)`, or an iterable of such arrays, as a `tf.data.Dataset`
                 of batches is.
+
+        Raises:
+            Mistake: If there are no `images`, or they are not of that shape.
         """
         total, count = 0.0, 0
         for batch in [images] if hasattr(images, "shape") else images:

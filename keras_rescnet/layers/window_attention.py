@@ -36,6 +36,11 @@ class WindowAttention(SelfAttention):
 
     Input shape: `(N, H, W, C)` with known `H` and `W`. Output shape: the same.
 
+    Raises:
+        Mistake: If `window_size` is not a positive integer, `shift` is not an integer from 0 to
+            `window_size - 1`, `heads` is not a positive integer that divides C, or maps are not
+            `(N, H, W, C)` with known H, W and C of which `window_size` divides H and W.
+
     Example:
 
     >>> images = keras.Input((56, 56, 96))

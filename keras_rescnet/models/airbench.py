@@ -47,19 +47,19 @@ def Airbench94(
         by the number of features where here the initial weights are divided.
 
     Args:
-        widths: Filters of the convolutions of each stage.
+        widths: Filters of the convolutions of each stage. Defaults to `(64, 256, 256)`.
         calibration: `None`, or what makes the layer after the last normalization of every stage,
-            called with a `name`: `RCLayer`, ...
-        activation: A Keras activation: `kr.gelu`, `kr.gclu`, ...
-        input_shape: Height, width and channels of the images.
-        classes: Number of logits.
-        name: Name of the model.
+            called with a `name`: `RCLayer`, ... Defaults to `None`.
+        activation: A Keras activation: `kr.gelu`, `kr.gclu`, ... Defaults to `kr.gelu`.
+        input_shape: Height, width and channels of the images. Defaults to `(32, 32, 3)`.
+        classes: Number of logits. Defaults to 10.
+        name: Name of the model. Defaults to `"airbench94"`.
 
     Returns:
         A `keras.Model` from float images `(N, H, W, C)` to float32 logits `(N, classes)`.
 
     Raises:
-        ValueError: If `widths` are not positive, or the images are too small.
+        Mistake: If `widths` are not positive, or the images are too small.
 
     Example:
 

@@ -42,20 +42,20 @@ def AlexNet(
         NIPS 2012; `src/models/cifar100/alexnet.py` of github.com/tcmyxc/CV-Tutorial.
 
     Args:
-        widths: Filters of the five convolutions.
-        hidden: Units of the two hidden dense layers.
-        calibration: `None`, or what makes the layer between every convolution and its
-            activation, called with a `name`: `RCLayer`, ...
-        activation: A Keras activation: `"relu"`, `kr.gclu`, ...
-        input_shape: Height, width and channels of the images.
-        classes: Number of logits.
-        name: Name of the model.
+        widths: Filters of the five convolutions. Defaults to `(64, 192, 384, 256, 256)`.
+        hidden: Units of the two hidden dense layers. Defaults to 4096.
+        calibration: `None`, or what makes the layer between every convolution and its activation,
+            called with a `name`: `RCLayer`, ... Defaults to `None`.
+        activation: A Keras activation: `"relu"`, `kr.gclu`, ... Defaults to `"relu"`.
+        input_shape: Height, width and channels of the images. Defaults to `(32, 32, 3)`.
+        classes: Number of logits. Defaults to 10.
+        name: Name of the model. Defaults to `"alexnet"`.
 
     Returns:
         A `keras.Model` from float images `(N, H, W, C)` to float32 logits `(N, classes)`.
 
     Raises:
-        ValueError: If `widths` are not five, or the images are too small or of unknown size.
+        Mistake: If `widths` are not five, or the images are too small or of unknown size.
 
     Example:
 

@@ -49,18 +49,19 @@ def CaiT(
         class_depth: Number of blocks of the class token. Defaults to 2.
         heads: Attention heads; divides `width`.
         layer_scale: First value of the scales of every branch. Defaults to 1e-5.
-        activation: A Keras activation for the MLPs: `kr.gelu` (exact), `kr.gclu`, ...
+        activation: A Keras activation for the MLPs: `kr.gelu` (exact), `kr.gclu`, ... Defaults to
+            `kr.gelu`.
         drop_path: Rate at which each branch of the patches' blocks is dropped from an image in
-            training.
-        input_shape: Height, width and channels of the images.
-        classes: Number of logits.
-        name: Name of the model.
+            training. Defaults to 0.
+        input_shape: Height, width and channels of the images. Defaults to `(32, 32, 3)`.
+        classes: Number of logits. Defaults to 10.
+        name: Name of the model. Defaults to `"cait"`.
 
     Returns:
         A `keras.Model` from float images `(N, H, W, C)` to float32 logits `(N, classes)`.
 
     Raises:
-        ValueError: If `patch_size` does not divide the images, or `heads` the width.
+        Mistake: If `patch_size` does not divide the images, or `heads` the width.
 
     Example:
 

@@ -29,7 +29,7 @@ def feature_extractor(
         A `keras.Model` that returns a tensor for one name, a dict by name for several.
 
     Raises:
-        ValueError: If there is no layer or stage of a name.
+        Mistake: If there is no layer or stage of a name.
 
     Example:
 

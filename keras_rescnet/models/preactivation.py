@@ -63,29 +63,31 @@ def PreActivationResNet(
 
     Args:
         depths: Number of blocks in each stage.
-        bottleneck: Whether a block is a 1x1, a 3x3 and a 1x1 convolution, which widens images by
-            4, or two 3x3 convolutions.
-        widths: Filters of the 3x3 convolutions in each stage.
-        calibration: `None`, or what makes the layer that ends every residual branch, called
-            with a `name`: `RCLayer`, `partial(SqueezeExcite, reduction=8)`, ... A list or tuple
-            has one such entry per stage.
-        activation: A Keras activation: `"relu"`, `kr.gclu`, ...
-        normalization: What makes the layer before every activation, called with a `name`.
+        bottleneck: Whether a block is a 1x1, a 3x3 and a 1x1 convolution, which widens images by 4,
+            or two 3x3 convolutions. Defaults to `False`.
+        widths: Filters of the 3x3 convolutions in each stage. Defaults to `(16, 32, 64)`.
+        calibration: `None`, or what makes the layer that ends every residual branch, called with a
+            `name`: `RCLayer`, `partial(SqueezeExcite, reduction=8)`, ... A list or tuple has one
+            such entry per stage. Defaults to `None`.
+        activation: A Keras activation: `"relu"`, `kr.gclu`, ... Defaults to `"relu"`.
+        normalization: What makes the layer before every activation, called with a `name`. Defaults
+            to `BatchNormalization`.
         drop_path: Rate at which the last block's branch is dropped from an image in training
-            (stochastic depth); it grows linearly from 0 in the first block.
-        kernel_initializer: Of the convolutions. Defaults to a normal distribution of variance
-            `2 / fan_out`; `None` is PyTorch's default.
-        logits_initializer: Of the last kernel, with zero biases. Defaults to `None`, which is
-            PyTorch's default for both.
+            (stochastic depth); it grows linearly from 0 in the first block. Defaults to 0.
+        kernel_initializer: Of the convolutions; `None` is PyTorch's default. Defaults to a normal
+            distribution of variance `2 / fan_out`.
+        logits_initializer: Of the last kernel, with zero biases; `None` is PyTorch's default for
+            both. Defaults to `None`.
         input_shape: Height, width and channels of the images; height and width may be `None`.
-        classes: Number of logits.
-        name: Name of the model.
+            Defaults to `(32, 32, 3)`.
+        classes: Number of logits. Defaults to 10.
+        name: Name of the model. Defaults to `"preactivation_resnet"`.
 
     Returns:
         A `keras.Model` from float images `(N, H, W, C)` to float32 logits `(N, classes)`.
 
     Raises:
-        ValueError: If a stage lacks its entry, or an argument does not fit the images.
+        Mistake: If a stage lacks its entry, or an argument does not fit the images.
 
     Example:
 
@@ -150,7 +152,7 @@ def CifarWideResNet(depth: int, widening: int, **options: Any) -> keras.Model:
         A `keras.Model` from float images `(N, H, W, C)` to float32 logits `(N, classes)`.
 
     Raises:
-        ValueError: If there is no such depth.
+        Mistake: If there is no such depth.
 
     Example:
 

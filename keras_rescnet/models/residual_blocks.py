@@ -45,6 +45,10 @@ def basic_block(
     Returns:
         Symbolic images `(N, H / strides, W / strides, width)`.
 
+    Raises:
+        Mistake: If `activation` is not one that Keras knows, or `calibration` does not make a
+            layer.
+
     Example:
 
     >>> model = kr.models.ResNet(
@@ -75,6 +79,10 @@ def bottleneck_block(
 
     The 3x3 convolution strides, as in torchvision. `functools.partial` sets the two options:
 
+    Reference:
+        He et al., "Bag of tricks for image classification with convolutional neural networks",
+        CVPR 2019, Figure 2c, for the pooled shortcut.
+
     Args:
         x: Symbolic images `(N, H, W, C)`.
         width: Filters of the 3x3 convolution.
@@ -91,9 +99,8 @@ def bottleneck_block(
     Returns:
         Symbolic images `(N, H / strides, W / strides, 4 width)`.
 
-    Reference:
-        He et al., "Bag of tricks for image classification with convolutional neural networks",
-        CVPR 2019, Figure 2c, for the pooled shortcut.
+    Raises:
+        Mistake: As `basic_block`.
 
     Example:
 

@@ -61,36 +61,39 @@ def ResNet(
     Args:
         depths: Number of blocks in each stage.
         block: What adds a block: `kr.models.basic_block`, `kr.models.bottleneck_block`, a
-            `functools.partial` of it, or a function of the same arguments.
-        widths: Filters of the 3x3 convolutions in each stage.
-        strides: Stride of each stage. Defaults to `None`: 1 in the first, 2 in the others.
-        small_images: Whether the stem is a 3x3 convolution at full resolution (CIFAR) or a 7x7
-            at half resolution followed by max pooling (ImageNet).
-        stem: What adds another stem: `kr.models.deep_stem`, or a function of the same arguments.
-            Defaults to `None`, that of `small_images`.
-        calibration: `None`, or what makes the layer that ends every residual branch, called
-            with a `name`: `RCLayer`, `partial(SqueezeExcite, reduction=8)`, ... A list or tuple
-            has one such entry per stage.
-        activation: A Keras activation: `"relu"`, `kr.gclu`, ...
+            `functools.partial` of it, or a function of the same arguments. Defaults to
+            `basic_block`.
+        widths: Filters of the 3x3 convolutions in each stage. Defaults to `(64, 128, 256, 512)`.
+        strides: Stride of each stage; `None` is 1 in the first, 2 in the others. Defaults to
+            `None`.
+        small_images: Whether the stem is a 3x3 convolution at full resolution (CIFAR) or a 7x7 at
+            half resolution followed by max pooling (ImageNet). Defaults to `False`.
+        stem: What adds another stem: `kr.models.deep_stem`, or a function of the same arguments;
+            `None` is that of `small_images`. Defaults to `None`.
+        calibration: `None`, or what makes the layer that ends every residual branch, called with a
+            `name`: `RCLayer`, `partial(SqueezeExcite, reduction=8)`, ... A list or tuple has one
+            such entry per stage. Defaults to `None`.
+        activation: A Keras activation: `"relu"`, `kr.gclu`, ... Defaults to `"relu"`.
         normalization: What makes the layer behind every convolution, called with a `name`:
             `BatchNormalization`, `partial(BatchNormalization, synchronized=True)`,
-            `keras.layers.GroupNormalization`, ...
-        use_bias: Whether convolutions have biases.
+            `keras.layers.GroupNormalization`, ... Defaults to `BatchNormalization`.
+        use_bias: Whether convolutions have biases. Defaults to `False`.
         drop_path: Rate at which the last block's branch is dropped from an image in training
-            (stochastic depth); it grows linearly from 0 in the first block.
-        kernel_initializer: Of the convolutions. Defaults to a normal distribution of variance
-            `2 / fan_out`; `None` is PyTorch's default.
-        logits_initializer: Of the last kernel, with zero biases. Defaults to `None`, which is
-            PyTorch's default for both.
+            (stochastic depth); it grows linearly from 0 in the first block. Defaults to 0.
+        kernel_initializer: Of the convolutions; `None` is PyTorch's default. Defaults to a normal
+            distribution of variance `2 / fan_out`.
+        logits_initializer: Of the last kernel, with zero biases; `None` is PyTorch's default for
+            both. Defaults to `None`.
         input_shape: Height, width and channels of the images; height and width may be `None`.
-        classes: Number of logits.
-        name: Name of the model.
+            Defaults to `(224, 224, 3)`.
+        classes: Number of logits. Defaults to 1000.
+        name: Name of the model. Defaults to `"resnet"`.
 
     Returns:
         A `keras.Model` from float images `(N, H, W, C)` to float32 logits `(N, classes)`.
 
     Raises:
-        ValueError: If a stage lacks its entry, or an argument does not fit the images.
+        Mistake: If a stage lacks its entry, or an argument does not fit the images.
 
     Example:
 

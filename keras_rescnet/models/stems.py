@@ -19,6 +19,10 @@ def deep_stem(x, width, *, conv, activation):
     The first two have half the filters. Layers are named `stem_1_conv`, `stem_1_bn`, ...,
     `stem_3_activation`, `stem_pool`.
 
+    Reference:
+        He et al., "Bag of tricks for image classification with convolutional neural networks",
+        CVPR 2019, Figure 2b.
+
     Args:
         x: Symbolic images `(N, H, W, C)`.
         width: Filters of the last convolution.
@@ -29,9 +33,8 @@ def deep_stem(x, width, *, conv, activation):
     Returns:
         Symbolic images `(N, H / 4, W / 4, width)`.
 
-    Reference:
-        He et al., "Bag of tricks for image classification with convolutional neural networks",
-        CVPR 2019, Figure 2b.
+    Raises:
+        Mistake: If `activation` is not one that Keras knows.
 
     Example:
 

@@ -49,18 +49,19 @@ def Swin(
         depths: Number of blocks in each stage.
         heads: Attention heads in each stage; divides the stage's channels.
         window_size: Side of a window, which divides the maps that are larger than it.
-        activation: A Keras activation for the MLPs: `kr.gelu` (exact), `kr.gclu`, ...
-        drop_path: Rate at which the last block's branches are dropped from an image in
-            training; it grows linearly from 0 in the first.
-        input_shape: Height, width and channels of the images.
-        classes: Number of logits.
-        name: Name of the model.
+        activation: A Keras activation for the MLPs: `kr.gelu` (exact), `kr.gclu`, ... Defaults to
+            `kr.gelu`.
+        drop_path: Rate at which the last block's branches are dropped from an image in training; it
+            grows linearly from 0 in the first. Defaults to 0.
+        input_shape: Height, width and channels of the images. Defaults to `(32, 32, 3)`.
+        classes: Number of logits. Defaults to 10.
+        name: Name of the model. Defaults to `"swin"`.
 
     Returns:
         A `keras.Model` from float images `(N, H, W, C)` to float32 logits `(N, classes)`.
 
     Raises:
-        ValueError: If patches or windows do not tile the maps, or heads do not divide the width.
+        Mistake: If patches or windows do not tile the maps, or heads do not divide the width.
 
     Example:
 

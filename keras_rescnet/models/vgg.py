@@ -45,22 +45,23 @@ def VGG(
 
     Args:
         depths: Number of convolutions in each stage.
-        widths: Filters of the convolutions in each stage.
-        hidden: Units of the two hidden dense layers.
-        calibration: `None`, or what makes the layer between every batch normalization and
-            its activation, called with a `name`: `RCLayer`, ...
-        activation: A Keras activation: `"relu"`, `kr.gclu`, ...
+        widths: Filters of the convolutions in each stage. Defaults to `(64, 128, 256, 512, 512)`.
+        hidden: Units of the two hidden dense layers. Defaults to 4096.
+        calibration: `None`, or what makes the layer between every batch normalization and its
+            activation, called with a `name`: `RCLayer`, ... Defaults to `None`.
+        activation: A Keras activation: `"relu"`, `kr.gclu`, ... Defaults to `"relu"`.
         normalization: What makes the layer behind every convolution, called with a `name`:
-            `BatchNormalization`, `partial(BatchNormalization, synchronized=True)`, ...
-        input_shape: Height, width and channels of the images.
-        classes: Number of logits.
-        name: Name of the model.
+            `BatchNormalization`, `partial(BatchNormalization, synchronized=True)`, ... Defaults to
+            `BatchNormalization`.
+        input_shape: Height, width and channels of the images. Defaults to `(32, 32, 3)`.
+        classes: Number of logits. Defaults to 10.
+        name: Name of the model. Defaults to `"vgg"`.
 
     Returns:
         A `keras.Model` from float images `(N, H, W, C)` to float32 logits `(N, classes)`.
 
     Raises:
-        ValueError: If a stage lacks its entry, or the images are too small or of unknown size.
+        Mistake: If a stage lacks its entry, or the images are too small or of unknown size.
 
     Example:
 

@@ -41,18 +41,19 @@ def ViT(
         width: Channels of a token.
         depth: Number of blocks.
         heads: Attention heads; divides `width`.
-        activation: A Keras activation for the MLPs: `kr.gelu` (exact), `kr.gclu`, ...
-        drop_path: Rate at which the last block's branches are dropped from an image in
-            training; it grows linearly from 0 in the first.
-        input_shape: Height, width and channels of the images.
-        classes: Number of logits.
-        name: Name of the model.
+        activation: A Keras activation for the MLPs: `kr.gelu` (exact), `kr.gclu`, ... Defaults to
+            `kr.gelu`.
+        drop_path: Rate at which the last block's branches are dropped from an image in training; it
+            grows linearly from 0 in the first. Defaults to 0.
+        input_shape: Height, width and channels of the images. Defaults to `(32, 32, 3)`.
+        classes: Number of logits. Defaults to 10.
+        name: Name of the model. Defaults to `"vit"`.
 
     Returns:
         A `keras.Model` from float images `(N, H, W, C)` to float32 logits `(N, classes)`.
 
     Raises:
-        ValueError: If `patch_size` does not divide the images, or `heads` the width.
+        Mistake: If `patch_size` does not divide the images, or `heads` the width.
 
     Example:
 

@@ -2,6 +2,9 @@
 
 Keras's own optimizers differ where it shows in a long run: its SGD keeps the learning rate inside
 the velocity and decays weights outside of the gradient, its AdamW places epsilon elsewhere.
+
+`cosine_decay` and `step_decay` are those of `kr.schedules`, where `linear_decay` is too; older
+recipes import the two from here.
 """
 
 from keras_rescnet.optimizers.adamw import AdamW

@@ -28,7 +28,7 @@ class SGD(ScaledOptimizer):
         **kwargs: What every Keras optimizer takes, such as `global_clipnorm` and `use_ema`.
 
     Raises:
-        ValueError: If `momentum` is not at least 0 and below 1, or `weight_decay` is negative.
+        Mistake: If `momentum` is not at least 0 and below 1, or `weight_decay` is negative.
 
     Example:
 

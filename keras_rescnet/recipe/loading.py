@@ -34,8 +34,8 @@ def load_recipe(path, overrides: Sequence[str] = ()) -> Recipe:
     Args:
         path: `FILE` or `FILE:NAME`. A recipe that comes with this package needs neither folder
             nor suffix: `digits_gclu_resnet8`, `table5:cifar10-resnet8-gclu`.
-        overrides: `"field=value"` strings that replace fields; values are Python literals, or
-            text.
+        overrides: `"field=value"` strings that replace fields; values are Python literals, or text.
+            Defaults to `()`.
 
     Returns:
         A `Recipe`.

@@ -99,7 +99,8 @@ class Recipe:
         learning_rate_multipliers: Factors of the learning rate by regular expressions; a weight
             whose `path` has a match has the factor of the first one, all others 1. Needs an
             optimizer of `kr.optimizers`. Defaults to `None`, 1 for all.
-        weight_decay_multipliers: Factors of the weight decay, likewise.
+        weight_decay_multipliers: Factors of the weight decay, likewise. Defaults to `None`, 1 for
+            all.
         global_clipnorm: Largest norm of all gradients together; larger ones are scaled down to it.
             Defaults to `None`, no clipping.
         gradient_accumulation_steps: Number of parts into which a batch is divided to go through
@@ -143,10 +144,12 @@ class Recipe:
             `None`, none.
         reference: The paper's top-1 accuracy in %, to report beside what was measured; does not
             affect results. Defaults to `None`.
-        reference_top5: The paper's top-5 accuracy in %, likewise.
-        reference_hours: The paper's hours of training, likewise.
-        file: The file that `load_recipe` found the recipe in, which `load_recipe` sets.
-        name: The recipe's name among several of that file, which `load_recipe` sets.
+        reference_top5: The paper's top-5 accuracy in %, likewise. Defaults to `None`.
+        reference_hours: The paper's hours of training, likewise. Defaults to `None`.
+        file: The file that `load_recipe` found the recipe in, which `load_recipe` sets. Defaults to
+            `None`.
+        name: The recipe's name among several of that file, which `load_recipe` sets. Defaults to
+            `None`.
 
     Raises:
         Mistake: If a field has a value of a wrong type, or one that cannot be trained with.

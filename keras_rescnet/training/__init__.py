@@ -37,8 +37,9 @@ def train(
         workdir: The run's folder.
         data_dir: Where TensorFlow Datasets keeps its data, or the folder of an `image_folder()`;
             their own defaults if `None`.
-        devices: How many devices to use; `None` for all GPUs, or else the CPU.
+        devices: How many devices to use; `None` for all GPUs, or else the CPU. Defaults to `None`.
         timeout: Seconds that one of several processes waits for the others before it gives up.
+            Defaults to 300.
 
     Returns:
         A dict of `epoch`, the last one; `train_loss`, `train_accuracy` and `train_top5_accuracy` of
