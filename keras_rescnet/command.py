@@ -127,7 +127,7 @@ def quiet_imports():
     What is loaded first is not searched for garbage, now or later: that took a quarter of its time.
 
     Raises:
-        Mistake: if `KERAS_BACKEND` names a backend that is not there.
+        Mistake: If `KERAS_BACKEND` names a backend that is not there.
     """
     _check_backend()
     with quiet(), _no_garbage():
@@ -209,7 +209,7 @@ def check_output(flag, path, suffixes=()):
         suffixes: What it may end in; anything if there are none.
 
     Raises:
-        Mistake: if its folder is not there, or it ends in something else.
+        Mistake: If its folder is not there, or it ends in something else.
     """
     file = pathlib.Path(path)
     try:

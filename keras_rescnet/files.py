@@ -25,7 +25,7 @@ def write(path: str | os.PathLike, data: bytes | str) -> None:
         data: Its contents; text is encoded as UTF-8.
 
     Raises:
-        OSError: if it cannot be written; nothing is left aside then.
+        OSError: If it cannot be written; nothing is left aside then.
     """
     with write_aside(path) as aside:
         aside.write_bytes(data.encode() if isinstance(data, str) else data)

@@ -282,7 +282,7 @@ class Distillation:
         """Returns what decides the loss: what the digest of a recipe is made of.
 
         Raises:
-            Mistake: if the teacher's file is not there.
+            Mistake: If the teacher's file is not there.
         """
         teacher: Any = self.teacher
         if isinstance(teacher, str | os.PathLike):
@@ -306,7 +306,7 @@ def per_example(loss: Callable) -> Callable:
     """Returns a loss as a function of labels and logits: of a `keras.losses.Loss`, its `call`.
 
     Raises:
-        Mistake: if it is one that takes probabilities.
+        Mistake: If it is one that takes probabilities.
     """
     is_object = isinstance(loss, keras.losses.Loss)
     function = loss.func if isinstance(loss, functools.partial) else loss
@@ -368,7 +368,9 @@ def _row(weights, logits):
 def check_labels(labels, logits):
     """Raises a `Mistake` where labels would be broadcast, as `(N, 1)` of class numbers would."""
     one, other = (tuple(ops.shape(values)) for values in (labels, logits))
-    if len(one) != len(other) or (isinstance(one[-1], int) and one[-1] != other[-1]):
+    pairs = zip(one, other, strict=False)
+    known = [pair for pair in pairs if all(isinstance(length, int) for length in pair)]
+    if len(one) != len(other) or any(length != expected for length, expected in known):
         raise Mistake(
             "Labels must be of the shape of the logits, (N, classes): keras.ops.one_hot makes them "
             f"of class numbers. Received: labels of shape {one}, logits of shape {other}."

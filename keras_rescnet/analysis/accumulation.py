@@ -104,7 +104,7 @@ def least_mantissa(length: int, product: int = 5, chunk: int | None = None) -> i
         Bits of the mantissa, without the sign and the leading bit.
 
     Raises:
-        Mistake: if an argument is out of range.
+        Mistake: If an argument is out of range.
 
     Example:
 
@@ -164,7 +164,7 @@ def sums_of(model: keras.Model, batch_size: int, input_size: int | None = None) 
         input_size: Side of the images, of a model that leaves it open.
 
     Raises:
-        Mistake: if an input's shape is not known, or there is no such layer.
+        Mistake: If an input's shape is not known, or there is no such layer.
     """
     calls: list[tuple] = []
 

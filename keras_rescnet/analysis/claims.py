@@ -130,7 +130,7 @@ def render(results, recipes) -> str:
         recipes: Folder of recipe files, which are executed.
 
     Raises:
-        Mistake: if a folder is missing, a file in it is not what it must be, or no recipe is one
+        Mistake: If a folder is missing, a file in it is not what it must be, or no recipe is one
             that a claim is about.
     """
     from keras_rescnet.recipe import execute

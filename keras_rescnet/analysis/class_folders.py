@@ -25,7 +25,7 @@ def evaluate_folder(run, folder, split="test"):
         split: Which of these two: `"train"` or `"test"`.
 
     Raises:
-        Mistake: if there are no such folders, or no picture that can be read.
+        Mistake: If there are no such folders, or no picture that can be read.
     """
     folder = pathlib.Path(folder).expanduser()
     if (folder / "train").is_dir():

@@ -22,7 +22,7 @@ def gradient(function: Callable, tensors: list) -> list:
         Tensors of their shapes, 0 where the number does not depend on one.
 
     Raises:
-        Mistake: if Keras runs on another backend.
+        Mistake: If Keras runs on another backend.
     """
     if _backend() == "jax":
         import jax

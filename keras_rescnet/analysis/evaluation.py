@@ -59,7 +59,7 @@ def evaluate(
         on its training pictures; for a `keras.Model`, also 0.5.
 
     Raises:
-        Mistake: if there is no finished run or no such data, or the model does not return logits of
+        Mistake: If there is no finished run or no such data, or the model does not return logits of
             the data's classes.
 
     Example:
@@ -111,7 +111,7 @@ def check_fits(examples, model, names=()):
     """Checks that examples have the model's size, and its classes, in the order of known `names`.
 
     Raises:
-        Mistake: if they have not.
+        Mistake: If they have not.
     """
     shape, size = getattr(model, "input_shape", None), examples.dataset.image_shape
     if isinstance(shape, tuple) and len(shape) == 4 and not _is_of_shape(size, shape[1:]):

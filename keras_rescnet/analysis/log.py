@@ -14,7 +14,7 @@ def read_log(workdir) -> list[dict[str, float | None]]:
     """Returns the rows of a run's `log.csv`, with `None` where nothing was measured.
 
     Raises:
-        Mistake: if there is none, or it is not as a run wrote it.
+        Mistake: If there is none, or it is not as a run wrote it.
     """
     file = pathlib.Path(workdir) / "log.csv"
     if not is_file(file):

@@ -14,7 +14,7 @@ def split_at_marks(file, name) -> tuple[str, str]:
         name: The name in the marks.
 
     Raises:
-        Mistake: if the file does not have the two marks.
+        Mistake: If the file does not have the two marks.
     """
     begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     try:
@@ -32,7 +32,7 @@ def update(file, name, text: str) -> None:
     """Writes a text between the two marks of a file.
 
     Raises:
-        Mistake: if the file does not have them.
+        Mistake: If the file does not have them.
     """
     before, after = split_at_marks(file, name)
     write(file, f"{before}\n{text}{after}")

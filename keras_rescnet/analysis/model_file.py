@@ -21,7 +21,7 @@ def load_model(file) -> keras.Model:
     """Returns the model of a `.keras` file.
 
     Raises:
-        Mistake: if there is none, or it cannot be loaded.
+        Mistake: If there is none, or it cannot be loaded.
     """
     import keras
 

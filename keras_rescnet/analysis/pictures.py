@@ -65,7 +65,7 @@ def picture_model(path, recipe=None, pixels: bool = False) -> PictureModel:
         pixels: Whether a file takes pixels in [0, 255] in place of normalized images.
 
     Raises:
-        Mistake: if there is none, or it is no classifier of pictures of a known size.
+        Mistake: If there is none, or it is no classifier of pictures of a known size.
     """
     path = pathlib.Path(path)
     if path.suffix != ".keras":

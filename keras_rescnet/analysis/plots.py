@@ -33,7 +33,7 @@ def import_pyplot():
     """Returns `matplotlib.pyplot`, set to draw into files.
 
     Raises:
-        Mistake: if it is missing.
+        Mistake: If it is missing.
     """
     try:
         import matplotlib
@@ -59,7 +59,7 @@ def plot_curves(runs, path) -> None:
         path: Picture to write; the numbers go into a CSV file beside it.
 
     Raises:
-        Mistake: if matplotlib is missing.
+        Mistake: If matplotlib is missing.
     """
     pyplot = import_pyplot()
     height = 4.4 + 0.25 * len(runs)  # with a line below for each run
@@ -145,7 +145,7 @@ def plot_confusion(confusion, class_names, path, title="Confusion") -> None:
         title: What stands above it.
 
     Raises:
-        Mistake: if matplotlib is missing.
+        Mistake: If matplotlib is missing.
     """
     pyplot = import_pyplot()
     shares = np.asarray(confusion) / np.maximum(np.sum(confusion, 1, keepdims=True), 1)
@@ -176,7 +176,7 @@ def plot_responses(models, path, channels=16) -> None:
         channels: Number of violins per model, from the first channel on.
 
     Raises:
-        Mistake: if matplotlib is missing.
+        Mistake: If matplotlib is missing.
     """
     pyplot = import_pyplot()
     figure, axes = pyplot.subplot_mosaic(
@@ -237,7 +237,7 @@ def plot_pictures(pictures, captions, path, title="") -> None:
         title: What stands above all of them.
 
     Raises:
-        Mistake: if matplotlib is missing.
+        Mistake: If matplotlib is missing.
     """
     pyplot = import_pyplot()
     columns = int(np.ceil(np.sqrt(len(pictures))))

@@ -17,7 +17,7 @@ def check_folder(folder) -> None:
     """Makes the folder of records, before a run whose record could not be written.
 
     Raises:
-        Mistake: if it cannot be made.
+        Mistake: If it cannot be made.
     """
     try:
         pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def read_record(file) -> dict[str, Any]:
     """Returns a record.
 
     Raises:
-        Mistake: if it is not what `write_record` wrote.
+        Mistake: If it is not what `write_record` wrote.
     """
     try:
         record = json.loads(pathlib.Path(file).read_text(encoding="utf-8"))
@@ -98,7 +98,7 @@ def read_records(folder) -> dict[str, list[dict]]:
     """Returns the records of a folder by the name of their run.
 
     Raises:
-        Mistake: if there is no such folder, or a record is not as the run wrote it.
+        Mistake: If there is no such folder, or a record is not as the run wrote it.
     """
     from keras_rescnet.recipe import recipe_name
 

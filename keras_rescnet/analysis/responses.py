@@ -60,7 +60,7 @@ def response_model(model, layer=None):
         layer: Name of the layer whose output is `x`, instead.
 
     Raises:
-        Mistake: if there is no such layer, or no map or sequence in the model.
+        Mistake: If there is no such layer, or no map or sequence in the model.
     """
     if not isinstance(model, keras.Sequential) and not getattr(model, "inputs", None):
         raise Mistake(

@@ -72,7 +72,7 @@ class FinishedRun:
         """The dataset, with the statistics and class names that the run was trained with.
 
         Raises:
-            Mistake: if the run has no recipe file, and its dataset is not one of this package.
+            Mistake: If the run has no recipe file, and its dataset is not one of this package.
         """
         dataset = _dataset_of_package(self.facts) if self.recipe is None else self.recipe.dataset
         if dataset is None:
@@ -132,7 +132,7 @@ class FinishedRun:
         """The loss of the recipe; `None` for cross-entropy.
 
         Raises:
-            Mistake: if the run had another, and was started from Python.
+            Mistake: If the run had another, and was started from Python.
         """
         described = (self.facts.get("recipe") or {}).get("loss")
         if described is None:
@@ -155,7 +155,7 @@ class FinishedRun:
         """Probabilities at or above which to assign each tag, by name; `None` without tags.
 
         Raises:
-            Mistake: if the run has none of its tags in its `results.json`.
+            Mistake: If the run has none of its tags in its `results.json`.
         """
         if not self.multi_label:
             return None
@@ -195,7 +195,7 @@ class FinishedRun:
             words: How the message begins, and whose they are.
 
         Raises:
-            Mistake: if one of them differs.
+            Mistake: If one of them differs.
         """
         for name in ("mean", "std", "class_names"):
             found, expected = (tuple(getattr(one, name) or ()) for one in (self, other))
@@ -256,7 +256,7 @@ def load_run(workdir) -> FinishedRun:
         workdir: Its folder.
 
     Raises:
-        Mistake: if the folder holds none, or its `run.json` is not as a run wrote it.
+        Mistake: If the folder holds none, or its `run.json` is not as a run wrote it.
     """
     folder = pathlib.Path(workdir)
     for name in ("run.json", "model.keras"):

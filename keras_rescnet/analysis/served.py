@@ -16,7 +16,7 @@ def find_pictures(words) -> list[pathlib.Path]:
     """Returns the picture files that words name: files, folders (searched through), patterns.
 
     Raises:
-        Mistake: if a word names none.
+        Mistake: If a word names none.
     """
     from keras_rescnet.data.folder_listing import pictures_in
 
@@ -46,7 +46,7 @@ def find_saved_model(path) -> pathlib.Path:
     """Returns the folder of a SavedModel, from the folder itself or that of a run.
 
     Raises:
-        Mistake: if there is none.
+        Mistake: If there is none.
     """
     try:
         for folder in (pathlib.Path(path, "saved_model"), pathlib.Path(path)):
@@ -73,7 +73,7 @@ class Served:
         folder: Its folder.
 
     Raises:
-        Mistake: if it cannot be loaded, or is not what `kr.export.saved_model` writes.
+        Mistake: If it cannot be loaded, or is not what `kr.export.saved_model` writes.
     """
 
     def __init__(self, folder):

@@ -25,7 +25,7 @@ def render_summary(results) -> str:
         results: Folder of records.
 
     Raises:
-        Mistake: if there is no such folder, or a record in it is not as the run wrote it.
+        Mistake: If there is no such folder, or a record in it is not as the run wrote it.
     """
     rows = []
     for name, records in read_records(results).items():

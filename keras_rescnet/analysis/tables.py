@@ -63,7 +63,7 @@ def read_table(file) -> Table:
     """Returns the `Table` that a recipe file makes.
 
     Raises:
-        Mistake: if it assigns no `recipes` and `columns`, or a recipe fits no column.
+        Mistake: If it assigns no `recipes` and `columns`, or a recipe fits no column.
     """
     from keras_rescnet.recipe import Recipe, execute
 
@@ -112,7 +112,7 @@ def find_tables(recipes) -> list[pathlib.Path]:
     """Returns the files of tables in a folder.
 
     Raises:
-        Mistake: if there are none.
+        Mistake: If there are none.
     """
     files = sorted(pathlib.Path(recipes).glob("table*.py"))
     if not files:
@@ -131,7 +131,7 @@ def render(results, recipes) -> str:
         recipes: Folder of recipe files, which are executed.
 
     Raises:
-        Mistake: if a folder is missing, or a file in it is not what it must be.
+        Mistake: If a folder is missing, or a file in it is not what it must be.
     """
     files = find_tables(recipes)
     records = read_records(results)

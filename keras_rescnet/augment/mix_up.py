@@ -58,7 +58,7 @@ def labels_to_mix(batch, name):
     """Returns a batch's labels as a tensor.
 
     Raises:
-        Mistake: if they are not one-hot or multi-hot. In a graph the values are not known, and
+        Mistake: If they are not one-hot or multi-hot. In a graph the values are not known, and
             only labels of a wrong shape, or integers of one column, are refused.
     """
     images = batch["images"]

@@ -77,7 +77,7 @@ def images_and_rows(batch, rows):
         rows: `Rows`, or the seed of a whole batch: two integers.
 
     Raises:
-        Mistake: if there are no images of a known shape, or the seed is not two integers.
+        Mistake: If there are no images of a known shape, or the seed is not two integers.
     """
     if not isinstance(batch, dict) or "images" not in batch:
         received = sorted(map(str, batch)) if isinstance(batch, dict) else type(batch).__name__

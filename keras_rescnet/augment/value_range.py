@@ -13,7 +13,7 @@ def check_value_range(value_range):
     """Returns a range of values as a tuple.
 
     Raises:
-        Mistake: if it is not two rising numbers.
+        Mistake: If it is not two rising numbers.
     """
     is_pair = isinstance(value_range, tuple | list) and len(value_range) == 2
     if not is_pair or not all(map(is_number, value_range)) or value_range[0] >= value_range[1]:

@@ -21,7 +21,7 @@ class ArrayExamples:
         class_names: Name of each class.
 
     Raises:
-        Mistake: if images, labels or class names do not fit the dataset.
+        Mistake: If images, labels or class names do not fit the dataset.
 
     Example:
 

@@ -64,7 +64,7 @@ def train_batches(
         of shape `(batch_size, H, W, C)`, and `(batch_size, classes)`; of a shard, its rows.
 
     Raises:
-        Mistake: if there are too few examples, transforms change the images' shape, or shards
+        Mistake: If there are too few examples, transforms change the images' shape, or shards
             do not divide a batch.
 
     Example:

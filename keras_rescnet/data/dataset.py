@@ -41,7 +41,7 @@ class Dataset:
         test_split: What `"test"` is called at the source. Defaults to `"test"`.
 
     Raises:
-        Mistake: if a field is not what it should be, for example a mean of pixels that are not
+        Mistake: If a field is not what it should be, for example a mean of pixels that are not
             divided by 255.
 
     Example:
@@ -232,7 +232,7 @@ def load(dataset: Dataset, split: str, data_dir: str | os.PathLike | None = None
         `train_batches` and `evaluation_batches` take.
 
     Raises:
-        Mistake: if the set is not there and cannot be downloaded.
+        Mistake: If the set is not there and cannot be downloaded.
 
     Example:
 

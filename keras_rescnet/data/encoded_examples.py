@@ -28,7 +28,7 @@ class EncodedExamples:
             `1 / crop_fraction` of the image's, and the middle is kept. Defaults to 7/8.
 
     Raises:
-        Mistake: if the dataset's images are not square with 3 channels, or class names do not
+        Mistake: If the dataset's images are not square with 3 channels, or class names do not
             fit it.
 
     Example:

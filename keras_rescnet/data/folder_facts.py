@@ -32,7 +32,7 @@ def folder_facts(listing, unreadable_share):
     """Returns the facts of a `Listing`, from its file of facts if that is up to date.
 
     Raises:
-        Mistake: if more than `unreadable_share` of the pictures cannot be read.
+        Mistake: If more than `unreadable_share` of the pictures cannot be read.
     """
     every = listing.files["train"] + listing.files["test"]
     digest = _digest(listing.root, every, len(listing.files["train"]))

@@ -45,7 +45,7 @@ def list_pictures(root, validation_share=None, class_names=None):
             `labels.txt`, or else of the alphabet.
 
     Raises:
-        Mistake: if it does not have the folders, classes and pictures that it needs.
+        Mistake: If it does not have the folders, classes and pictures that it needs.
     """
     root = pathlib.Path(root)
     if not root.is_dir():

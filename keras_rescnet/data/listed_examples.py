@@ -36,7 +36,7 @@ def listed_examples(dataset, listing, split, unreadable_share):
         unreadable_share: Share of the pictures that may be unreadable; they are left out.
 
     Raises:
-        Mistake: if too many are unreadable, or a class has no picture to train on.
+        Mistake: If too many are unreadable, or a class has no picture to train on.
     """
     check_class_names(dataset, listing.class_names)
     facts = folder_facts(listing, unreadable_share)

@@ -47,7 +47,7 @@ def read_csv(file: pathlib.Path) -> Table:
     """Returns the `Table` of a CSV file.
 
     Raises:
-        Mistake: if it cannot be read, or a line of it has not the cells of the first.
+        Mistake: If it cannot be read, or a line of it has not the cells of the first.
     """
     try:
         with open(file, encoding="utf-8-sig", newline="") as text:
@@ -80,7 +80,7 @@ def table_of(columns: Mapping) -> Table:
     """Returns the `Table` of a DataFrame or a dict of columns.
 
     Raises:
-        Mistake: if it is none, or lacks a column.
+        Mistake: If it is none, or lacks a column.
     """
     header = list(getattr(columns, "columns", columns if isinstance(columns, Mapping) else ()))
     try:
@@ -151,7 +151,7 @@ def list_table(
         needed: Splits that must have pictures.
 
     Raises:
-        Mistake: if a row, a class or a split is not as it must be.
+        Mistake: If a row, a class or a split is not as it must be.
     """
     root = pathlib.Path(root)
     _check_paths(table, root)

@@ -16,7 +16,7 @@ def prepared(dataset, data_dir=None):
     """Returns the set's TFDS builder, downloading and preparing it on first use.
 
     Raises:
-        Mistake: if it is not prepared and cannot be, for example because its original
+        Mistake: If it is not prepared and cannot be, for example because its original
             files are not in TFDS's manual folder and their server does not answer within
             `PATIENCE` seconds.
     """
@@ -90,7 +90,7 @@ def class_names(builder, dataset):
     """Returns the names of the classes of a set.
 
     Raises:
-        Mistake: if its examples are not an `"image"` and a `"label"` that is a class.
+        Mistake: If its examples are not an `"image"` and a `"label"` that is a class.
     """
     import tensorflow_datasets as tfds
 

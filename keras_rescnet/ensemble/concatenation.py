@@ -46,7 +46,7 @@ def concatenate(
         A model whose last layer is `"logits"`; the members are within it, `"member0"`, ...
 
     Raises:
-        Mistake: if members differ in images or classes, take other images, or end otherwise, or
+        Mistake: If members differ in images or classes, take other images, or end otherwise, or
             `classes` is not positive.
 
     Example:

@@ -50,7 +50,7 @@ class FoRDE(keras.Model):
         basis: What `principal_components` returns, FoRDE-PCA; `None`, FoRDE-Identity, by default.
 
     Raises:
-        Mistake: if members differ in images or classes, or the basis is of other images.
+        Mistake: If members differ in images or classes, or the basis is of other images.
 
     Example:
 

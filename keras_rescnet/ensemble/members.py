@@ -51,7 +51,7 @@ def train(
         The folders of the runs.
 
     Raises:
-        Mistake: if something in the recipe or the call cannot be used.
+        Mistake: If something in the recipe or the call cannot be used.
         KeyboardInterrupt, SystemExit, FloatingPointError, ConnectionError: as `kr.train` does.
 
     Example:
@@ -95,7 +95,7 @@ def load_members(
         with_temperature: Whether logits of runs are divided by their temperature.
 
     Raises:
-        Mistake: if there is none, or they take other images or know other classes than the first,
+        Mistake: If there is none, or they take other images or know other classes than the first,
             or runs among them were trained with other statistics or class names than the first.
     """
     if isinstance(members, str | os.PathLike) or not isinstance(members, Sequence) or not members:
@@ -171,7 +171,7 @@ def mean(
         float32 where the members compute in half precision.
 
     Raises:
-        Mistake: if they take other images or know other classes than the first, runs have tags
+        Mistake: If they take other images or know other classes than the first, runs have tags
             without `multi_label` or none with it, or models have one logit without it.
 
     Example:

@@ -129,7 +129,7 @@ def measure(
         a member). `write_csv` and `table` take the rows.
 
     Raises:
-        Mistake: if there are no such members, data or corruptions, or their classes differ.
+        Mistake: If there are no such members, data or corruptions, or their classes differ.
 
     Example:
 
@@ -254,7 +254,7 @@ def write_csv(rows: Sequence[dict[str, Any]], path: str | os.PathLike) -> None:
         path: The file.
 
     Raises:
-        Mistake: if there are none.
+        Mistake: If there are none.
 
     Example:
 

@@ -52,7 +52,7 @@ def fit_temperature(
         The temperature: above 1 of a model that is too sure.
 
     Raises:
-        Mistake: if there is no such run or data, or no temperature is best: the model classifies
+        Mistake: If there is no such run or data, or no temperature is best: the model classifies
             all of the pictures correctly, or no better than by chance; and on JAX, if the run has
             a SavedModel.
 
@@ -122,7 +122,7 @@ def best_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         labels: One-hot, `(N, classes)`.
 
     Raises:
-        Mistake: if the likelihood has no maximum at a positive, finite temperature.
+        Mistake: If the likelihood has no maximum at a positive, finite temperature.
     """
     z = np.asarray(logits, "float64")
     z = z - z.max(1, keepdims=True)

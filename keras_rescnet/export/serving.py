@@ -61,7 +61,7 @@ def saved_model(
             default.
 
     Raises:
-        Mistake: if an argument does not fit the model, the folder holds something else, or Keras
+        Mistake: If an argument does not fit the model, the folder holds something else, or Keras
             does not run on TensorFlow.
 
     Example:

@@ -6,7 +6,12 @@ import keras
 from keras import ops
 
 from keras_rescnet.mistake import Mistake
-from keras_rescnet.optimizers.scaled_optimizer import ScaledOptimizer, check_decay, check_share
+from keras_rescnet.optimizers.scaled_optimizer import (
+    ScaledOptimizer,
+    check_decay,
+    check_not_negative,
+    check_share,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_rescnet")
@@ -33,8 +38,8 @@ class AdamW(ScaledOptimizer):
         **kwargs: What every Keras optimizer takes, such as `global_clipnorm` and `use_ema`.
 
     Raises:
-        Mistake: If `beta_1` or `beta_2` is not at least 0 and below 1, `weight_decay` is negative,
-            or `epsilon` is 0 in the dtype of a weight.
+        Mistake: If `beta_1` or `beta_2` is not at least 0 and below 1, `epsilon` or `weight_decay`
+            is negative, or `epsilon` is 0 in the dtype of a weight.
 
     Example:
 
@@ -57,6 +62,7 @@ class AdamW(ScaledOptimizer):
         check_decay(weight_decay)
         check_share("beta_1", beta_1)
         check_share("beta_2", beta_2)
+        check_not_negative("epsilon", epsilon)
         super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, **kwargs)
         self.beta_1 = beta_1
         self.beta_2 = beta_2

@@ -70,5 +70,11 @@ def check_share(name, value):
 
 def check_decay(value):
     """Raises `Mistake` unless a weight decay is at least 0."""
-    if value is not None and (not isinstance(value, int | float) or not value >= 0.0):
-        raise Mistake(f"`weight_decay` must be at least 0. Received: weight_decay={value!r}.")
+    if value is not None:
+        check_not_negative("weight_decay", value)
+
+
+def check_not_negative(name, value):
+    """Raises `Mistake` unless a value is at least 0."""
+    if not isinstance(value, int | float) or not value >= 0.0:
+        raise Mistake(f"`{name}` must be at least 0. Received: {name}={value!r}.")

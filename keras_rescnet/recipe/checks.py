@@ -49,7 +49,7 @@ def callbacks_of(recipe) -> list[Callback]:
     """Returns the callbacks that a recipe makes, new ones with every call.
 
     Raises:
-        Mistake: if its `callbacks` fails, or returns anything else.
+        Mistake: If its `callbacks` fails, or returns anything else.
     """
     if recipe.callbacks is None:
         return []

@@ -50,11 +50,11 @@ def train(
         accuracies, and `thresholds` by tag.
 
     Raises:
-        Mistake: if something in the recipe or the call cannot be used.
-        FloatingPointError: if the loss is no longer finite.
-        ConnectionError: if another process of the run is gone.
-        KeyboardInterrupt: after Ctrl-C, when the run is saved.
-        SystemExit: with 143 after SIGTERM and 129 after SIGHUP, when the run is saved.
+        Mistake: If something in the recipe or the call cannot be used.
+        FloatingPointError: If the loss is no longer finite.
+        ConnectionError: If another process of the run is gone.
+        KeyboardInterrupt: After Ctrl-C, when the run is saved.
+        SystemExit: With 143 after SIGTERM and 129 after SIGHUP, when the run is saved.
 
     Example:
 

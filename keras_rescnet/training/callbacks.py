@@ -65,7 +65,7 @@ class Callbacks:
         """Returns what callbacks remember as JSON can hold it, and puts its arrays into `arrays`.
 
         Raises:
-            Mistake: if a callback remembers what a checkpoint cannot hold.
+            Mistake: If a callback remembers what a checkpoint cannot hold.
         """
         packed = {}
         for name, callback in self._named.items():

@@ -77,7 +77,7 @@ class Checkpoints:
         it wrote are removed.
 
         Raises:
-            Mistake: if it is one of another recipe.
+            Mistake: If it is one of another recipe.
         """
         if self.chief:
             files.remove_leftovers(self.folder)
@@ -151,7 +151,7 @@ def match(arrays, variables, step):
         step: The checkpoint's step, for messages.
 
     Raises:
-        Mistake: if a name is missing or a shape differs; the first of them is named.
+        Mistake: If a name is missing or a shape differs; the first of them is named.
     """
     if all(re.fullmatch(r"array_\d{5}", name) for name in arrays):
         arrays = dict(zip(variables, arrays.values(), strict=False)) | {

@@ -31,7 +31,7 @@ class RunData:
         data_dir: Where TensorFlow Datasets keeps its data; its own default if `None`.
 
     Raises:
-        Mistake: if the data cannot be read or give fewer steps per epoch than are needed, or if
+        Mistake: If the data cannot be read or give fewer steps per epoch than are needed, or if
             `augment` returns no list.
     """
 

@@ -28,7 +28,7 @@ def loss_surface(run, images=None, batches=1, data_dir=None):
         recipe's learning rate.
 
     Raises:
-        Mistake: if the run has no recipe file.
+        Mistake: If the run has no recipe file.
     """
     if run.recipe is None:
         raise Mistake(

@@ -39,7 +39,7 @@ def build_losses(recipe, class_names) -> Losses:
         class_names: Names of the classes.
 
     Raises:
-        Mistake: if they do not give one number per picture, or class weights cannot be used.
+        Mistake: If they do not give one number per picture, or class weights cannot be used.
     """
     options = {}
     if recipe.label_smoothing:
@@ -73,7 +73,7 @@ def build_teacher(recipe) -> keras.Model | None:
         recipe: The `Recipe`, with a dataset whose facts are known.
 
     Raises:
-        Mistake: if it cannot be made or loaded, or is of a run on other data.
+        Mistake: If it cannot be made or loaded, or is of a run on other data.
     """
     teacher = getattr(recipe.loss, "teacher", None)
     if teacher is None:

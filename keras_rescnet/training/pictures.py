@@ -20,7 +20,7 @@ def training_pictures(recipe, step=0, data_dir=None, count=None):
         tags, `"red, shoe"`.
 
     Raises:
-        Mistake: if the run has no such step.
+        Mistake: If the run has no such step.
     """
     data = RunData(recipe, data_dir)
     steps = recipe.epochs * data.steps_per_epoch

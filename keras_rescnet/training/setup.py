@@ -66,7 +66,7 @@ def build_model(recipe, replicas, initialize=True):
         initialize: Whether to load `initial_weights`, which a run that continues has no need of.
 
     Raises:
-        Mistake: if the model cannot be built, or does not give logits of the dataset's classes.
+        Mistake: If the model cannot be built, or does not give logits of the dataset's classes.
     """
     dataset = recipe.dataset
     arguments = {"input_shape": tuple(dataset.image_shape), "classes": dataset.classes}

@@ -252,6 +252,7 @@ OPTIMIZERS = {
     "decay of text": (lambda: optimizers.AdamW(weight_decay="5e-4"), "weight_decay='5e-4'"),
     "a beta of 1": (lambda: optimizers.AdamW(beta_2=1.0), "Received: beta_2=1.0"),
     "a negative beta": (lambda: optimizers.AdamW(beta_1=-0.1), "Received: beta_1=-0.1"),
+    "AdamW's epsilon below 0": (lambda: optimizers.AdamW(epsilon=-1), "0. Received: epsilon=-1"),
     "an epsilon that is 0 in float16": (
         lambda: optimizers.AdamW().build([keras.Variable([1.0], dtype="float16", name="half")]),
         "at least 6e-8 .*mixed_float16.*Received: epsilon=1e-08, weight 'half'",

@@ -209,6 +209,10 @@ def test_labels_are_not_broadcast(loss):
     for labels in (np.arange(5.0), np.arange(5.0)[:, None]):
         with pytest.raises(kr.Mistake, match="keras.ops.one_hot .* Received: labels of shape .5,"):
             loss(labels.astype("float32"), square)
+    with pytest.raises(
+        kr.Mistake, match="Received: labels of shape .1, 5., logits of shape .5, 5."
+    ):
+        loss(CLASSES[:1], square)
     with pytest.raises(kr.Mistake, match="one number for each class, 5. Received: .*of shape .1,"):
         loss(CLASSES, LOGITS, class_weights=[3.0])
 

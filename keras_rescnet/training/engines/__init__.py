@@ -136,7 +136,7 @@ def make_engine(devices: int | None = None, timeout: float = 300) -> Engine:
         timeout: Seconds after which a process that waits for the others of its run gives up.
 
     Raises:
-        Mistake: if Keras's backend has no engine or is not installed, there are not that many
+        Mistake: If Keras's backend has no engine or is not installed, there are not that many
             devices, or the environment describes the processes of the run wrongly.
     """
     for name, value, kinds in (("devices", devices, int), ("timeout", timeout, (int, float))):

@@ -14,7 +14,7 @@ def listening(address):
     """Listens at this process's own address.
 
     Raises:
-        Mistake: if the port is in use. TensorFlow and JAX would end with a traceback or a
+        Mistake: If the port is in use. TensorFlow and JAX would end with a traceback or a
             segmentation fault.
     """
     with contextlib.closing(socket.socket()) as listener:
@@ -47,7 +47,7 @@ def meet(addresses, index, timeout):
 
     Raises:
         ProcessLost: if one cannot be reached in that time.
-        Mistake: if the port of this process is in use.
+        Mistake: If the port of this process is in use.
     """
     missing = [address for place, address in enumerate(addresses) if place != index]
     end = time.monotonic() + timeout

@@ -51,7 +51,7 @@ class Engine(TaskEngine):
             start, for one step, for the evaluation of one batch.
 
     Raises:
-        Mistake: if there are not that many devices, the environment describes the processes of
+        Mistake: If there are not that many devices, the environment describes the processes of
             the run wrongly, or the port of the first address is in use.
     """
 

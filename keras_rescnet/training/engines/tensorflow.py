@@ -43,7 +43,7 @@ class Engine(TaskEngine):
         timeout: Seconds after which a process that waits for the others gives up.
 
     Raises:
-        Mistake: if there are not that many devices, the environment describes the processes of
+        Mistake: If there are not that many devices, the environment describes the processes of
             the run wrongly, or the port it gives this process is in use.
     """
 
