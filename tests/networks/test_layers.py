@@ -198,6 +198,33 @@ def test_gradient_reaches_every_weight(make, x):
         assert np.any(gradient), weight.path
 
 
+@exam
+@pytest.mark.skipif(
+    keras.backend.backend() == "jax", reason="Keras rounds means of float64 to float32 there"
+)
+def test_gradients_are_those_of_differences(make, x):
+    """By inputs and weights along a random direction, in float64."""
+    generator = np.random.default_rng(5)
+    layer = make(dtype="float64")
+    inputs = [x.astype("float64") for x in inputs_of(x)]
+    upstream = generator.normal(size=layer(*inputs).shape)
+    move_weights(layer)
+    _, by_x, by_weights = pull_back_layer(layer, tuple(inputs), upstream)
+    start = [*inputs, *(keras.ops.convert_to_numpy(weight) for weight in layer.trainable_weights)]
+    directions = [generator.normal(size=values.shape) for values in start]
+
+    def moved(step):
+        values = [a + step * b for a, b in zip(start, directions, strict=True)]
+        for weight, value in zip(layer.trainable_weights, values[len(inputs) :], strict=True):
+            weight.assign(value)
+        return np.sum(upstream * keras.ops.convert_to_numpy(layer(*values[: len(inputs)])))
+
+    slope = (moved(1e-6) - moved(-1e-6)) / 2e-6
+    gradients = [*by_x, *by_weights]
+    pairs = zip(gradients, directions, strict=True)
+    assert sum(np.sum(a * b) for a, b in pairs) == pytest.approx(slope, rel=1e-6, abs=1e-6)
+
+
 @pytest.mark.parametrize(
     "make, x",
     [case for case in EXAM.values() if isinstance(case[0](), CalibrationLayer | layers.ACON)],
