@@ -393,7 +393,7 @@ def test_devices_are_not_chosen_in_a_cluster(monkeypatch):
 
 def test_a_batch_must_divide():
     recipe = small_recipe(gradient_accumulation_steps=2)
-    message = "over devices and grad.*batch_size=8, devices=3, gradient_accumulation_steps=2"
+    message = "divisible by devices times .*batch_size=8, devices=3, gradient_accumulation_steps=2"
     with pytest.raises(ValueError, match=message):
         setup.check_batch(recipe, 3)
 
