@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_rescnet.layers.arguments import is_integer
 from keras_rescnet.layers.inner_imaging import InnerImaging
 from keras_rescnet.mistake import Mistake, shorten
 
@@ -54,13 +55,13 @@ class PairViewSqueezeExcite(InnerImaging):
     def __init__(
         self, kernel_width: int = 2, reduction: int = 16, filters: int | None = None, **kwargs
     ):
-        if isinstance(kernel_width, bool) or kernel_width not in (1, 2):
+        if not is_integer(kernel_width) or kernel_width not in (1, 2):
             raise Mistake(
                 "`kernel_width` must be 1 or 2, for there are two branches. "
                 f"Received: kernel_width={shorten(kernel_width)}."
             )
-        super().__init__((1, kernel_width), reduction, filters, **kwargs)
-        self.kernel_width = kernel_width
+        super().__init__((1, int(kernel_width)), reduction, filters, **kwargs)
+        self.kernel_width = int(kernel_width)
 
     def _picture_size(self, channels):
         return channels, 2

@@ -50,6 +50,8 @@ LAYERS = {
     "reduction of text": (lambda: layers.RCLayer("16"), "Received: reduction='16'"),
     "reduction of a truth": (lambda: layers.SqueezeExcite(True), "Received: reduction=True"),
     "a fraction for reduction": (lambda: layers.SqueezeExcite(0.25), "Received: reduction=0.25"),
+    "a pair of three": (lambda: layers.PairViewSqueezeExcite(3), "1 or 2.*kernel_width=3"),
+    "a fraction of a pair": (lambda: layers.PairViewSqueezeExcite(1.0), "kernel_width=1.0"),
     "negative epsilon": (lambda: layers.RCLayer(epsilon=-1), "`epsilon` must be a positive number"),
     "epsilon of text": (lambda: layers.RCLayer(epsilon="small"), "Received: epsilon='small'"),
     "an unknown hidden activation": (
