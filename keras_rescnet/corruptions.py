@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_rescnet.augment.arguments import check_integer
+from keras_rescnet.mistake import Mistake
 
 __all__ = [
     "brightness",
@@ -42,7 +43,7 @@ def gaussian_noise(image: Any, severity: int, seed: Any) -> Any:
         The corrupted image, a tensor `(H, W, C)`, uint8.
 
     Raises:
-        Mistake: If `severity` is not an integer from 1 to 5.
+        Mistake: If `severity` is not an integer from 1 to 5, or `image` is not as above.
 
     Example:
 
@@ -51,7 +52,7 @@ def gaussian_noise(image: Any, severity: int, seed: Any) -> Any:
     >>> round(float(np.std(noisy)) / 255, 2)
     0.1
     """
-    scale = _figure((0.04, 0.06, 0.08, 0.09, 0.1), severity)
+    scale = _figure((0.04, 0.06, 0.08, 0.09, 0.1), severity, image)
     x = _unit(image)
     return _pixels(x + scale * tf.random.stateless_normal(x.shape, seed))
 
@@ -68,7 +69,7 @@ def shot_noise(image: Any, severity: int, seed: Any) -> Any:
         The corrupted image, a tensor `(H, W, C)`, uint8.
 
     Raises:
-        Mistake: If `severity` is not an integer from 1 to 5.
+        Mistake: If `severity` is not an integer from 1 to 5, or `image` is not as above.
 
     Example:
 
@@ -76,7 +77,7 @@ def shot_noise(image: Any, severity: int, seed: Any) -> Any:
     >>> int(np.max(kr.corruptions.shot_noise(black, 5, (0, 1))))  # where there is no light
     0
     """
-    photons = _figure((500.0, 250.0, 100.0, 75.0, 50.0), severity)
+    photons = _figure((500.0, 250.0, 100.0, 75.0, 50.0), severity, image)
     x = _unit(image)
     counts = tf.random.stateless_poisson(x.shape, seed, x * photons, dtype="float32")
     return _pixels(counts / photons)
@@ -94,7 +95,7 @@ def impulse_noise(image: Any, severity: int, seed: Any) -> Any:
         The corrupted image, a tensor `(H, W, C)`, uint8.
 
     Raises:
-        Mistake: If `severity` is not an integer from 1 to 5.
+        Mistake: If `severity` is not an integer from 1 to 5, or `image` is not as above.
 
     Example:
 
@@ -102,7 +103,7 @@ def impulse_noise(image: Any, severity: int, seed: Any) -> Any:
     >>> np.unique(kr.corruptions.impulse_noise(grey, 5, (0, 1)))
     array([  0, 128, 255], dtype=uint8)
     """
-    share = _figure((0.01, 0.02, 0.03, 0.05, 0.07), severity)
+    share = _figure((0.01, 0.02, 0.03, 0.05, 0.07), severity, image)
     chance = tf.random.stateless_uniform(tf.shape(image), seed)
     salted = tf.where(chance < share / 2, tf.constant(255, "uint8"), image)
     return tf.where((share / 2 <= chance) & (chance < share), tf.constant(0, "uint8"), salted)
@@ -122,7 +123,7 @@ def gaussian_blur(image: Any, severity: int, seed: Any = None) -> Any:
         The corrupted image, a tensor `(H, W, C)`, uint8.
 
     Raises:
-        Mistake: If `severity` is not an integer from 1 to 5.
+        Mistake: If `severity` is not an integer from 1 to 5, or `image` is not as above.
 
     Example:
 
@@ -131,7 +132,7 @@ def gaussian_blur(image: Any, severity: int, seed: Any = None) -> Any:
     >>> np.asarray(kr.corruptions.gaussian_blur(dot, 5))[2, :, 0]
     array([ 5, 24, 40, 24,  5], dtype=uint8)
     """
-    sigma = _figure((0.4, 0.6, 0.7, 0.8, 1.0), severity)
+    sigma = _figure((0.4, 0.6, 0.7, 0.8, 1.0), severity, image)
     height, width = (_blurring(side, sigma) for side in image.shape[:2])
     return _pixels(tf.einsum("ai,ijc,bj->abc", height, _unit(image), width))
 
@@ -148,14 +149,14 @@ def brightness(image: Any, severity: int, seed: Any = None) -> Any:
         The corrupted image, a tensor `(H, W, C)`, uint8.
 
     Raises:
-        Mistake: If `severity` is not an integer from 1 to 5.
+        Mistake: If `severity` is not an integer from 1 to 5, or `image` is not as above.
 
     Example:
 
     >>> kr.corruptions.brightness(np.full((1, 1, 3), 100, "uint8"), 2)[0, 0].numpy()
     array([125, 125, 125], dtype=uint8)
     """
-    more = _figure((0.05, 0.1, 0.15, 0.2, 0.3), severity)
+    more = _figure((0.05, 0.1, 0.15, 0.2, 0.3), severity, image)
     x = _unit(image)
     value = tf.reduce_max(x, axis=-1, keepdims=True)
     brighter = tf.minimum(value + more, 1.0)
@@ -175,7 +176,7 @@ def contrast(image: Any, severity: int, seed: Any = None) -> Any:
         The corrupted image, a tensor `(H, W, C)`, uint8.
 
     Raises:
-        Mistake: If `severity` is not an integer from 1 to 5.
+        Mistake: If `severity` is not an integer from 1 to 5, or `image` is not as above.
 
     Example:
 
@@ -183,7 +184,7 @@ def contrast(image: Any, severity: int, seed: Any = None) -> Any:
     >>> kr.corruptions.contrast(stripes, 2)[0, :, 0].numpy()
     array([ 50, 150], dtype=uint8)
     """
-    share = _figure((0.75, 0.5, 0.4, 0.3, 0.15), severity)
+    share = _figure((0.75, 0.5, 0.4, 0.3, 0.15), severity, image)
     x = _unit(image)
     mean = tf.reduce_mean(x, axis=(0, 1), keepdims=True)
     return _pixels((x - mean) * share + mean)
@@ -201,7 +202,7 @@ def pixelate(image: Any, severity: int, seed: Any = None) -> Any:
         The corrupted image, a tensor `(H, W, C)`, uint8.
 
     Raises:
-        Mistake: If `severity` is not an integer from 1 to 5.
+        Mistake: If `severity` is not an integer from 1 to 5, or `image` is not as above.
 
     Example:
 
@@ -209,7 +210,7 @@ def pixelate(image: Any, severity: int, seed: Any = None) -> Any:
     >>> np.asarray(kr.corruptions.pixelate(ramp, 5))[0, :8, 0]
     array([ 1,  1,  4,  7,  7, 10, 13, 13], dtype=uint8)
     """
-    share = _figure((0.95, 0.9, 0.85, 0.75, 0.65), severity)
+    share = _figure((0.95, 0.9, 0.85, 0.75, 0.65), severity, image)
     x = tf.cast(image, "float32")
     sides = image.shape[:2]
     smaller = [max(1, int(side * share)) for side in sides]
@@ -232,7 +233,7 @@ def jpeg_compression(image: Any, severity: int, seed: Any = None) -> Any:
         The corrupted image, a tensor `(H, W, C)`, uint8.
 
     Raises:
-        Mistake: If `severity` is not an integer from 1 to 5.
+        Mistake: If `severity` is not an integer from 1 to 5, or `image` is not as above.
 
     Example:
 
@@ -240,14 +241,21 @@ def jpeg_compression(image: Any, severity: int, seed: Any = None) -> Any:
     >>> np.unique(kr.corruptions.jpeg_compression(grey, 1))
     array([128], dtype=uint8)
     """
-    quality = _figure((80, 65, 58, 50, 40), severity)
+    quality = _figure((80, 65, 58, 50, 40), severity, image)
     encoded = tf.io.encode_jpeg(image, quality=quality)
     decoded = tf.io.decode_jpeg(encoded, image.shape[-1], dct_method="INTEGER_ACCURATE")
     return tf.ensure_shape(decoded, image.shape)
 
 
-def _figure(figures, severity):
+def _figure(figures, severity, image):
+    """Returns the figure of a severity, once both arguments are checked."""
     check_integer("severity", severity, 1, 5)
+    image = tf.convert_to_tensor(image)
+    if image.dtype != tf.uint8 or image.shape.rank != 3:
+        raise Mistake(
+            "`image` must be of shape (H, W, C), of uint8 from 0 to 255. "
+            f"Received: an image of shape {tuple(image.shape)}, of {image.dtype.name}."
+        )
     return figures[severity - 1]
 
 

@@ -181,6 +181,19 @@ def test_severities(name, severity, assert_refused):
     assert_refused(call, "`severity` must be an integer from 1 to 5. Received: severity=")
 
 
+@pytest.mark.parametrize(
+    "image, received",
+    [
+        (np.zeros((4, 4, 3), "float32"), r"shape \(4, 4, 3\), of float32"),
+        (np.zeros((2, 4, 4, 3), "uint8"), r"shape \(2, 4, 4, 3\), of uint8"),
+    ],
+)
+@pytest.mark.parametrize("name", kr.corruptions.__all__)
+def test_images_to_corrupt(name, image, received, assert_refused):
+    call = partial(getattr(kr.corruptions, name), image, 1, (0, 1))
+    assert_refused(call, f"`image` must be of shape .* Received: an image of {received}")
+
+
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="FoRDE needs TensorFlow")
 def test_forde_with_sample_weights(assert_refused):
     model = kr.ensemble.FoRDE([network(), network()])
