@@ -2,8 +2,8 @@
 
 `gclu` is an activation, `layers` has the RC Layer, `models` has builders of whole networks,
 `convert` sets their weights from PyTorch's, `calibrate` changes models that are built, and
-`losses` has what a recipe can minimize. These need Keras alone, on TensorFlow or
-JAX.
+`losses` has what a recipe can minimize. These need Keras alone, on TensorFlow
+or JAX.
 
 `data`, `augment`, `callbacks`, `Recipe` and `train` make a trained model, `evaluate` measures one,
 on pictures with `corruptions` too, `export` writes it in other formats, and `ensemble` makes one of

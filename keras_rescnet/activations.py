@@ -7,12 +7,12 @@ import keras
 from keras import ops
 
 from keras_rescnet.gaussian import (
+    argument,
     cast,
     exp_tail,
     fused,
     normal_density,
     normal_tail,
-    tensor,
     widened,
 )
 from keras_rescnet.mistake import Mistake
@@ -63,14 +63,8 @@ def gclu(x, approximate=None):
     array([-0.15865526,  0.        ,  1.1586553 ], dtype=float32)
     """
     check_approximate(approximate)
+    x = argument(x, "GCLU")
     symbolic = isinstance(x, keras.KerasTensor)
-    x = x if symbolic else tensor(x)
-    dtype = keras.backend.standardize_dtype(x.dtype)
-    if "float" not in dtype:
-        raise Mistake(
-            "GCLU takes tensors of a floating dtype. "
-            f"Received: dtype={dtype}. Cast them: keras.ops.cast(x, 'float32')."
-        )
     return GCLUOperation(approximate)(x) if symbolic else _FUNCTIONS[approximate](x)
 
 

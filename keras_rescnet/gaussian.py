@@ -7,6 +7,8 @@ from contextvars import ContextVar
 import keras
 from keras import ops
 
+from keras_rescnet.mistake import Mistake
+
 
 def fused(function, *, in_graph=None, forward=False):
     """Makes one loop over memory of several elementwise operations, where the backend does not.
@@ -124,6 +126,22 @@ _MILLS = (
 def tensor(x):
     """Returns `x` as a tensor, a variable too: on TensorFlow written gradients take none."""
     return ops.copy(x) if hasattr(x, "assign") else ops.convert_to_tensor(x)
+
+
+def argument(x, name):
+    """Returns what an activation is given as a tensor, or a symbolic one as it is.
+
+    Raises:
+        Mistake: In the name of the activation, if it is not of a floating dtype.
+    """
+    x = x if isinstance(x, keras.KerasTensor) else tensor(x)
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    if not keras.backend.is_float_dtype(dtype):
+        raise Mistake(
+            f"{name} takes tensors of a floating dtype. "
+            f"Received: dtype={dtype}. Cast them: keras.ops.cast(x, 'float32')."
+        )
+    return x
 
 
 def widened(x):

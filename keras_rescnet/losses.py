@@ -54,9 +54,8 @@ def categorical_crossentropy(labels, logits, *, label_smoothing=0.0, class_weigh
         `(N,)`.
 
     Raises:
-        Mistake: If labels and logits differ in rank or in their number of classes,
-            `label_smoothing` is not at least 0 and below 1, or `class_weights` are not one number
-            per class.
+        Mistake: If labels and logits differ in shape, `label_smoothing` is not at least 0 and below
+            1, or `class_weights` are not one number per class.
 
     Example:
 
@@ -96,8 +95,8 @@ def binary_crossentropy(labels, logits, *, label_smoothing=0.0, class_weights=No
         `(N,)`.
 
     Raises:
-        Mistake: If labels and logits differ in rank or in their number of tags, `label_smoothing`
-            is not at least 0 and below 1, or `class_weights` are not one number per tag.
+        Mistake: If labels and logits differ in shape, `label_smoothing` is not at least 0 and below
+            1, or `class_weights` are not one number per tag.
 
     Example:
 
@@ -137,8 +136,8 @@ def categorical_focal_crossentropy(labels, logits, *, gamma=2.0, class_weights=N
         `(N,)`.
 
     Raises:
-        Mistake: If labels and logits differ in rank or in their number of classes, `gamma` is not a
-            number of at least 0, or `class_weights` are not one number per class.
+        Mistake: If labels and logits differ in shape, `gamma` is not a number of at least 0, or
+            `class_weights` are not one number per class.
 
     Example:
 
@@ -178,8 +177,8 @@ def binary_focal_crossentropy(labels, logits, *, gamma=2.0, class_weights=None):
         `(N,)`.
 
     Raises:
-        Mistake: If labels and logits differ in rank or in their number of tags, `gamma` is not a
-            number of at least 0, or `class_weights` are not one number per tag.
+        Mistake: If labels and logits differ in shape, `gamma` is not a number of at least 0, or
+            `class_weights` are not one number per tag.
 
     Example:
 

@@ -7,15 +7,14 @@ import keras
 from keras import ops
 
 from keras_rescnet.gaussian import (
+    argument,
     cast,
     exp_tail,
     fused,
     normal_density,
     normal_tail,
-    tensor,
     widened,
 )
-from keras_rescnet.mistake import Mistake
 
 
 @keras.saving.register_keras_serializable(package="keras_rescnet")
@@ -167,15 +166,8 @@ class SelfGated(keras.Operation):
 
 
 def _applied(public, function, x):
-    symbolic = isinstance(x, keras.KerasTensor)
-    x = x if symbolic else tensor(x)
-    dtype = keras.backend.standardize_dtype(x.dtype)
-    if "float" not in dtype:
-        raise Mistake(
-            f"{public.__name__} takes tensors of a floating dtype. "
-            f"Received: dtype={dtype}. Cast them: keras.ops.cast(x, 'float32')."
-        )
-    return SelfGated(public)(x) if symbolic else function(x)
+    x = argument(x, public.__name__)
+    return SelfGated(public)(x) if isinstance(x, keras.KerasTensor) else function(x)
 
 
 # Beyond it every gate is 0 or 1 in float64; clipping there keeps infinities out of 0 * inf.

@@ -15,9 +15,9 @@ class EarlyStopping(Callback):
     the number was not measured do not count. The weights are those of the last epoch; the
     checkpoint of the best epoch is kept beside it.
 
-    A number that ends a run no longer tests it: with `test_loss` or `test_accuracy`, the test
-    set has chosen the epoch. Let the recipe's `test_split` be a part of the
-    training set, as `kr.data.image_folder` can take one, and evaluate on the test set at the end.
+    A number that ends a run no longer tests it: with `test_loss` or `test_accuracy`, the test set
+    has chosen the epoch. Let the recipe's `test_split` be a part of the training set, as
+    `kr.data.image_folder` can take one, and evaluate on the test set at the end.
 
     Reference:
         `keras.callbacks.EarlyStopping`, whose epochs these are.

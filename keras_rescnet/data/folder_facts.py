@@ -19,7 +19,7 @@ from keras_rescnet.data.folder_listing import show
 from keras_rescnet.files import write
 from keras_rescnet.mistake import Mistake
 
-LARGE = 2**24  # pixels above which pictures are decoded one at a time, for the memory they take
+LARGE = 2**24  # pixels: pictures of as many or more are decoded one at a time, for the memory
 CHUNK = 2**14  # pixels that are counted at a time, as integers of 64 bits
 LEVELS = np.arange(256)
 # Divisions into train and test to keep facts of, such as those of a cross-validation

@@ -52,7 +52,7 @@ def train(
 
     Raises:
         Mistake: If something in the recipe or the call cannot be used.
-        KeyboardInterrupt, SystemExit, FloatingPointError, ConnectionError: as `kr.train` does.
+        KeyboardInterrupt, SystemExit, FloatingPointError, ConnectionError: As `kr.train` does.
 
     Example:
 

@@ -13,6 +13,7 @@ from keras_rescnet import data, export
 from keras_rescnet.analysis.evaluation import check_fits, predictions
 from keras_rescnet.analysis.model_file import scaled
 from keras_rescnet.analysis.runs import load_run
+from keras_rescnet.console import say
 from keras_rescnet.mistake import Mistake, shorten
 from keras_rescnet.training import finished
 
@@ -177,10 +178,9 @@ def _keep(run, temperature):
             crop_fraction=run.crop_fraction,
         )
     finished.note_checksums(run.workdir, temperature=temperature)
-    for name, form in (("model.onnx", "onnx"), ("model.tflite", "litert")):
+    for form, name in export.FILE_NAMES.items():
         if (run.workdir / name).is_file():
-            print(
+            say(
                 f"{run.workdir / name} does not have the temperature: keras-rescnet export "
-                f"--workdir {shlex.quote(str(run.workdir))} --format {form} writes it again.",
-                flush=True,
+                f"--workdir {shlex.quote(str(run.workdir))} --format {form} writes it again."
             )

@@ -13,6 +13,8 @@ __all__ = [
     "saved_model",
 ]
 
+# In the folder of a run
+FILE_NAMES = {"onnx": "model.onnx", "litert": "model.tflite"}
 _MODULE_OF = {"litert": "portable", "onnx": "portable", "saved_model": "serving"}
 
 

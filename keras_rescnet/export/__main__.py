@@ -43,7 +43,7 @@ def main(arguments):
         run = load_run(workdir.value)
         with quiet_imports():
             from keras_rescnet import data, recipe  # noqa: F401  a run's recipe needs them
-            from keras_rescnet.export import litert, onnx, portable, saved_model
+            from keras_rescnet.export import FILE_NAMES, litert, onnx, portable, saved_model
             from keras_rescnet.export.comparison import pictures_of
             from keras_rescnet.training import finished
 
@@ -64,10 +64,11 @@ def main(arguments):
             return
         if chosen.value == "onnx":
             portable.check_onnx()
-            write, path = onnx, run.workdir / "model.onnx"
+            write = onnx
         else:
             portable.check_litert()
-            write, path = litert, run.workdir / "model.tflite"
+            write = litert
+        path = run.workdir / FILE_NAMES[chosen.value]
         pictures = pictures_of(run, data_dir.value)
         with quiet():  # LiteRT names its delegate, tf2onnx warns of numpy's future
             difference = write(

@@ -29,7 +29,8 @@ class PatchMerging(keras.layers.Layer):
     Input shape: `(N, H, W, C)` with even `H` and `W`. Output shape: `(N, H / 2, W / 2, 2 C)`.
 
     Raises:
-        Mistake: If inputs are not `(N, H, W, C)` with a known C, or H or W is odd.
+        Mistake: If inputs are not `(N, H, W, C)` with a known C, H or W is odd, or Keras is set to
+            channels first.
 
     Example:
 

@@ -36,8 +36,8 @@ class PooledDense(keras.layers.Layer):
 
     Raises:
         Mistake: If `units` or `pool_size` is not a positive integer, `dropout` is not at least 0
-            and below 1, an initializer is not known to Keras, or inputs are not `(N, H, W, C)` with
-            known H, W and C.
+            and below 1, an initializer is not known to Keras, inputs are not `(N, H, W, C)` with
+            known H, W and C, or Keras is set to channels first.
 
     Example:
 

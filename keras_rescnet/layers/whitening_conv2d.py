@@ -27,8 +27,8 @@ class WhiteningConv2D(keras.layers.Layer):
     so that the outputs are uncorrelated and of equal size, and an activation that is small for
     negative numbers loses nothing. The bias is trained.
 
-    Until `adapt` is called, kernel and bias are random, PyTorch's default. A recipe calls
-    it by its field `adapt`.
+    Until `adapt` is called, kernel and bias are random, PyTorch's default. A recipe calls it by its
+    field `adapt`.
 
     Reference:
         Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", 2024; `init_whiten` in

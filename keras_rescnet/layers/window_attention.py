@@ -38,8 +38,9 @@ class WindowAttention(SelfAttention):
 
     Raises:
         Mistake: If `window_size` is not a positive integer, `shift` is not an integer from 0 to
-            `window_size - 1`, `heads` is not a positive integer that divides C, or maps are not
-            `(N, H, W, C)` with known H, W and C of which `window_size` divides H and W.
+            `window_size - 1`, `heads` is not a positive integer that divides C, maps are not
+            `(N, H, W, C)` with known H, W and C of which `window_size` divides H and W, or Keras is
+            set to channels first.
 
     Example:
 

@@ -48,7 +48,7 @@ class Muon(SGD):
         **kwargs: What every Keras optimizer takes, such as `global_clipnorm` and `use_ema`.
 
     Raises:
-        Mistake: If a momentum is not at least 0 and below 1, `weight_decay` is negative, or
+        Mistake: If a momentum is not at least 0 and below 1, `weight_decay` is negative,
             `steps` is not a positive integer, or `nesterov` is not `True`.
 
     Example:

@@ -206,7 +206,7 @@ class ExactResume(keras.callbacks.Callback):
             say(f"{self.path} holds a finished fit: nothing is trained again.")
         else:
             say(
-                f"Goes on after step {state.batch} of {len(self.batches)} of epoch "
+                f"Continues after step {state.batch} of {len(self.batches)} of epoch "
                 f"{state.epoch + 1} of {epochs}."
             )
 

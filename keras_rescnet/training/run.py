@@ -184,7 +184,7 @@ class Run:
             self.engine.assign(match(arrays, self.engine.variables(), self.state.step))
             if self.state.history:
                 self.folder.write_log(self.state.history)
-            self._say(f"Goes on after step {self.state.step} of {self.total_steps}.")
+            self._say(f"Continues after step {self.state.step} of {self.total_steps}.")
         self.state.rollbacks += rollbacks
         self._feed()
         step, chief = self.state.step, self.engine.chief

@@ -114,7 +114,7 @@ class WorkDir:
         for name in sorted(FREE_FIELDS):
             now = self._recipe.get(name)
             if before.get(name) != now:
-                say(f"Goes on with {name}={now!r}; it was {before.get(name)!r}.")
+                say(f"Continues with {name}={now!r}; it was {before.get(name)!r}.")
         starts = self._run.get("starts", [])
         if starts and self._has_checkpoint():
             different = changes(starts[-1]["environment"], facts)

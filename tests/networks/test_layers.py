@@ -405,12 +405,14 @@ TAKES_WHOLE_NUMBERS = {
 
 
 @pytest.mark.parametrize("make, x", TAKES_WHOLE_NUMBERS.values(), ids=TAKES_WHOLE_NUMBERS.keys())
-def test_whole_numbers_are_taken_as_floats(make, x):
-    layer = make()
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_whole_numbers_are_taken_as_floats(make, x, policy):
+    layer = make(dtype=policy)
     whole = [np.round(3 * x).astype("int32") for x in inputs_of(x)]
     expected = layer(*(x.astype("float32") for x in whole))
     y = layer(*whole)
-    assert keras.backend.standardize_dtype(y.dtype) == "float32"
+    assert keras.backend.standardize_dtype(y.dtype) == dtype_of(layer)
+    y, expected = (keras.ops.cast(values, "float32") for values in (y, expected))
     np.testing.assert_allclose(y, expected, rtol=1e-6, atol=1e-6)
 
 

@@ -170,11 +170,11 @@ def test_a_fit_that_is_stopped_again_and_again_ends_as_that_of_keras(undisturbed
     assert_same(started(tmp_path), undisturbed)  # of a finished one
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
-        "Goes on after step 0 of 5 of epoch 1 of 6.",
-        "Goes on after step 2 of 5 of epoch 1 of 6.",
-        "Goes on after step 4 of 5 of epoch 1 of 6.",
-        "Goes on after step 0 of 5 of epoch 2 of 6.",
-        "Goes on after step 4 of 5 of epoch 3 of 6.",
+        "Continues after step 0 of 5 of epoch 1 of 6.",
+        "Continues after step 2 of 5 of epoch 1 of 6.",
+        "Continues after step 4 of 5 of epoch 1 of 6.",
+        "Continues after step 0 of 5 of epoch 2 of 6.",
+        "Continues after step 4 of 5 of epoch 3 of 6.",
         f"{tmp_path / 'resume'} holds a finished fit: nothing is trained again.",
         f"{tmp_path / 'resume'} holds a finished fit: nothing is trained again.",
     ]

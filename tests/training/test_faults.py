@@ -93,7 +93,7 @@ def test_a_signal_saves_and_says_how_to_go_on(number, code, undisturbed, tmp_pat
     assert process.returncode == code, error
     assert "The same command continues from there." in output and "Traceback" not in error
     output, _ = launch(tmp_path / "run", "--set=steps_per_execution=1").communicate()
-    assert "Goes on after step" in output
+    assert "Continues after step" in output
     assert contents(tmp_path / "run") == contents(undisturbed)
 
 
@@ -140,7 +140,7 @@ def test_a_run_whose_last_files_are_damaged_goes_on_to_the_last_bit(
     keras_rescnet.train(of_12_epochs(), run)
     output = capsys.readouterr().out
     assert "run.json must be as the run wrote it, but is damaged." in output
-    assert "Goes on after step 10 of 60" in output
+    assert "Continues after step 10 of 60" in output
     assert not list((run / "checkpoints").glob(".*tmp*"))
     assert_same_bytes(run, undisturbed)
 
@@ -161,7 +161,7 @@ def test_a_finished_run_whose_model_is_damaged_is_finished_again(finished_run, t
     (run / "model.keras").write_bytes((run / "model.keras").read_bytes()[:-1000])
     shutil.rmtree(run / "saved_model" / "variables")
     keras_rescnet.train(recipe, run)
-    assert "Goes on after step 10 of 10." in capsys.readouterr().out
+    assert "Continues after step 10 of 10." in capsys.readouterr().out
     assert_same_bytes(run, finished_run)
     assert (run / "saved_model" / "variables" / "variables.index").exists()
     assert (run / "model.keras.damaged").exists() and (run / "saved_model.damaged").exists()
@@ -212,7 +212,7 @@ def test_a_run_goes_on_while_the_disk_is_full_and_is_finished_when_there_is_room
     (disk / "filler").unlink()
     keras_rescnet.train(recipe, disk / "run")
     # which is the last checkpoint: one may have been written while the disk was being filled
-    assert re.search(r"Goes on after step \d+ of 30\.", capsys.readouterr().out)
+    assert re.search(r"Continues after step \d+ of 30\.", capsys.readouterr().out)
     always = dataclasses.replace(recipe, decay=constant)
     keras_rescnet.train(always, tmp_path / "undisturbed")
     assert_same_bytes(disk / "run", tmp_path / "undisturbed")
@@ -236,7 +236,7 @@ def test_a_loss_that_explodes_leaves_the_last_good_checkpoint(tmp_path, capsys):
     assert state.step == 10
     assert all(np.all(np.isfinite(array)) for array in arrays.values())
     with WorkDir(tmp_path, dataclasses.replace(recipe, nan_policy="rollback")):  # continues
-        assert "Goes on with nan_policy='rollback'; it was 'stop'." in capsys.readouterr().out
+        assert "Continues with nan_policy='rollback'; it was 'stop'." in capsys.readouterr().out
 
 
 class ExplodeOnce:

@@ -20,6 +20,13 @@ ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 MODELS = (
     partial(noise.model, dropout=0.3),
     partial(models.Airbench94, widths=(4, 8), activation=kr.gclu),
+    partial(
+        models.ResNet,
+        (1,),
+        widths=(16,),
+        small_images=True,
+        calibration=partial(kr.layers.RCLayer, reduction=4, gated=True),
+    ),
     partial(models.ViT, patch_size=8, width=16, depth=2, heads=2),
     partial(models.CaiT, patch_size=8, width=16, depth=2, heads=2),
 )

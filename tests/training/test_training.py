@@ -1,4 +1,4 @@
-"""`train`: every recipe runs, a run continues exactly, and what a user can do wrong is said."""
+"""`train`: every recipe runs, a run continues exactly, and a user's mistakes get a line."""
 
 import contextlib
 import csv

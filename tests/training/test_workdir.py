@@ -165,7 +165,7 @@ def test_fields_that_decide_no_number_may_change(changes, recipe, workdir, capsy
         pass
     ((name, value),) = changes.items()
     before = getattr(recipe, name)
-    assert f"Goes on with {name}={value!r}; it was {before!r}." in capsys.readouterr().out
+    assert f"Continues with {name}={value!r}; it was {before!r}." in capsys.readouterr().out
     assert run_of(workdir)["recipe"][name] == value
 
 

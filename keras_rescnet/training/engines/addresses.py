@@ -46,7 +46,7 @@ def meet(addresses, index, timeout):
         timeout: Seconds to wait.
 
     Raises:
-        ProcessLost: if one cannot be reached in that time.
+        ProcessLost: If one cannot be reached in that time.
         Mistake: If the port of this process is in use.
     """
     missing = [address for place, address in enumerate(addresses) if place != index]
