@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_rescnet.augment.arguments import check_integer
+from keras_rescnet.arguments import check_integer
 from keras_rescnet.mistake import Mistake
 
 __all__ = [

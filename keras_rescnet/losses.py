@@ -8,7 +8,6 @@ classes once they are mixed. Those below are a recipe's `loss` as they are, or w
 import functools
 import hashlib
 import inspect
-import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_rescnet.arguments import check_number, check_positive, check_share
 from keras_rescnet.mistake import Mistake, shorten
 
 __all__ = [
@@ -66,7 +66,7 @@ def categorical_crossentropy(labels, logits, *, label_smoothing=0.0, class_weigh
     array([0.0486, 6.0972], dtype=float32)
     """
     check_labels(labels, logits)
-    _check_smoothing(label_smoothing)
+    check_share("label_smoothing", label_smoothing)
     if class_weights is None:
         return keras.losses.categorical_crossentropy(
             labels, logits, from_logits=True, label_smoothing=label_smoothing
@@ -253,15 +253,8 @@ class Distillation:
                 "`teacher` must be a .keras file, or a function that makes a model. "
                 f"Received: teacher={shorten(teacher)}."
             )
-        if not _is_number(temperature) or not 0 < temperature < math.inf:
-            raise Mistake(
-                "`temperature` must be a positive number. "
-                f"Received: temperature={shorten(temperature)}."
-            )
-        if not _is_number(alpha) or not 0 <= alpha <= 1:
-            raise Mistake(
-                f"`alpha` must be a number from 0 to 1. Received: alpha={shorten(alpha)}."
-            )
+        check_positive("temperature", temperature)
+        check_number("alpha", alpha, 0, 1)
         self.teacher = teacher
         self.temperature = temperature
         self.alpha = alpha
@@ -331,27 +324,14 @@ def _from_logits(loss):
 
 
 def _smoothed(labels, share, count):
-    _check_smoothing(share)
+    check_share("label_smoothing", share)
     return labels * (1.0 - share) + share / count if share else labels
-
-
-def _check_smoothing(share):
-    if not _is_number(share) or not 0 <= share < 1:
-        raise Mistake(
-            "`label_smoothing` must be at least 0 and below 1. "
-            f"Received: label_smoothing={shorten(share)}."
-        )
 
 
 def _modulation(wrong, gamma):
     """Returns `wrong ** gamma`, with a gradient that is finite where `wrong` is 0."""
-    if not _is_number(gamma) or not gamma >= 0:
-        raise Mistake(f"`gamma` must be at least 0. Received: gamma={shorten(gamma)}.")
+    check_number("gamma", gamma, 0)
     return ops.power(ops.maximum(wrong, 1e-12), gamma)
-
-
-def _is_number(value):
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _row(weights, logits):

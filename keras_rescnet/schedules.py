@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING
 
-from keras_rescnet.mistake import Mistake
+from keras_rescnet.arguments import check_number, check_positive
 
 if TYPE_CHECKING:
     from keras_rescnet.recipe import Recipe
@@ -37,7 +37,7 @@ def cosine_decay(epoch: float, epochs: float) -> float:
     >>> [round(kr.schedules.cosine_decay(epoch, 4), 3) for epoch in range(4)]
     [1.0, 0.854, 0.5, 0.146]
     """
-    _check_positive("epochs", epochs)
+    check_positive("epochs", epochs)
     return (1.0 + math.cos(math.pi * epoch / epochs)) / 2.0
 
 
@@ -61,7 +61,7 @@ def linear_decay(epoch: float, epochs: float) -> float:
     >>> [kr.schedules.linear_decay(epoch, 4) for epoch in (0, 0.5, 3)]
     [1.0, 0.875, 0.25]
     """
-    _check_positive("epochs", epochs)
+    check_positive("epochs", epochs)
     return 1.0 - epoch / epochs
 
 
@@ -80,14 +80,15 @@ def step_decay(epoch: float, epochs: float, *, every: int, factor: float = 0.1) 
         A float, 1 in the first `every` epochs.
 
     Raises:
-        Mistake: If `every` is not positive.
+        Mistake: If `every` is not a positive number, or `factor` is not a number of at least 0.
 
     Example:
 
     >>> [kr.schedules.step_decay(epoch, 90, every=30, factor=0.5) for epoch in (29, 30, 60)]
     [1.0, 0.5, 0.25]
     """
-    _check_positive("every", every)
+    check_positive("every", every)
+    check_number("factor", factor, 0)
     return factor ** (epoch // every)
 
 
@@ -160,8 +161,3 @@ def learning_rate_at_step(step: int, steps_per_epoch: int, recipe: "Recipe") -> 
     if recipe.schedule_per_step:
         return learning_rate_at(step / steps_per_epoch, recipe)
     return learning_rate_at(step // steps_per_epoch, recipe)
-
-
-def _check_positive(name, value):
-    if not isinstance(value, int | float) or not value > 0:
-        raise Mistake(f"`{name}` must be positive. Received: {name}={value!r}.")

@@ -2,11 +2,11 @@
 
 import collections
 import json
-import math
 import pathlib
 import statistics
 from typing import Any
 
+from keras_rescnet.arguments import is_integer, is_number
 from keras_rescnet.files import checksum, write
 from keras_rescnet.mistake import Mistake, shorten
 
@@ -155,12 +155,11 @@ def metric_of(records) -> str:
 
 
 def _is_count(value):
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return is_integer(value) and value >= 1
 
 
 def _is_positive(value):
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value) and value >= 0
+    return is_number(value) and value >= 0
 
 
 def _are_results(value):
@@ -171,8 +170,7 @@ def _are_results(value):
 
 
 def _is_accuracy(value):
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value) and 0 <= value <= 1
+    return is_number(value) and 0 <= value <= 1
 
 
 def _are_texts(value):

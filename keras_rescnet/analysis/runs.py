@@ -6,11 +6,11 @@ import copy
 import dataclasses
 import functools
 import json
-import math
 import pathlib
 from typing import TYPE_CHECKING
 
 from keras_rescnet.analysis.model_file import NotRegistered, load_model, scaled
+from keras_rescnet.arguments import is_number
 from keras_rescnet.files import is_file
 from keras_rescnet.mistake import Mistake, shorten
 
@@ -322,7 +322,4 @@ def _is_as_written(facts):
 
 
 def _are_numbers(values):
-    return isinstance(values, list) and all(
-        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        for value in values
-    )
+    return isinstance(values, list) and all(map(is_number, values))

@@ -1,6 +1,6 @@
 """Boxes of random area and shape, as torchvision draws them."""
 
-from keras_rescnet.augment.arguments import check_pair
+from keras_rescnet.arguments import check_pair
 
 ATTEMPTS = 10  # draws of a box that must fit into the image, as torchvision makes them
 

@@ -2,7 +2,8 @@
 
 import tensorflow as tf
 
-from keras_rescnet.augment.mix_up import beta, check_alpha, labels_to_mix
+from keras_rescnet.arguments import check_positive
+from keras_rescnet.augment.mix_up import beta, labels_to_mix
 from keras_rescnet.augment.rows import images_and_rows
 
 
@@ -40,7 +41,7 @@ class CutMix:
     reach = 1
 
     def __init__(self, alpha: float = 1.0):
-        check_alpha(alpha)
+        check_positive("alpha", alpha)
         self.alpha = alpha
 
     def __call__(self, batch, rows):

@@ -2,9 +2,9 @@
 
 import tensorflow as tf
 
-from keras_rescnet.augment.arguments import is_number
+from keras_rescnet.arguments import check_positive
 from keras_rescnet.augment.rows import images_and_rows
-from keras_rescnet.mistake import Mistake, shorten
+from keras_rescnet.mistake import Mistake
 
 
 class MixUp:
@@ -38,7 +38,7 @@ class MixUp:
     reach = 1
 
     def __init__(self, alpha: float = 1.0):
-        check_alpha(alpha)
+        check_positive("alpha", alpha)
         self.alpha = alpha
 
     def __call__(self, batch, rows):
@@ -85,12 +85,6 @@ def labels_to_mix(batch, name):
         if not (-1e-3 <= least and most <= 1.001):
             raise Mistake(f"{needs} Received: labels from {least:g} to {most:g}.")
     return labels
-
-
-def check_alpha(alpha):
-    """Raises `Mistake` if `alpha` cannot be the parameter of a Beta distribution."""
-    if not is_number(alpha) or alpha <= 0:
-        raise Mistake(f"`alpha` must be a positive number. Received: alpha={shorten(alpha)}.")
 
 
 def beta(alpha, seed):

@@ -3,9 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
+from keras_rescnet.arguments import check_integer
 from keras_rescnet.augment import pillow
 from keras_rescnet.augment.apply import apply_chosen, check_colour
-from keras_rescnet.augment.arguments import check_integer
 from keras_rescnet.augment.rows import images_and_rows
 from keras_rescnet.augment.value_range import PIXELS, check_value_range, from_uint8, to_uint8
 

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from keras_rescnet.augment.arguments import check_integer
+from keras_rescnet.arguments import check_integer
 from keras_rescnet.augment.rows import images_and_rows
 from keras_rescnet.mistake import Mistake, shorten
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from keras_rescnet.augment.arguments import check_number, is_number
+from keras_rescnet.arguments import check_number, is_number
 from keras_rescnet.augment.boxes import ATTEMPTS, check_box
 from keras_rescnet.augment.rows import images_and_rows
 from keras_rescnet.augment.value_range import PIXELS, check_pixels, check_value_range

@@ -4,7 +4,7 @@ import math
 
 import tensorflow as tf
 
-from keras_rescnet.augment.arguments import check_integer
+from keras_rescnet.arguments import check_integer
 from keras_rescnet.augment.boxes import ATTEMPTS, check_box
 from keras_rescnet.augment.cores import map_images
 from keras_rescnet.augment.rows import images_and_rows

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from keras_rescnet.augment.arguments import is_number
+from keras_rescnet.arguments import is_number
 from keras_rescnet.mistake import Mistake, shorten
 
 PIXELS = (0, 255)

@@ -1,8 +1,6 @@
 """Ends a run that no longer improves."""
 
-import math
-import numbers
-
+from keras_rescnet.arguments import check_integer, check_number
 from keras_rescnet.callbacks.callback import Callback
 from keras_rescnet.callbacks.run_facts import RunFacts
 from keras_rescnet.mistake import Mistake, shorten
@@ -47,20 +45,11 @@ class EarlyStopping(Callback):
                 "`monitor` must be the name of a column of the log, such as 'test_loss'. "
                 f"Received: monitor={shorten(monitor)}."
             )
-        number = isinstance(min_delta, numbers.Real) and not isinstance(min_delta, bool)
-        if not number or not 0.0 <= min_delta < math.inf:
-            raise Mistake(
-                "`min_delta` must be a number, at least 0. "
-                f"Received: min_delta={shorten(min_delta)}."
-            )
-        if isinstance(patience, bool) or not isinstance(patience, int) or patience < 0:
-            raise Mistake(
-                "`patience` must be a number of epochs, at least 0. "
-                f"Received: patience={shorten(patience)}."
-            )
+        check_number("min_delta", min_delta, 0)
+        check_integer("patience", patience, 0)
         self.monitor = monitor
         self.min_delta = float(min_delta)
-        self.patience = patience
+        self.patience = int(patience)
 
     def on_train_begin(self, run: RunFacts) -> None:
         """Looks for the column."""

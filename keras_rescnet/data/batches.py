@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from keras_rescnet.augment.arguments import check_integer, is_integer
+from keras_rescnet.arguments import check_integer, is_integer
 from keras_rescnet.augment.cores import available_cores
 from keras_rescnet.augment.rows import Rows, total_reach
 from keras_rescnet.data.examples import Examples, check_examples

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-from keras_rescnet.augment.arguments import check_integer, is_integer, is_number
+from keras_rescnet.arguments import check_integer, is_integer, is_number
 from keras_rescnet.data.examples import Examples
 from keras_rescnet.data.normalization import scale_and_offset
 from keras_rescnet.mistake import Mistake, shorten

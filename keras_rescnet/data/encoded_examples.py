@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from keras_rescnet.augment.arguments import check_integer
+from keras_rescnet.arguments import check_integer
 from keras_rescnet.augment.cores import map_images
 from keras_rescnet.augment.random_resized_crop import RandomResizedCrop, resize
 from keras_rescnet.data.array_examples import check_tags

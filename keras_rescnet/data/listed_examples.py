@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from keras_rescnet.augment.arguments import check_integer, check_number
+from keras_rescnet.arguments import check_integer, check_number
 from keras_rescnet.console import say
 from keras_rescnet.data.dataset import check_class_names
 from keras_rescnet.data.encoded_examples import EncodedExamples

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from keras_rescnet.arguments import check_integer
 from keras_rescnet.ensemble.members import load_members
-from keras_rescnet.layers.arguments import check_count
 from keras_rescnet.mistake import Mistake, shorten
 
 
@@ -63,7 +63,7 @@ def concatenate(
     34
     """
     if classes is not None:
-        check_count("classes", classes)
+        check_integer("classes", classes, 1)
     models = load_members(members, with_temperature=False)
     expected = tuple(models[0].input_shape[1:])
     if input_shape is not None and tuple(input_shape) != expected:

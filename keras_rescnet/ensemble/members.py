@@ -13,6 +13,7 @@ import keras
 from keras import ops
 
 from keras_rescnet.analysis.runs import load_run
+from keras_rescnet.arguments import check_integer
 from keras_rescnet.mistake import Mistake, shorten
 from keras_rescnet.models.parts import of_tensors
 from keras_rescnet.recipe import Recipe
@@ -60,17 +61,14 @@ def train(
     >>> kr.ensemble.train(recipe, "runs/five", members=0)
     Traceback (most recent call last):
     ...
-    keras_rescnet.mistake.Mistake: `members` must be an integer, at least 1. Received: members=0.
+    keras_rescnet.mistake.Mistake: `members` must be a positive integer. Received: members=0.
     """
     if not isinstance(recipe, Recipe):
         raise Mistake(
             "`recipe` must be a Recipe: load_recipe(file) makes it. "
             f"Received: recipe={shorten(recipe)}."
         )
-    if isinstance(members, bool) or not isinstance(members, int) or members < 1:
-        raise Mistake(
-            f"`members` must be an integer, at least 1. Received: members={shorten(members)}."
-        )
+    check_integer("members", members, 1)
     if not isinstance(workdir, str | os.PathLike) or not str(workdir):
         raise Mistake(
             f"`workdir` must be the path of a folder. Received: workdir={shorten(workdir)}."

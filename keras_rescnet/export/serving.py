@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import keras
 import tensorflow as tf
 
-from keras_rescnet.augment.arguments import is_number
+from keras_rescnet.arguments import is_number
 from keras_rescnet.data.decoding import prepare
 from keras_rescnet.data.normalization import scale_and_offset
 from keras_rescnet.export.checks import checked

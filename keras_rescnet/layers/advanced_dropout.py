@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from keras_rescnet.layers.arguments import check_count, check_positive, check_rank
+from keras_rescnet.arguments import check_integer, check_number, check_positive
+from keras_rescnet.layers.arguments import check_rank
 from keras_rescnet.layers.images import as_floats, statistics_dtype
 
 
@@ -42,8 +43,8 @@ class AdvancedDropout(keras.layers.Layer):
     Input shape: `(N, C)` with a known C. Output shape: the same.
 
     Raises:
-        Mistake: If `reduction` is not a positive integer, `sigma` is not a positive number, or
-            inputs are not `(N, C)` with a known C.
+        Mistake: If `reduction` is not a positive integer, `mu` is not a number, `sigma` is not a
+            positive number, or inputs are not `(N, C)` with a known C.
 
     Example:
 
@@ -63,11 +64,12 @@ class AdvancedDropout(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check_count("reduction", reduction)
+        check_integer("reduction", reduction, 1)
+        check_number("mu", mu)
         check_positive("sigma", sigma)
         self.reduction = int(reduction)
-        self.mu = mu
-        self.sigma = sigma
+        self.mu = float(mu)
+        self.sigma = float(sigma)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 

@@ -1,46 +1,9 @@
 """Checks of what layers and builders of models are given."""
 
-import math
-import numbers
-
 import keras
 
 from keras_rescnet.initializers import without_drawing
 from keras_rescnet.mistake import Mistake, shorten
-
-
-def check_count(name, value):
-    """Raises a `Mistake` unless `value` is a positive integer."""
-    if not _is_count(value):
-        raise Mistake(f"`{name}` must be a positive integer. Received: {name}={shorten(value)}.")
-
-
-def check_counts(name, values):
-    """Raises a `Mistake` unless `values` is a tuple or list of positive integers."""
-    if not isinstance(values, tuple | list) or not values or not all(map(_is_count, values)):
-        raise Mistake(
-            f"`{name}` must be a tuple of positive integers. Received: {name}={shorten(values)}."
-        )
-
-
-def check_rate(name, value):
-    """Raises a `Mistake` unless `value` is a share that dropout can take, below 1."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value < 1.0:
-        raise Mistake(
-            f"`{name}` must be at least 0 and below 1. Received: {name}={shorten(value)}."
-        )
-
-
-def check_positive(name, value):
-    """Raises a `Mistake` unless `value` is a positive number."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0.0:
-        raise Mistake(f"`{name}` must be a positive number. Received: {name}={shorten(value)}.")
-
-
-def check_not_negative(name, value):
-    """Raises a `Mistake` unless `value` is a number, at least 0 and finite."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value < math.inf:
-        raise Mistake(f"`{name}` must be a number, at least 0. Received: {name}={shorten(value)}.")
 
 
 def activation_of(name, value):
@@ -71,15 +34,17 @@ def hidden_activation_of(value, dtype):
     return activation
 
 
-def initializer_of(name, value):
-    """Returns the initializer that `keras.initializers.get` finds for an argument."""
+def initializer_of(name, value, optional=False):
+    """Returns the initializer that `keras.initializers.get` finds for an argument, or `None`."""
     try:
-        return keras.initializers.get(value)
+        if value is not None or optional:
+            return keras.initializers.get(value)
     except (TypeError, ValueError):
-        raise Mistake(
-            f"`{name}` must be an initializer or a name of one that Keras knows. "
-            f"Received: {name}={shorten(value)}."
-        ) from None
+        pass
+    raise Mistake(
+        f"`{name}` must be an initializer or a name of one that Keras knows. "
+        f"Received: {name}={shorten(value)}."
+    )
 
 
 def check_rank(layer, input_shape, rank, expected):
@@ -96,12 +61,3 @@ def check_rank(layer, input_shape, rank, expected):
             f"{type(layer).__name__} expects {expected} with a known C. "
             f"Received: input_shape={tuple(input_shape)}."
         )
-
-
-def is_integer(value):
-    """Returns whether a value is an integer, of Python or of numpy."""
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
-
-
-def _is_count(value):
-    return is_integer(value) and value > 0

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_rescnet.arguments import check_number
 from keras_rescnet.layers.arguments import check_rank
 
 
@@ -16,13 +17,14 @@ class ClassToken(keras.layers.Layer):
         Dosovitskiy et al., "An image is worth 16x16 words", ICLR 2021.
 
     Args:
-        stddev: Standard deviation of the token's first value. Defaults to 0.02.
+        stddev: Standard deviation of the token's first value, at least 0. Defaults to 0.02.
         **kwargs: Base layer arguments, such as `name` and `dtype`.
 
     Input shape: `(N, T, C)`, read for `N` and `C` alone. Output shape: `(N, 1, C)`.
 
     Raises:
-        Mistake: If inputs are not `(N, T, C)` with a known C.
+        Mistake: If `stddev` is not a number of at least 0, or inputs are not `(N, T, C)` with a
+            known C.
 
     Example:
 
@@ -34,7 +36,8 @@ class ClassToken(keras.layers.Layer):
 
     def __init__(self, stddev: float = 0.02, **kwargs):
         super().__init__(**kwargs)
-        self.stddev = stddev
+        check_number("stddev", stddev, 0)
+        self.stddev = float(stddev)
 
     def build(self, input_shape):
         """Makes the token."""

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_rescnet.layers.arguments import check_count
+from keras_rescnet.arguments import check_integer
 from keras_rescnet.layers.calibration_layer import CalibrationLayer
 from keras_rescnet.layers.images import check_branches
 
@@ -51,7 +51,7 @@ class CompetitiveSqueezeExcite(CalibrationLayer):
 
     def __init__(self, reduction: int = 16, **kwargs):
         super().__init__(**kwargs)
-        check_count("reduction", reduction)
+        check_integer("reduction", reduction, 1)
         self.reduction = int(reduction)
 
     def build(self, residual_shape, identity_shape):

@@ -5,8 +5,8 @@ import math
 import keras
 from keras import ops
 
+from keras_rescnet.arguments import check_integer
 from keras_rescnet.initializers import fan_in_uniform
-from keras_rescnet.layers.arguments import check_count
 from keras_rescnet.layers.calibration_layer import CalibrationLayer
 from keras_rescnet.layers.images import check_images, statistics_dtype
 
@@ -49,7 +49,7 @@ class ConvolutionalBlockAttention(CalibrationLayer):
 
     def __init__(self, reduction: int = 16, **kwargs):
         super().__init__(**kwargs)
-        check_count("reduction", reduction)
+        check_integer("reduction", reduction, 1)
         self.reduction = int(reduction)
 
     def build(self, input_shape):

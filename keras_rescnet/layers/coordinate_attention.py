@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_rescnet.layers.arguments import check_count
+from keras_rescnet.arguments import check_integer
 from keras_rescnet.layers.calibration_layer import CalibrationLayer
 from keras_rescnet.layers.images import as_floats, check_images
 
@@ -47,7 +47,7 @@ class CoordinateAttention(CalibrationLayer):
 
     def __init__(self, reduction: int = 32, **kwargs):
         super().__init__(**kwargs)
-        check_count("reduction", reduction)
+        check_integer("reduction", reduction, 1)
         self.reduction = int(reduction)
 
     def build(self, input_shape):

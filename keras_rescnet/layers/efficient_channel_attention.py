@@ -5,8 +5,8 @@ import math
 import keras
 from keras import ops
 
+from keras_rescnet.arguments import check_integer
 from keras_rescnet.initializers import fan_in_uniform
-from keras_rescnet.layers.arguments import check_count
 from keras_rescnet.layers.calibration_layer import CalibrationLayer
 from keras_rescnet.layers.images import check_images
 from keras_rescnet.mistake import Mistake
@@ -50,7 +50,7 @@ class EfficientChannelAttention(CalibrationLayer):
     def __init__(self, kernel_size: int | None = None, **kwargs):
         super().__init__(**kwargs)
         if kernel_size is not None:
-            check_count("kernel_size", kernel_size)
+            check_integer("kernel_size", kernel_size, 1)
             if kernel_size % 2 == 0:
                 raise Mistake(
                     "`kernel_size` must be odd, for the kernel to have a middle. "

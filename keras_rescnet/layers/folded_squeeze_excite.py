@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_rescnet.layers.arguments import check_count
+from keras_rescnet.arguments import check_integer
 from keras_rescnet.layers.inner_imaging import InnerImaging
 from keras_rescnet.mistake import Mistake
 
@@ -56,7 +56,7 @@ class FoldedSqueezeExcite(InnerImaging):
 
     def __init__(self, groups: int = 4, reduction: int = 16, filters: int | None = None, **kwargs):
         super().__init__((3, 3), reduction, filters, **kwargs)
-        check_count("groups", groups)
+        check_integer("groups", groups, 1)
         self.groups = int(groups)
 
     def _picture_size(self, channels):

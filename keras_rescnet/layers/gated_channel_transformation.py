@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_rescnet.layers.arguments import check_positive
+from keras_rescnet.arguments import check_positive
 from keras_rescnet.layers.calibration_layer import CalibrationLayer
 from keras_rescnet.layers.images import check_images, statistics_dtype
 
@@ -47,7 +47,7 @@ class GatedChannelTransformation(CalibrationLayer):
     def __init__(self, epsilon: float = 1e-5, **kwargs):
         super().__init__(**kwargs)
         check_positive("epsilon", epsilon)
-        self.epsilon = epsilon
+        self.epsilon = float(epsilon)
 
     def build(self, input_shape):
         """Makes the three weights of every channel."""

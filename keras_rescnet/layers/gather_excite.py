@@ -5,8 +5,8 @@ import math
 import keras
 from keras import ops
 
+from keras_rescnet.arguments import check_integer
 from keras_rescnet.initializers import fan_in_uniform
-from keras_rescnet.layers.arguments import check_count
 from keras_rescnet.layers.calibration_layer import CalibrationLayer
 from keras_rescnet.layers.images import check_images, statistics_dtype
 from keras_rescnet.mistake import Mistake
@@ -57,7 +57,7 @@ class GatherExcite(CalibrationLayer):
     def __init__(self, extent: int | None = None, weighted: bool = False, **kwargs):
         super().__init__(**kwargs)
         if extent is not None:
-            check_count("extent", extent)
+            check_integer("extent", extent, 1)
             if weighted and (extent == 1 or extent & (extent - 1)):
                 raise Mistake(
                     "`extent` must be a power of 2 and above 1 with weights, which halve the map. "

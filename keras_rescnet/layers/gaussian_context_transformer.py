@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_rescnet.layers.arguments import check_positive
+from keras_rescnet.arguments import check_positive
 from keras_rescnet.layers.calibration_layer import CalibrationLayer
 from keras_rescnet.layers.images import check_images
 
@@ -51,8 +51,8 @@ class GaussianContextTransformer(CalibrationLayer):
         if standard_deviation is not None:
             check_positive("standard_deviation", standard_deviation)
         check_positive("epsilon", epsilon)
-        self.standard_deviation = standard_deviation
-        self.epsilon = epsilon
+        self.standard_deviation = standard_deviation and float(standard_deviation)
+        self.epsilon = float(epsilon)
 
     def build(self, input_shape):
         """Makes `theta`, if the standard deviation is learned."""

@@ -5,8 +5,8 @@ import math
 import keras
 from keras import ops
 
+from keras_rescnet.arguments import check_integer
 from keras_rescnet.initializers import fan_in_uniform
-from keras_rescnet.layers.arguments import check_count
 from keras_rescnet.layers.calibration_layer import CalibrationLayer
 from keras_rescnet.layers.images import check_branches, statistics_dtype
 
@@ -19,9 +19,9 @@ class InnerImaging(CalibrationLayer):
 
     def __init__(self, kernel_size, reduction, filters, **kwargs):
         super().__init__(**kwargs)
-        check_count("reduction", reduction)
+        check_integer("reduction", reduction, 1)
         if filters is not None:
-            check_count("filters", filters)
+            check_integer("filters", filters, 1)
         self.reduction = int(reduction)
         self.filters = filters and int(filters)
         self._kernel_size = kernel_size

@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_rescnet.arguments import check_number
 from keras_rescnet.layers.arguments import check_rank
 
 
@@ -15,13 +16,14 @@ class LayerScale(keras.layers.Layer):
         Touvron et al., "Going deeper with image transformers", ICCV 2021, Eq. 4.
 
     Args:
-        initial_value: What all scales start from. Defaults to 1e-5.
+        initial_value: What all scales start from, at least 0. Defaults to 1e-5.
         **kwargs: Base layer arguments, such as `name` and `dtype`.
 
     Input shape: `(..., C)`. Output shape: the same.
 
     Raises:
-        Mistake: If inputs have no known number of channels.
+        Mistake: If `initial_value` is not a number of at least 0, or inputs have no known number of
+            channels.
 
     Example:
 
@@ -32,7 +34,8 @@ class LayerScale(keras.layers.Layer):
 
     def __init__(self, initial_value: float = 1e-5, **kwargs):
         super().__init__(**kwargs)
-        self.initial_value = initial_value
+        check_number("initial_value", initial_value, 0)
+        self.initial_value = float(initial_value)
         self.supports_masking = True
 
     def build(self, input_shape):

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_rescnet.layers.arguments import check_count, check_counts
+from keras_rescnet.arguments import check_integer, check_integers
 from keras_rescnet.layers.calibration_layer import CalibrationLayer
 from keras_rescnet.layers.images import check_images, statistics_dtype
 
@@ -52,8 +52,8 @@ class MultiScaleRecalibration(CalibrationLayer):
 
     def __init__(self, reduction: int = 16, scales: tuple[int, ...] = (1, 2, 4), **kwargs):
         super().__init__(**kwargs)
-        check_count("reduction", reduction)
-        check_counts("scales", scales)
+        check_integer("reduction", reduction, 1)
+        check_integers("scales", scales)
         self.reduction = int(reduction)
         self.scales = tuple(map(int, scales))
 

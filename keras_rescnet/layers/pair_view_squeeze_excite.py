@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_rescnet.layers.arguments import is_integer
+from keras_rescnet.arguments import is_integer
 from keras_rescnet.layers.inner_imaging import InnerImaging
 from keras_rescnet.mistake import Mistake, shorten
 

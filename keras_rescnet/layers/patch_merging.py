@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_rescnet.arguments import check_positive
 from keras_rescnet.initializers import small_normal
 from keras_rescnet.layers.arguments import check_rank
 from keras_rescnet.layers.dense import Dense
@@ -29,8 +30,8 @@ class PatchMerging(keras.layers.Layer):
     Input shape: `(N, H, W, C)` with even `H` and `W`. Output shape: `(N, H / 2, W / 2, 2 C)`.
 
     Raises:
-        Mistake: If inputs are not `(N, H, W, C)` with a known C, H or W is odd, or Keras is set to
-            channels first.
+        Mistake: If `epsilon` is not a positive number, inputs are not `(N, H, W, C)` with a known
+            C, H or W is odd, or Keras is set to channels first.
 
     Example:
 
@@ -41,7 +42,8 @@ class PatchMerging(keras.layers.Layer):
 
     def __init__(self, epsilon: float = 1e-5, **kwargs):
         super().__init__(**kwargs)
-        self.epsilon = epsilon
+        check_positive("epsilon", epsilon)
+        self.epsilon = float(epsilon)
 
     def build(self, input_shape):
         """Makes the normalization and the dense layer for the channels of `input_shape`."""

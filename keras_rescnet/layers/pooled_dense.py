@@ -4,7 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_rescnet.layers.arguments import check_count, check_rate, initializer_of
+from keras_rescnet.arguments import check_integer, check_share
+from keras_rescnet.layers.arguments import initializer_of
 from keras_rescnet.layers.images import check_channels_last
 from keras_rescnet.mistake import Mistake
 
@@ -59,12 +60,12 @@ class PooledDense(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check_count("units", units)
-        check_count("pool_size", pool_size)
-        check_rate("dropout", dropout)
+        check_integer("units", units, 1)
+        check_integer("pool_size", pool_size, 1)
+        check_share("dropout", dropout)
         self.units = int(units)
         self.pool_size = int(pool_size)
-        self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
+        self.dropout = keras.layers.Dropout(float(dropout), dtype=self.dtype_policy)
         self.kernel_initializer = initializer_of("kernel_initializer", kernel_initializer)
         self.bias_initializer = initializer_of("bias_initializer", bias_initializer)
 

@@ -7,14 +7,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_rescnet.arguments import check_integer, check_positive
 from keras_rescnet.gaussian import cast, exp_tail, fused, normal_density, normal_tail
 from keras_rescnet.initializers import fan_in_uniform
-from keras_rescnet.layers.arguments import (
-    check_count,
-    check_positive,
-    hidden_activation_of,
-    initializer_of,
-)
+from keras_rescnet.layers.arguments import hidden_activation_of, initializer_of
 from keras_rescnet.layers.dense import Dense
 from keras_rescnet.layers.images import as_floats, check_images, statistics_dtype
 from keras_rescnet.mistake import Mistake
@@ -89,7 +85,7 @@ class RCLayer(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         if reduction is not None:
-            check_count("reduction", reduction)
+            check_integer("reduction", reduction, 1)
         check_positive("epsilon", epsilon)
         self.reduction = reduction and int(reduction)
         self.hidden_activation = hidden_activation_of(hidden_activation, statistics_dtype(self))
@@ -98,9 +94,11 @@ class RCLayer(keras.layers.Layer):
                 "`hidden_activation` needs a hidden layer: give a `reduction`. "
                 f"Received: reduction=None, hidden_activation={hidden_activation!r}."
             )
-        self.epsilon = epsilon
-        self.kernel_initializer = initializer_of("kernel_initializer", kernel_initializer)
-        self.bias_initializer = initializer_of("bias_initializer", bias_initializer)
+        self.epsilon = float(epsilon)
+        self.kernel_initializer = initializer_of(
+            "kernel_initializer", kernel_initializer, optional=True
+        )
+        self.bias_initializer = initializer_of("bias_initializer", bias_initializer, optional=True)
         self.gated = gated
 
     def build(self, input_shape):

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_rescnet.layers.arguments import check_not_negative
+from keras_rescnet.arguments import check_number
 from keras_rescnet.layers.images import as_floats, check_images, statistics_dtype
 from keras_rescnet.mistake import Mistake
 
@@ -47,8 +47,8 @@ class RegionMask(keras.layers.Layer):
 
     def __init__(self, regularization: float = 1e-3, **kwargs):
         super().__init__(**kwargs)
-        check_not_negative("regularization", regularization)
-        self.regularization = regularization
+        check_number("regularization", regularization, 0)
+        self.regularization = float(regularization)
 
     def build(self, input_shape):
         """Makes the mask of a map."""

@@ -3,8 +3,9 @@
 import keras
 from keras import ops
 
+from keras_rescnet.arguments import is_integer
 from keras_rescnet.initializers import small_normal
-from keras_rescnet.layers.arguments import check_rank, is_integer
+from keras_rescnet.layers.arguments import check_rank
 from keras_rescnet.layers.dense import Dense
 from keras_rescnet.layers.images import statistics_dtype
 from keras_rescnet.mistake import Mistake

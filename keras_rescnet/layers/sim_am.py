@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
+from keras_rescnet.arguments import check_positive
 from keras_rescnet.gaussian import cast, fused
-from keras_rescnet.layers.arguments import check_positive
 from keras_rescnet.layers.calibration_layer import CalibrationLayer
 from keras_rescnet.layers.images import as_floats, check_images
 
@@ -47,7 +47,7 @@ class SimAM(CalibrationLayer):
     def __init__(self, regularization: float = 1e-4, **kwargs):
         super().__init__(**kwargs)
         check_positive("regularization", regularization)
-        self.regularization = regularization
+        self.regularization = float(regularization)
 
     def build(self, input_shape):
         """Checks `input_shape`."""

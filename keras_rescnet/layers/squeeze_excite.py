@@ -6,8 +6,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_rescnet.arguments import check_integer
 from keras_rescnet.initializers import fan_in_uniform
-from keras_rescnet.layers.arguments import check_count, hidden_activation_of
+from keras_rescnet.layers.arguments import hidden_activation_of
 from keras_rescnet.layers.dense import Dense
 from keras_rescnet.layers.images import as_floats, check_images, statistics_dtype
 
@@ -56,7 +57,7 @@ class SqueezeExcite(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check_count("reduction", reduction)
+        check_integer("reduction", reduction, 1)
         self.reduction = int(reduction)
         self.use_bias = use_bias
         self.hidden_activation = hidden_activation_of(hidden_activation, statistics_dtype(self))

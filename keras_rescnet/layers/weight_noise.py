@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_rescnet.layers.arguments import check_not_negative
+from keras_rescnet.arguments import check_number
 from keras_rescnet.mistake import Mistake, shorten
 
 
@@ -74,8 +74,8 @@ class WeightNoise(keras.layers.Wrapper):
             )
         # Not mixed, or Keras would give `call` the weights in half precision, whatever their layers
         super().__init__(layer, **{**kwargs, "dtype": "float32", "autocast": False})
-        check_not_negative("noise", noise)
-        self.noise = noise
+        check_number("noise", noise, 0)
+        self.noise = float(noise)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 

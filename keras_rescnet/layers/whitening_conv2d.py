@@ -8,8 +8,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_rescnet.arguments import check_integer, check_positive
 from keras_rescnet.initializers import fan_in_uniform
-from keras_rescnet.layers.arguments import check_count, check_positive, check_rank
+from keras_rescnet.layers.arguments import check_rank
 from keras_rescnet.layers.images import as_floats, check_channels_last
 from keras_rescnet.mistake import Mistake, shorten
 
@@ -59,10 +60,10 @@ class WhiteningConv2D(keras.layers.Layer):
     def __init__(self, kernel_size: int = 2, epsilon: float = 5e-4, **kwargs):
         super().__init__(**kwargs)
         check_channels_last("WhiteningConv2D")
-        check_count("kernel_size", kernel_size)
+        check_integer("kernel_size", kernel_size, 1)
         check_positive("epsilon", epsilon)
         self.kernel_size = int(kernel_size)
-        self.epsilon = epsilon
+        self.epsilon = float(epsilon)
 
     def build(self, input_shape):
         """Makes the kernel, which is not trained, and the bias."""

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_rescnet.arguments import check_integer, is_integer
 from keras_rescnet.initializers import small_normal
-from keras_rescnet.layers.arguments import check_count, is_integer
 from keras_rescnet.layers.images import check_channels_last
 from keras_rescnet.layers.self_attention import SelfAttention
 from keras_rescnet.mistake import Mistake
@@ -54,7 +54,7 @@ class WindowAttention(SelfAttention):
 
     def __init__(self, heads: int, window_size: int, shift: int = 0, **kwargs):
         super().__init__(heads, **kwargs)
-        check_count("window_size", window_size)
+        check_integer("window_size", window_size, 1)
         if not is_integer(shift) or not 0 <= shift < window_size:
             raise Mistake(
                 "`shift` must be at least 0 and less than `window_size`. "

@@ -7,9 +7,9 @@ import keras
 from keras import layers
 from keras.initializers import RandomNormal
 
+from keras_rescnet.arguments import check_integer, check_integers
 from keras_rescnet.initializers import Dirac
 from keras_rescnet.layers import BatchNormalization, WhiteningConv2D
-from keras_rescnet.layers.arguments import check_count, check_counts
 from keras_rescnet.models.blocks import (
     Activation,
     Calibration,
@@ -67,8 +67,8 @@ def Airbench94(
     >>> model.get_layer("stage2_2_conv").output.shape
     (None, 7, 7, 16)
     """
-    check_counts("widths", widths)
-    check_count("classes", classes)
+    check_integers("widths", widths)
+    check_integer("classes", classes, 1)
     x = inputs = image_input(input_shape, at_least=2 ** len(widths) + 1)
     x = WhiteningConv2D(name="whitening")(x)
     x = activated(x, activation, "whitening_activation")

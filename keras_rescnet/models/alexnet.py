@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from keras_rescnet.layers.arguments import check_count, check_counts
+from keras_rescnet.arguments import check_integer, check_integers
 from keras_rescnet.layers.pooled_dense import PooledDense
 from keras_rescnet.mistake import Mistake
 from keras_rescnet.models.blocks import (
@@ -63,8 +63,8 @@ def AlexNet(
     >>> model.output_shape
     (None, 10)
     """
-    check_counts("widths", widths)
-    check_count("hidden", hidden)
+    check_integers("widths", widths)
+    check_integer("hidden", hidden, 1)
     if len(widths) != 5:
         raise Mistake(f"`widths` must have five entries. Received: widths={widths}.")
     x = inputs = image_input(input_shape, at_least=16)

@@ -7,14 +7,9 @@ from typing import Any
 import keras
 from keras import layers
 
+from keras_rescnet.arguments import check_integer, check_share, is_integer
 from keras_rescnet.initializers import fan_in_uniform
-from keras_rescnet.layers.arguments import (
-    activation_of,
-    check_count,
-    check_rate,
-    initializer_of,
-    is_integer,
-)
+from keras_rescnet.layers.arguments import activation_of, initializer_of
 from keras_rescnet.layers.batch_normalization import BatchNormalization
 from keras_rescnet.layers.images import check_channels_last
 from keras_rescnet.mistake import Mistake, shorten
@@ -194,7 +189,7 @@ def logits(x, classes, logits_initializer=None):
         classes: Number of logits.
         logits_initializer: Of the kernel, with zero biases; `None` is PyTorch's default for both.
     """
-    check_count("classes", classes)
+    check_integer("classes", classes, 1)
     initializers = fan_in_uniform(x.shape[-1])
     if logits_initializer is not None:
         initializers = {"kernel_initializer": _clone("logits_initializer", logits_initializer)}
@@ -203,7 +198,7 @@ def logits(x, classes, logits_initializer=None):
 
 def linear_rates(last, depth):
     """Returns `depth` rates from 0 to `last`, those of stochastic depth."""
-    check_rate("drop_path", last)
+    check_share("drop_path", last)
     return [last * i / max(depth - 1, 1) for i in range(depth)]
 
 

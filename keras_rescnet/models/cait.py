@@ -5,6 +5,7 @@ from functools import partial
 import keras
 from keras import layers
 
+from keras_rescnet.arguments import check_integer, check_share
 from keras_rescnet.initializers import small_normal
 from keras_rescnet.layers import (
     ClassAttention,
@@ -12,7 +13,6 @@ from keras_rescnet.layers import (
     PositionEmbedding,
     TalkingHeadsAttention,
 )
-from keras_rescnet.layers.arguments import check_count, check_rate
 from keras_rescnet.models.blocks import Activation, logits
 from keras_rescnet.models.transformer import image_patches, transformer_block
 from keras_rescnet.models.variant import variant
@@ -69,9 +69,9 @@ def CaiT(
     >>> model.get_layer("class_block1_out").output.shape
     (None, 1, 24)
     """
-    check_count("depth", depth)
-    check_count("class_depth", class_depth)
-    check_rate("drop_path", drop_path)
+    check_integer("depth", depth, 1)
+    check_integer("class_depth", class_depth, 1)
+    check_share("drop_path", drop_path)
     block_of = partial(
         transformer_block, activation=activation, epsilon=1e-6, layer_scale=layer_scale
     )

@@ -10,8 +10,8 @@ from typing import Any
 import keras
 from keras import layers
 
+from keras_rescnet.arguments import check_integer, check_integers
 from keras_rescnet.layers import BatchNormalization
-from keras_rescnet.layers.arguments import check_count, check_counts
 from keras_rescnet.mistake import Mistake
 from keras_rescnet.models.blocks import (
     Activation,
@@ -97,7 +97,7 @@ def PreActivationResNet(
     >>> model.get_layer("stage2_block1_out").output.shape
     (None, 16, 16, 32)
     """
-    check_counts("depths", depths)
+    check_integers("depths", depths)
     calibrations = per_stage(depths, calibration, widths=widths)
     conv = partial(convolution, kernel_initializer=kernel_initializer)
 
@@ -166,8 +166,8 @@ def CifarWideResNet(depth: int, widening: int, **options: Any) -> keras.Model:
 
 def _wide(depth, widening):
     """Returns the depths, and widths and name as keyword arguments."""
-    check_count("depth", depth)
-    check_count("widening", widening)
+    check_integer("depth", depth, 1)
+    check_integer("widening", widening, 1)
     if depth < 10 or depth % 6 != 4:
         raise Mistake(
             "`depth` must be 6 n + 4 of a wide residual network: 10, 16, 22, 28, 40, ... "

@@ -4,7 +4,7 @@ import functools
 
 from keras import layers
 
-from keras_rescnet.layers.arguments import check_counts
+from keras_rescnet.arguments import check_integers
 from keras_rescnet.mistake import Mistake, shorten
 from keras_rescnet.models.blocks import activated, calibrated
 
@@ -152,7 +152,7 @@ def per_stage(depths, calibration, **counts):
         **counts: Arguments that must have a positive integer per stage.
     """
     for argument, value in counts.items():
-        check_counts(argument, value)
+        check_integers(argument, value)
     if isinstance(calibration, list | tuple):
         calibrations = list(calibration)
     else:

@@ -10,9 +10,9 @@ import keras
 from keras import layers
 from keras.initializers import VarianceScaling
 
+from keras_rescnet.arguments import check_integers
 from keras_rescnet.initializers import without_drawing
 from keras_rescnet.layers import BatchNormalization, RCLayer, SqueezeExcite
-from keras_rescnet.layers.arguments import check_counts
 from keras_rescnet.mistake import Mistake, shorten
 from keras_rescnet.models.blocks import (
     Activation,
@@ -109,7 +109,7 @@ def ResNet(
     >>> model.get_layer("stage3_block1_calibration").output.shape
     (None, 8, 8, 64)
     """
-    check_counts("depths", depths)
+    check_integers("depths", depths)
     if strides is None:
         strides = (1,) + (2,) * (len(depths) - 1)
     calibrations = per_stage(depths, calibration, widths=widths, strides=strides)

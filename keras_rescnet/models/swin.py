@@ -6,9 +6,9 @@ from functools import partial
 import keras
 from keras import layers
 
+from keras_rescnet.arguments import check_integer, check_integers, is_integer
 from keras_rescnet.initializers import small_normal
 from keras_rescnet.layers import PatchMerging, WindowAttention
-from keras_rescnet.layers.arguments import check_count, check_counts, is_integer
 from keras_rescnet.mistake import Mistake
 from keras_rescnet.models.blocks import (
     Activation,
@@ -69,10 +69,10 @@ def Swin(
     >>> model.get_layer("stage2_block1_out").output.shape
     (None, 4, 4, 48)
     """
-    check_counts("depths", depths)
+    check_integers("depths", depths)
     if not isinstance(heads, tuple | list):
         raise Mistake(f"`heads` must be a tuple, one per stage. Received: heads={heads!r}.")
-    check_count("width", width)
+    check_integer("width", width, 1)
     if len(depths) != len(heads):
         raise Mistake(
             "`depths` and `heads` must have one entry per stage. "

@@ -2,9 +2,9 @@
 
 from keras import layers
 
+from keras_rescnet.arguments import check_integer
 from keras_rescnet.initializers import fan_in_uniform, small_normal
 from keras_rescnet.layers import LayerScale
-from keras_rescnet.layers.arguments import check_count
 from keras_rescnet.mistake import Mistake
 from keras_rescnet.models.blocks import activated, image_input
 
@@ -20,8 +20,8 @@ def image_patches(input_shape, patch_size, width):
     Returns:
         The `keras.Input`, and a symbolic map `(N, height / patch_size, ..., width)`.
     """
-    check_count("patch_size", patch_size)
-    check_count("width", width)
+    check_integer("patch_size", patch_size, 1)
+    check_integer("width", width, 1)
     inputs = image_input(input_shape)
     if any(size is None or size % patch_size for size in inputs.shape[1:3]):
         raise Mistake(

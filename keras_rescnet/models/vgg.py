@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import keras
 from keras import layers
 
+from keras_rescnet.arguments import check_integer, check_integers
 from keras_rescnet.layers import BatchNormalization, PooledDense
-from keras_rescnet.layers.arguments import check_count, check_counts
 from keras_rescnet.mistake import Mistake
 from keras_rescnet.models.blocks import (
     Activation,
@@ -69,9 +69,9 @@ def VGG(
     >>> model.output_shape
     (None, 10)
     """
-    check_counts("depths", depths)
-    check_counts("widths", widths)
-    check_count("hidden", hidden)
+    check_integers("depths", depths)
+    check_integers("widths", widths)
+    check_integer("hidden", hidden, 1)
     if len(depths) != len(widths):
         raise Mistake(
             "`depths` and `widths` must have one entry per stage. "

@@ -5,9 +5,9 @@ from functools import partial
 import keras
 from keras import layers
 
+from keras_rescnet.arguments import check_integer
 from keras_rescnet.initializers import small_normal
 from keras_rescnet.layers import ClassToken, PositionEmbedding, SelfAttention
-from keras_rescnet.layers.arguments import check_count
 from keras_rescnet.models.blocks import Activation, linear_rates, logits
 from keras_rescnet.models.transformer import image_patches, transformer_block
 from keras_rescnet.models.variant import variant
@@ -63,7 +63,7 @@ def ViT(
     >>> model.get_layer("block2_out").output.shape  # 14 x 14 patches and the class token
     (None, 197, 48)
     """
-    check_count("depth", depth)
+    check_integer("depth", depth, 1)
     inputs, x = image_patches(input_shape, patch_size, width)
     x = layers.Reshape((-1, width), name="tokens")(x)
     token = ClassToken(stddev=1e-6, name="class_token")(x)

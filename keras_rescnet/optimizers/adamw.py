@@ -5,13 +5,9 @@ import math
 import keras
 from keras import ops
 
+from keras_rescnet.arguments import check_number, check_share
 from keras_rescnet.mistake import Mistake
-from keras_rescnet.optimizers.scaled_optimizer import (
-    ScaledOptimizer,
-    check_decay,
-    check_not_negative,
-    check_share,
-)
+from keras_rescnet.optimizers.scaled_optimizer import ScaledOptimizer
 
 
 @keras.saving.register_keras_serializable(package="keras_rescnet")
@@ -59,14 +55,13 @@ class AdamW(ScaledOptimizer):
         weight_decay: float = 0.01,
         **kwargs,
     ):
-        check_decay(weight_decay)
         check_share("beta_1", beta_1)
         check_share("beta_2", beta_2)
-        check_not_negative("epsilon", epsilon)
-        super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, **kwargs)
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
+        check_number("epsilon", epsilon, 0)
+        super().__init__(learning_rate, weight_decay, **kwargs)
+        self.beta_1 = float(beta_1)
+        self.beta_2 = float(beta_2)
+        self.epsilon = float(epsilon)
 
     def build(self, variables):
         """Makes two moments per weight."""

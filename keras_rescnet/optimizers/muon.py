@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
+from keras_rescnet.arguments import check_integer, check_share
 from keras_rescnet.mistake import Mistake, shorten
-from keras_rescnet.optimizers.scaled_optimizer import check_share
 from keras_rescnet.optimizers.sgd import SGD
 
 # Of the polynomial a x + b x^3 + c x^5 that brings singular values near 1: steepest at 0.
@@ -71,16 +71,15 @@ class Muon(SGD):
         **kwargs,
     ):
         check_share("kernel_momentum", kernel_momentum)
-        if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
-            raise Mistake(f"`steps` must be a positive integer. Received: steps={steps!r}.")
+        check_integer("steps", steps, 1)
         if kwargs.setdefault("nesterov", True) is not True:
             raise Mistake(
                 "Muon is with `nesterov=True` alone; for other weights than kernels there is SGD. "
                 f"Received: nesterov={shorten(kwargs['nesterov'])}."
             )
         super().__init__(learning_rate, momentum, weight_decay, **kwargs)
-        self.kernel_momentum = kernel_momentum
-        self.steps = steps
+        self.kernel_momentum = float(kernel_momentum)
+        self.steps = int(steps)
 
     def update_step(self, gradient, variable, learning_rate):
         """Moves `variable` by one step."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from keras_rescnet.mistake import Mistake
+from keras_rescnet.arguments import check_number
 
 # Three methods that are used here and in the optimizers are private in Keras, whose own optimizers
 # are written with them too: `_get_variable_index` and `_use_weight_decay` find what belongs to a
@@ -21,6 +21,12 @@ class ScaledOptimizer(keras.optimizers.Optimizer):
     """
 
     weight_decay: float | None
+
+    def __init__(self, learning_rate, weight_decay, **kwargs):
+        if weight_decay is not None:
+            check_number("weight_decay", weight_decay, 0)
+            weight_decay = float(weight_decay)
+        super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, **kwargs)
 
     def set_multipliers(
         self, learning_rates: Sequence[float], weight_decays: Sequence[float]
@@ -60,21 +66,3 @@ class ScaledOptimizer(keras.optimizers.Optimizer):
     def _multiplier(self, name, variable):
         multipliers = getattr(self, name, ())
         return multipliers[self._get_variable_index(variable)] if multipliers else 1.0
-
-
-def check_share(name, value):
-    """Raises `Mistake` unless a value is at least 0 and below 1."""
-    if not isinstance(value, int | float) or not 0.0 <= value < 1.0:
-        raise Mistake(f"`{name}` must be at least 0 and below 1. Received: {name}={value!r}.")
-
-
-def check_decay(value):
-    """Raises `Mistake` unless a weight decay is at least 0."""
-    if value is not None:
-        check_not_negative("weight_decay", value)
-
-
-def check_not_negative(name, value):
-    """Raises `Mistake` unless a value is at least 0."""
-    if not isinstance(value, int | float) or not value >= 0.0:
-        raise Mistake(f"`{name}` must be at least 0. Received: {name}={value!r}.")

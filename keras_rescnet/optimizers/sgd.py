@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from keras_rescnet.optimizers.scaled_optimizer import ScaledOptimizer, check_decay, check_share
+from keras_rescnet.arguments import check_share
+from keras_rescnet.optimizers.scaled_optimizer import ScaledOptimizer
 
 
 @keras.saving.register_keras_serializable(package="keras_rescnet")
@@ -48,10 +49,9 @@ class SGD(ScaledOptimizer):
         nesterov: bool = False,
         **kwargs,
     ):
-        check_decay(weight_decay)
         check_share("momentum", momentum)
-        super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, **kwargs)
-        self.momentum = momentum
+        super().__init__(learning_rate, weight_decay, **kwargs)
+        self.momentum = float(momentum)
         self.nesterov = nesterov
 
     def build(self, variables):

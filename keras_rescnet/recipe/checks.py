@@ -4,6 +4,7 @@ import math
 import numbers
 import typing
 
+from keras_rescnet.arguments import is_number
 from keras_rescnet.callbacks import Callback
 from keras_rescnet.mistake import Mistake, shorten
 from keras_rescnet.recipe.calling import calling
@@ -23,8 +24,7 @@ def check_loss(recipe):
             f"label_smoothing={recipe.label_smoothing}, loss={shorten(recipe.loss)}."
         )
     for name, weight in (recipe.class_weights or {}).items():
-        number = isinstance(weight, numbers.Real) and not isinstance(weight, bool)
-        if not (isinstance(name, str) and number and 0 <= weight < math.inf):
+        if not (isinstance(name, str) and is_number(weight) and weight >= 0):
             raise Mistake(
                 "`class_weights` must be a dict of names of classes to weights, at least 0. "
                 f"Received: class_weights={shorten(recipe.class_weights)}."

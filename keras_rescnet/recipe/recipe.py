@@ -13,6 +13,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 
+from keras_rescnet.arguments import is_number
 from keras_rescnet.data import Dataset
 from keras_rescnet.mistake import Mistake, shorten
 from keras_rescnet.recipe.checks import callbacks_of, check_decay, check_loss
@@ -308,8 +309,7 @@ class Recipe:
 
     def _check_multipliers(self, name):
         for factor in (getattr(self, name) or {}).values():
-            number = isinstance(factor, numbers.Real) and not isinstance(factor, bool)
-            if not number or not 0 <= factor < math.inf:
+            if not is_number(factor) or factor < 0:
                 raise Mistake(
                     f"`{name}` must be a dict of numbers, at least 0. "
                     f"Received: {name}={shorten(dict(getattr(self, name)))}."

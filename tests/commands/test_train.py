@@ -23,7 +23,7 @@ COMMANDS = {
     ),
     "no devices": (
         ["--recipe=recipes/digits_gclu_resnet8.py", "--devices=0", "--workdir={tmp}"],
-        "`devices` must be a number, at least 1. Received: devices=0",
+        "`devices` must be a positive integer. Received: devices=0",
     ),
     "record": (
         ["--recipe=recipes/digits_gclu_resnet8.py", "--record=README.md", "--workdir={tmp}"],

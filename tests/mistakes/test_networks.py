@@ -54,6 +54,13 @@ LAYERS = {
     "a fraction of a pair": (lambda: layers.PairViewSqueezeExcite(1.0), "kernel_width=1.0"),
     "negative epsilon": (lambda: layers.RCLayer(epsilon=-1), "`epsilon` must be a positive number"),
     "epsilon of text": (lambda: layers.RCLayer(epsilon="small"), "Received: epsilon='small'"),
+    "endless epsilon": (lambda: layers.RCLayer(epsilon=np.inf), "Received: epsilon=inf"),
+    "an epsilon that no float holds": (lambda: layers.RCLayer(epsilon=10**400), "epsilon=10000"),
+    "an epsilon of 0": (lambda: layers.PatchMerging(0), "`epsilon` must be .*epsilon=0"),
+    "a token below 0": (lambda: layers.ClassToken(-1), "`stddev` must be .* at least 0.*=-1"),
+    "a scale of text": (lambda: layers.LayerScale("1"), "`initial_value` must .*='1'"),
+    "no mean": (lambda: layers.AdvancedDropout(mu=np.nan), "`mu` must be a number. .*mu=nan"),
+    "no initializer": (lambda: layers.ACON(beta_initializer=None), "beta_initializer=None"),
     "an unknown hidden activation": (
         lambda: layers.RCLayer(hidden_activation="gclu"),
         "`hidden_activation` .* such as kr.gclu.*='gclu'",
@@ -264,8 +271,11 @@ OPTIMIZERS = {
         lambda: optimizers.Muon(nesterov=False),
         "`nesterov=True` alone.*Received: nesterov=False",
     ),
-    "no epochs to decay": (lambda: schedules.cosine_decay(0, 0), "positive. Received: epochs=0"),
+    "no epochs to decay": (lambda: schedules.cosine_decay(0, 0), "number. Received: epochs=0"),
     "steps of 0 epochs": (lambda: schedules.step_decay(1, 9, every=0), "Received: every=0"),
+    "a factor below 0": (lambda: schedules.step_decay(1, 9, every=3, factor=-1), "factor=-1"),
+    "a momentum that is a truth": (lambda: optimizers.SGD(momentum=False), "momentum=False"),
+    "endless decay": (lambda: optimizers.SGD(weight_decay=np.inf), "weight_decay=inf"),
 }
 TABLE = ACTIVATIONS | LAYERS | MODELS | FEATURES | WEIGHTS | OPTIMIZERS
 

@@ -130,7 +130,7 @@ LOSSES = {
     "gamma": (
         TAGS,
         {"loss": functools.partial(losses.binary_focal_crossentropy, gamma=-1)},
-        "`gamma` must be at least 0. Received: gamma=-1",
+        "`gamma` must be a number, at least 0. Received: gamma=-1",
     ),
     "smoothing above 1": (
         ONE,
@@ -166,9 +166,9 @@ DISTILLATIONS = {
     "alpha of 2": (
         "a.keras",
         {"alpha": 2},
-        "`alpha` must be a number from 0 to 1. Received: alpha=2",
+        r"`alpha` must be in \[0, 1\]. Received: alpha=2",
     ),
-    "NaN": ("a.keras", {"alpha": float("nan")}, "from 0 to 1. Received: alpha=nan"),
+    "NaN": ("a.keras", {"alpha": float("nan")}, r"in \[0, 1\]. Received: alpha=nan"),
 }
 
 

@@ -47,7 +47,7 @@ def test_train(case, assert_refused, tmp_path, monkeypatch):
 
 
 ENGINES = [
-    ({"devices": 0}, "`devices` must be a number, at least 1. Received: devices=0"),
+    ({"devices": 0}, "`devices` must be a positive integer. Received: devices=0"),
     ({"devices": -1}, "Received: devices=-1"),
     ({"devices": True}, "Received: devices=True"),
     ({"devices": 1.5}, "Received: devices=1.5"),

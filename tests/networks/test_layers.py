@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras.src.testing import TestCase  # as Keras examines its own layers
 
-from keras_rescnet import gclu, layers
+from keras_rescnet import gclu, layers, optimizers
 from keras_rescnet.layers.batch_normalization import BatchNormalization
 from keras_rescnet.layers.calibration_layer import CalibrationLayer
 from keras_rescnet.layers.pooled_dense import PooledDense
@@ -397,6 +397,35 @@ def test_counts_may_be_of_numpy(make):
     config, expected = make(np.int64(4)).get_config(), make(4).get_config()
     assert config == {**expected, "name": config["name"]}
     json.dumps({key: value for key, value in config.items() if key != "dtype"})
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda number: layers.RCLayer(4, epsilon=number),
+        lambda number: layers.AdvancedDropout(mu=number, sigma=number),
+        lambda number: layers.ClassToken(number),
+        lambda number: layers.GatedChannelTransformation(number),
+        lambda number: layers.GaussianContextTransformer(number, number),
+        lambda number: layers.LayerScale(number),
+        lambda number: layers.PatchMerging(number),
+        lambda number: layers.PooledDense(4, 2, number),
+        lambda number: layers.RegionMask(number),
+        lambda number: layers.SimAM(number),
+        lambda number: layers.StyleRecalibration(number),
+        lambda number: layers.WeightNoise(keras.layers.Dense(2, name="inner"), number),
+        lambda number: layers.WhiteningConv2D(epsilon=number),
+        lambda number: optimizers.AdamW(0.1, number, number, number, number),
+        lambda number: optimizers.Muon(0.1, number, number, number),
+        lambda number: optimizers.SGD(0.1, number, number),
+    ],
+)
+def test_numbers_may_be_of_numpy(make):
+    # A scalar of numpy kept as it is would make JAX compute bfloat16 in float32
+    config, expected = make(np.float32(0.5)).get_config(), make(0.5).get_config()
+    assert {key: type(value) for key, value in config.items()} == {
+        key: type(value) for key, value in expected.items()
+    }
 
 
 TAKES_WHOLE_NUMBERS = {

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
+from keras_rescnet.arguments import check_integer, check_number
 from keras_rescnet.mistake import Mistake
 
 
@@ -139,11 +140,9 @@ def make_engine(devices: int | None = None, timeout: float = 300) -> Engine:
         Mistake: If Keras's backend has no engine or is not installed, there are not that many
             devices, or the environment describes the processes of the run wrongly.
     """
-    for name, value, kinds in (("devices", devices, int), ("timeout", timeout, (int, float))):
-        if value is None and name == "devices":
-            continue
-        if isinstance(value, bool) or not isinstance(value, kinds) or not value >= 1:
-            raise Mistake(f"`{name}` must be a number, at least 1. Received: {name}={value!r}.")
+    if devices is not None:
+        check_integer("devices", devices, 1)
+    check_number("timeout", timeout, 1)
     backend = keras.backend.backend()
     if backend not in ("tensorflow", "jax"):
         raise Mistake(
