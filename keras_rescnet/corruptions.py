@@ -242,6 +242,11 @@ def jpeg_compression(image: Any, severity: int, seed: Any = None) -> Any:
     array([128], dtype=uint8)
     """
     quality = _figure((80, 65, 58, 50, 40), severity, image)
+    if image.shape[-1] not in (1, 3):
+        raise Mistake(
+            "`jpeg_compression` takes images of 1 or 3 channels. "
+            f"Received: an image of shape {tuple(image.shape)}."
+        )
     encoded = tf.io.encode_jpeg(image, quality=quality)
     decoded = tf.io.decode_jpeg(encoded, image.shape[-1], dct_method="INTEGER_ACCURATE")
     return tf.ensure_shape(decoded, image.shape)

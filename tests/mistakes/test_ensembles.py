@@ -194,6 +194,12 @@ def test_images_to_corrupt(name, image, received, assert_refused):
     assert_refused(call, f"`image` must be of shape .* Received: an image of {received}")
 
 
+def test_a_jpeg_of_two_channels(assert_refused):
+    image = np.zeros((4, 4, 2), "uint8")
+    pattern = r"images of 1 or 3 channels. Received: an image of shape \(4, 4, 2\)"
+    assert_refused(lambda: kr.corruptions.jpeg_compression(image, 1), pattern)
+
+
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="FoRDE needs TensorFlow")
 def test_forde_with_sample_weights(assert_refused):
     model = kr.ensemble.FoRDE([network(), network()])
