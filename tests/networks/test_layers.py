@@ -426,6 +426,8 @@ def test_numbers_may_be_of_numpy(make):
     assert {key: type(value) for key, value in config.items()} == {
         key: type(value) for key, value in expected.items()
     }
+    for key in config.keys() - {"name"}:
+        assert config[key] == expected[key], key
 
 
 TAKES_WHOLE_NUMBERS = {
